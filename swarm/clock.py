@@ -1,0 +1,68 @@
+"""Time, as a node sees it: the wall clock in a daemon, a virtual clock in a reproducible simulation.
+
+The difficulty is that a node's heavy work (a training step, a verifier) runs in other processes and takes *real* time,
+while a reproducible simulation must not depend on real time at all. trio's autojump clock would leap ahead whenever the
+loop is idle, including while it waits for a child process. So all real work goes through `Clock.work(cost)`: the virtual
+clock stands still until the work is done and then advances by `cost`, a figure that depends on the work's size and never
+on the machine. Whatever the machine's speed, events then happen in the same order at the same virtual times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+import trio
+from trio.testing import MockClock
+
+
+class Clock(Protocol):
+    """What a node asks of time."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""
+
+    def work(self, cost: float) -> AbstractAsyncContextManager[None]:
+        """Wrap a wait for real work outside the trio loop that is modelled as taking `cost` seconds."""
+
+
+class WallClock:
+    """Real time: work takes as long as it takes."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 by the system's clock."""
+        return time.time_ns() // 1_000_000
+
+    @asynccontextmanager
+    async def work(self, cost: float) -> AsyncIterator[None]:
+        """Nothing to model: the work's real duration is its cost."""
+        yield
+
+
+class VirtualClock:
+    """Virtual time over trio's `MockClock`, which must be the clock of the `trio.run` that uses it."""
+
+    def __init__(self, mock: MockClock, start_ms: int) -> None:
+        self._mock = mock
+        self._start_ms = start_ms
+        self._outstanding = 0
+        mock.autojump_threshold = 0
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970, from `start_ms` on."""
+        return self._start_ms + int(trio.current_time() * 1000)
+
+    @asynccontextmanager
+    async def work(self, cost: float) -> AsyncIterator[None]:
+        """Hold virtual time while real work is outstanding anywhere, then charge its modelled cost."""
+        self._outstanding += 1
+        self._mock.autojump_threshold = float("inf")
+        try:
+            yield
+        finally:
+            self._outstanding -= 1
+            if self._outstanding == 0:
+                self._mock.autojump_threshold = 0
+        await trio.sleep(cost)

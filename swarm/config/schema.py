@@ -1,0 +1,200 @@
+"""Every setting of a node, with default, unit and trade-off. `node.toml.example` and `swarmd config explain` are made from this file.
+
+Training keys carry TRL's names and meanings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field with its one-sentence explanation: what it does, its unit, and what more or less of it costs."""
+    if isinstance(default, list | tuple):
+        return field(default=tuple(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmSection:
+    """Which swarm the node is in."""
+
+    manifest: str = setting(
+        "embedded",
+        "The swarm's rules: the path of a manifest file, the name of a built-in one (embedded, reasoning), or the 64 hex digits of a swarm id, whose manifest is then fetched from a bootstrap peer.",
+    )
+    bootstrap: tuple[str, ...] = setting(
+        (), "Multiaddrs (with /p2p/<peer id>) of peers to join by; empty starts a swarm of one, which others can join."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSection:
+    """How the node talks to peers."""
+
+    listen: tuple[str, ...] = setting(
+        ("/ip4/0.0.0.0/tcp/4711",), "Multiaddrs to listen on; port 0 takes a free one, which changes at every start."
+    )
+    announce: tuple[str, ...] = setting(
+        (), "Multiaddrs to tell peers instead of the ones listened on, for a node behind a forwarded port."
+    )
+    mdns: bool = setting(
+        True, "Find peers of the same swarm on the local network by multicast; off hides the node from its neighbours."
+    )
+    max_connections: int = setting(64, "Connections held at once; more reach the swarm in fewer hops and cost memory and CPU.")
+    request_timeout_s: float = setting(10.0, "Seconds to wait for a peer's answer to a request or dial before giving up on it.")
+    max_inbound_queue: int = setting(
+        1024, "Received messages waiting for admission; when full the oldest is dropped and counted."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySection:
+    """The model that this node trains."""
+
+    model: str = setting("embedded", "The base model: embedded, the path of a Hugging Face model folder, or a hub name.")
+    revision: str = setting("", "The hub revision (commit hash) to pin; empty takes the newest, which can change under you.")
+    device: str = setting("auto", "Where the policy runs: auto, cpu, cuda, cuda:0, mps.")
+    dtype: str = setting("auto", "Weights and compute: auto (bfloat16 on a GPU that has it, else float32), float32, bfloat16.")
+    rendering: str = setting(
+        "auto", "How tasks are shown to the policy: auto (compact for the embedded model, prose for others), compact, prose."
+    )
+    threads: int = setting(1, "CPU threads of the policy; more help only large models and hurt when cores are shared.")
+    niceness: int = setting(10, "How far the policy yields the CPU to the network and other programs (0 to 19).")
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSection:
+    """How completions are sampled."""
+
+    num_generations: int = setting(
+        8, "Completions per task (G); more give a better group advantage and cost generation time in proportion."
+    )
+    max_completion_length: int = setting(0, "Tokens after which a completion is cut; 0 takes the manifest's cap.")
+    temperature: float = setting(1.0, "Sampling temperature; below 1 explores less, above 1 explores more and errs more.")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSection:
+    """One policy update per round."""
+
+    local: int = setting(2, "Own groups trained per round (I of swarm sampling), and the least number of tasks proposed.")
+    external: int = setting(
+        6, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning."
+    )
+    learning_rate: float = setting(
+        4e-4,
+        "AdamW's step size; the embedded model's optimum is sharp around 4e-4, real language models want about 1e-6 (full) or 1e-5 (LoRA).",
+    )
+    warmup_steps: int = setting(5, "Updates over which the learning rate rises from 0 to its value.")
+    adam_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean.")
+    adam_beta2: float = setting(
+        0.95, "AdamW's decay of the gradient's square; 0.95 forgets faster than the usual 0.999 and suits a moving target."
+    )
+    weight_decay: float = setting(0.0, "AdamW's decoupled weight decay per step, as a fraction of the learning rate.")
+    max_grad_norm: float = setting(
+        1.0, "The gradient's norm is clipped to this; 0 leaves it alone, at the risk of one bad batch ruining the policy."
+    )
+    num_iterations: int = setting(1, "Passes over each batch; from the second on the ratio clip is active.")
+    epsilon: float = setting(0.2, "Lower clip of the probability ratio.")
+    epsilon_high: float = setting(
+        0.28, "Upper clip of the probability ratio; above epsilon lets unlikely tokens grow (clip-higher)."
+    )
+    beta: float = setting(0.0, "Weight of the KL penalty towards the base model; above 0 keeps a frozen copy of it in memory.")
+    scale_rewards: str = setting(
+        "group", "group divides advantages by the group's standard deviation (GRPO), none does not (Dr. GRPO)."
+    )
+    loss_type: str = setting(
+        "dapo", "How token losses are averaged: dapo over all tokens of the batch, grpo within each completion first."
+    )
+    mask_truncated_completions: bool = setting(False, "Leave completions that were cut at the length cap out of the loss.")
+    micro_batch_tokens: int = setting(
+        16384, "Tokens (padding included) per forward and backward pass; lower needs less memory and more passes."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSection:
+    """Which groups are trained on."""
+
+    sampler: str = setting(
+        "useful",
+        "How groups are drawn: useful (informative own groups first, better-than-average foreign answers) or uniform (the paper's).",
+    )
+    max_policy_age: int = setting(
+        8, "Foreign groups whose policy is more than this many of its own updates behind its signer's newest are not drawn."
+    )
+    max_age_s: float = setting(3600.0, "Foreign groups received longer ago than this many seconds are not drawn.")
+
+
+@dataclass(frozen=True, slots=True)
+class TasksSection:
+    """What the node proposes to itself."""
+
+    environments: tuple[str, ...] = setting(
+        (), "Environments to propose from, a subset of the manifest's; empty takes all of them."
+    )
+    per_round: int = setting(
+        0,
+        "Tasks proposed and solved per round; 0 takes training.local. More than that lets the sampler choose the informative ones.",
+    )
+    curriculum: bool = setting(True, "Move each environment's level towards a pass rate of one half; off draws levels uniformly.")
+    share_uninformative: bool = setting(
+        False, "Also publish groups whose rewards are all equal; they teach nothing and cost bandwidth."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSection:
+    """The store of received and own groups."""
+
+    max_groups: int = setting(20000, "Foreign groups kept; the oldest are removed first.")
+    max_bytes: int = setting(512 * 2**20, "Bytes of foreign envelopes kept on disk; the oldest are removed first.")
+    groups_per_peer: int = setting(2000, "Groups kept of any one peer, so that one cannot push out the others.")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringSection:
+    """The verifiers."""
+
+    workers: int = setting(1, "Worker processes that rebuild tasks and score answers.")
+    timeout_s: float = setting(5.0, "Seconds a verifier may take for one group before it is killed and the group refused.")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSection:
+    """What survives a kill."""
+
+    every_rounds: int = setting(20, "Rounds between checkpoints; at most this much training is lost by a kill.")
+    keep: int = setting(3, "Checkpoints kept; each is about three times the size of the trained weights.")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSection:
+    """The node itself."""
+
+    rounds: int = setting(0, "Rounds after which the node stops by itself; 0 goes on until it is told to stop.")
+    min_round_s: float = setting(0.0, "Least seconds per round; above 0 leaves the machine time for other work.")
+    seed: int = setting(0, "Seed of sampling and proposing; 0 takes a fresh one at each start.")
+    log_level: str = setting("info", "How much is written to standard error: debug, info, warning, error.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All sections. Built by `swarm.config.load`, in the order defaults < profile < node.toml < environment < command line."""
+
+    node: NodeSection = field(default_factory=NodeSection)
+    swarm: SwarmSection = field(default_factory=SwarmSection)
+    network: NetworkSection = field(default_factory=NetworkSection)
+    policy: PolicySection = field(default_factory=PolicySection)
+    generation: GenerationSection = field(default_factory=GenerationSection)
+    training: TrainingSection = field(default_factory=TrainingSection)
+    sampling: SamplingSection = field(default_factory=SamplingSection)
+    tasks: TasksSection = field(default_factory=TasksSection)
+    pool: PoolSection = field(default_factory=PoolSection)
+    scoring: ScoringSection = field(default_factory=ScoringSection)
+    checkpoint: CheckpointSection = field(default_factory=CheckpointSection)
+
+
+SECTIONS: tuple[str, ...] = tuple(section.name for section in fields(Config))

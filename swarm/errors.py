@@ -1,0 +1,73 @@
+"""The error tree. Every message says what is wrong and what to do; `exit_code` is what `swarmd` ends with (README, "Exit codes")."""
+
+from __future__ import annotations
+
+
+class SwarmdError(Exception):
+    """The root: anything swarmd itself raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(SwarmdError):
+    """A setting, manifest or invite is wrong, missing or unknown."""
+
+    exit_code = 3
+
+
+class HomeError(SwarmdError):
+    """The home directory cannot be used: missing, read-only, full, locked by another daemon, or damaged."""
+
+    exit_code = 4
+
+
+class IdentityError(SwarmdError):
+    """The key file is missing, unreadable, of the wrong kind, or readable by others."""
+
+    exit_code = 5
+
+
+class NetworkError(SwarmdError):
+    """The network cannot be used: a port in use, an address that cannot be parsed, a peer that does not answer."""
+
+    exit_code = 6
+
+
+class NotRunningError(SwarmdError):
+    """No daemon answers for this home."""
+
+    exit_code = 7
+
+
+class ChildError(SwarmdError):
+    """A child process (policy or scoring) died, timed out or reported an exception."""
+
+    exit_code = 8
+
+
+class ChildDied(ChildError):
+    """The child ended while it owed an answer."""
+
+
+class ChildTimeout(ChildError):
+    """The child did not answer within its time limit and was killed."""
+
+
+class ChildFailed(ChildError):
+    """The child answered with an exception: `remote_type` is its class name, the message carries its text."""
+
+    def __init__(self, remote_type: str, message: str) -> None:
+        super().__init__(f"{remote_type}: {message}")
+        self.remote_type = remote_type
+
+
+class PolicyError(SwarmdError):
+    """A model or checkpoint cannot be loaded, or an update cannot be made."""
+
+    exit_code = 9
+
+
+class EnvironmentRefused(SwarmdError):
+    """An environment is unknown or not allowed here; the message says why."""
+
+    exit_code = 3

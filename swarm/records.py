@@ -1,0 +1,89 @@
+"""The frozen records that pass between the stages of a node (see ARCHITECTURE.md, "The one path")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from protocols.messages import Completion, PolicyTag
+from protocols.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """scorer → solver: a recipe with what it rebuilds to. `prompts` maps a rendering ("prose", "compact") to the prompt text."""
+
+    recipe: Recipe
+    seed: int
+    prompts: Mapping[str, str] = field(hash=False)
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """policy → solver: one completion of the own policy, with the exact tokens that were sampled (end of sequence included)."""
+
+    completion: Completion
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SolvedGroup:
+    """solver → evaluator: one task with all G samples of the own policy."""
+
+    task: Task
+    rendering: str
+    policy: PolicyTag
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGroup:
+    """evaluator or admission → pool → sampler: a group with rewards from this node's own verifier, never the sender's.
+
+    `signer` is the solver's public key (32 bytes); `envelope` the id (32 bytes) of the envelope that carried it and
+    `position` its place there; `received_ms` this node's clock at admission (ms since 1970). `token_ids` are kept for own
+    groups only: foreign text is re-encoded under the own policy.
+    """
+
+    task: Task
+    rendering: str
+    policy: PolicyTag
+    completions: tuple[Completion, ...]
+    rewards: tuple[float, ...]
+    signer: bytes
+    envelope: bytes
+    position: int
+    received_ms: int
+    token_ids: tuple[tuple[int, ...], ...] | None = None
+
+    @property
+    def informative(self) -> bool:
+        """Whether the rewards differ; a group that is all right or all wrong has zero advantage and teaches nothing."""
+        return min(self.rewards) != max(self.rewards)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingGroup:
+    """sampler → policy: one group to train on. `weights` (one per completion, 0 leaves it out) multiply the advantages."""
+
+    prompt: str
+    completions: tuple[Completion, ...]
+    rewards: tuple[float, ...]
+    weights: tuple[float, ...]
+    foreign: bool
+    token_ids: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """policy → loop: what one update did. Norms and losses are means over the update's steps; `tokens` were trained on."""
+
+    tag: PolicyTag
+    loss: float
+    gradient_norm: float
+    clip_fraction: float
+    kl: float
+    completions: int
+    tokens: int
+    seconds: float
