@@ -1,0 +1,95 @@
+"""What a node tells the world while it works: frozen records, handed to whoever listens (the log file, the live table, a test)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStarted:
+    """The node is on the network and about to begin round `round`."""
+
+    peer_id: str
+    round: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFinished:
+    """One pass of the loop. `reward_mean` is over all own completions of the round; `seconds` is split by what they went into."""
+
+    peer_id: str
+    round: int
+    reward_mean: float
+    informative: int
+    proposed: int
+    trained_own: int
+    trained_foreign: int
+    trained_from: Mapping[str, int] = field(hash=False)
+    generated_tokens: int
+    peers: int
+    loss: float
+    seconds: Mapping[str, float] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message or group from the network was not admitted."""
+
+    peer_id: str
+    signer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """Everything up to `round` survives a kill from here on."""
+
+    peer_id: str
+    round: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartRestarted:
+    """The supervisor restarted a part of the node after `error`."""
+
+    peer_id: str
+    part: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStopped:
+    """The node has drained and left the network after `round` rounds."""
+
+    peer_id: str
+    round: int
+
+
+Event = NodeStarted | RoundFinished | Refused | Checkpointed | PartRestarted | NodeStopped
+Listener = Callable[[Event], None]
+
+
+class EventLog:
+    """A listener that appends events as JSON lines; when the file reaches `max_bytes` it is renamed to `.1`, replacing the last one."""
+
+    def __init__(self, path: Path, max_bytes: int = 16 * 2**20) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+
+    def __call__(self, event: Event) -> None:
+        """Append one event; a full or read-only disk loses the line, never the node."""
+        line = json.dumps({"event": type(event).__name__, **asdict(event)}) + "\n"
+        try:
+            if self._path.exists() and self._path.stat().st_size + len(line) > self._max_bytes:
+                self._path.replace(self._path.with_suffix(self._path.suffix + ".1"))
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError:
+            return
+
