@@ -9,11 +9,21 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 
-def setting(default: Any, help: str) -> Any:
-    """A field with its one-sentence explanation: what it does, its unit, and what more or less of it costs."""
-    if isinstance(default, list | tuple):
-        return field(default=tuple(default), metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+def setting(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A field with its one-sentence explanation: what it does, its unit, and what more or less of it costs.
+
+    What is allowed: one of `choices`, at least `minimum` or more than `above`, at most `maximum`; `swarm.config.load` checks it.
+    """
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum}
+    return field(default=tuple(default) if isinstance(default, list | tuple) else default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +52,14 @@ class NetworkSection:
     mdns: bool = setting(
         True, "Find peers of the same swarm on the local network by multicast; off hides the node from its neighbours."
     )
-    max_connections: int = setting(64, "Connections held at once; more reach the swarm in fewer hops and cost memory and CPU.")
-    request_timeout_s: float = setting(10.0, "Seconds to wait for a peer's answer to a request or dial before giving up on it.")
+    max_connections: int = setting(
+        64, "Connections held at once; more reach the swarm in fewer hops and cost memory and CPU.", minimum=1
+    )
+    request_timeout_s: float = setting(
+        10.0, "Seconds to wait for a peer's answer to a request or dial before giving up on it.", above=0
+    )
     max_inbound_queue: int = setting(
-        1024, "Received messages waiting for admission; when full the oldest is dropped and counted."
+        1024, "Received messages waiting for admission; when full the oldest is dropped and counted.", minimum=1
     )
 
 
@@ -56,12 +70,20 @@ class PolicySection:
     model: str = setting("embedded", "The base model: embedded, the path of a Hugging Face model folder, or a hub name.")
     revision: str = setting("", "The hub revision (commit hash) to pin; empty takes the newest, which can change under you.")
     device: str = setting("auto", "Where the policy runs: auto, cpu, cuda, cuda:0, mps.")
-    dtype: str = setting("auto", "Weights and compute: auto (bfloat16 on a GPU that has it, else float32), float32, bfloat16.")
-    rendering: str = setting(
-        "auto", "How tasks are shown to the policy: auto (compact for the embedded model, prose for others), compact, prose."
+    dtype: str = setting(
+        "auto",
+        "Weights and compute: auto (bfloat16 on a GPU that has it, else float32), float32, bfloat16.",
+        choices=("auto", "float32", "bfloat16"),
     )
-    threads: int = setting(1, "CPU threads of the policy; more help only large models and hurt when cores are shared.")
-    niceness: int = setting(10, "How far the policy yields the CPU to the network and other programs (0 to 19).")
+    rendering: str = setting(
+        "auto",
+        "How tasks are shown to the policy: auto (compact for the embedded model, prose for others), compact, prose.",
+        choices=("auto", "compact", "prose"),
+    )
+    threads: int = setting(1, "CPU threads of the policy; more help only large models and hurt when cores are shared.", minimum=1)
+    niceness: int = setting(
+        10, "How far the policy yields the CPU to the network and other programs (0 to 19).", minimum=0, maximum=19
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,48 +91,67 @@ class GenerationSection:
     """How completions are sampled."""
 
     num_generations: int = setting(
-        8, "Completions per task (G); more give a better group advantage and cost generation time in proportion."
+        8,
+        "Completions per task (G); more give a better group advantage and cost generation time in proportion.",
+        minimum=2,
+        maximum=1024,
     )
-    max_completion_length: int = setting(0, "Tokens after which a completion is cut; 0 takes the manifest's cap.")
-    temperature: float = setting(1.0, "Sampling temperature; below 1 explores less, above 1 explores more and errs more.")
+    max_completion_length: int = setting(0, "Tokens after which a completion is cut; 0 takes the manifest's cap.", minimum=0)
+    temperature: float = setting(
+        1.0, "Sampling temperature; below 1 explores less, above 1 explores more and errs more.", above=0
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSection:
     """One policy update per round."""
 
-    local: int = setting(2, "Own groups trained per round (I of swarm sampling), and the least number of tasks proposed.")
+    local: int = setting(
+        2, "Own groups trained per round (I of swarm sampling), and the least number of tasks proposed.", minimum=0
+    )
     external: int = setting(
-        6, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning."
+        6, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning.", minimum=0
     )
     learning_rate: float = setting(
         4e-4,
         "AdamW's step size; the embedded model's optimum is sharp around 4e-4, real language models want about 1e-6 (full) or 1e-5 (LoRA).",
+        above=0,
     )
-    warmup_steps: int = setting(5, "Updates over which the learning rate rises from 0 to its value.")
-    adam_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean.")
+    warmup_steps: int = setting(5, "Updates over which the learning rate rises from 0 to its value.", minimum=0)
+    adam_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean.", minimum=0, maximum=0.999999)
     adam_beta2: float = setting(
-        0.95, "AdamW's decay of the gradient's square; 0.95 forgets faster than the usual 0.999 and suits a moving target."
+        0.95,
+        "AdamW's decay of the gradient's square; 0.95 forgets faster than the usual 0.999 and suits a moving target.",
+        minimum=0,
+        maximum=0.999999,
     )
-    weight_decay: float = setting(0.0, "AdamW's decoupled weight decay per step, as a fraction of the learning rate.")
+    weight_decay: float = setting(0.0, "AdamW's decoupled weight decay per step, as a fraction of the learning rate.", minimum=0)
     max_grad_norm: float = setting(
-        1.0, "The gradient's norm is clipped to this; 0 leaves it alone, at the risk of one bad batch ruining the policy."
+        1.0,
+        "The gradient's norm is clipped to this; 0 leaves it alone, at the risk of one bad batch ruining the policy.",
+        minimum=0,
     )
-    num_iterations: int = setting(1, "Passes over each batch; from the second on the ratio clip is active.")
-    epsilon: float = setting(0.2, "Lower clip of the probability ratio.")
+    num_iterations: int = setting(1, "Passes over each batch; from the second on the ratio clip is active.", minimum=1)
+    epsilon: float = setting(0.2, "Lower clip of the probability ratio.", above=0)
     epsilon_high: float = setting(
-        0.28, "Upper clip of the probability ratio; above epsilon lets unlikely tokens grow (clip-higher)."
+        0.28, "Upper clip of the probability ratio; above epsilon lets unlikely tokens grow (clip-higher).", above=0
     )
-    beta: float = setting(0.0, "Weight of the KL penalty towards the base model; above 0 keeps a frozen copy of it in memory.")
+    beta: float = setting(
+        0.0, "Weight of the KL penalty towards the base model; above 0 keeps a frozen copy of it in memory.", minimum=0
+    )
     scale_rewards: str = setting(
-        "group", "group divides advantages by the group's standard deviation (GRPO), none does not (Dr. GRPO)."
+        "group",
+        "group divides advantages by the group's standard deviation (GRPO), none does not (Dr. GRPO).",
+        choices=("group", "none"),
     )
     loss_type: str = setting(
-        "dapo", "How token losses are averaged: dapo over all tokens of the batch, grpo within each completion first."
+        "dapo",
+        "How token losses are averaged: dapo over all tokens of the batch, grpo within each completion first.",
+        choices=("dapo", "grpo"),
     )
     mask_truncated_completions: bool = setting(False, "Leave completions that were cut at the length cap out of the loss.")
     micro_batch_tokens: int = setting(
-        16384, "Tokens (padding included) per forward and backward pass; lower needs less memory and more passes."
+        16384, "Tokens (padding included) per forward and backward pass; lower needs less memory and more passes.", minimum=1
     )
 
 
@@ -121,11 +162,14 @@ class SamplingSection:
     sampler: str = setting(
         "useful",
         "How groups are drawn: useful (informative own groups first, better-than-average foreign answers) or uniform (the paper's).",
+        choices=("useful", "uniform"),
     )
     max_policy_age: int = setting(
-        8, "Foreign groups whose policy is more than this many of its own updates behind its signer's newest are not drawn."
+        8,
+        "Foreign groups whose policy is more than this many of its own updates behind its signer's newest are not drawn.",
+        minimum=0,
     )
-    max_age_s: float = setting(3600.0, "Foreign groups received longer ago than this many seconds are not drawn.")
+    max_age_s: float = setting(3600.0, "Foreign groups received longer ago than this many seconds are not drawn.", above=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +182,7 @@ class TasksSection:
     per_round: int = setting(
         0,
         "Tasks proposed and solved per round; 0 takes training.local. More than that lets the sampler choose the informative ones.",
+        minimum=0,
     )
     curriculum: bool = setting(True, "Move each environment's level towards a pass rate of one half; off draws levels uniformly.")
     share_uninformative: bool = setting(
@@ -149,35 +194,46 @@ class TasksSection:
 class PoolSection:
     """The store of received and own groups."""
 
-    max_groups: int = setting(20000, "Foreign groups kept; the oldest are removed first.")
-    max_bytes: int = setting(512 * 2**20, "Bytes of foreign envelopes kept on disk; the oldest are removed first.")
-    groups_per_peer: int = setting(2000, "Groups kept of any one peer, so that one cannot push out the others.")
+    max_groups: int = setting(20000, "Foreign groups kept; the oldest are removed first.", minimum=1)
+    max_bytes: int = setting(512 * 2**20, "Bytes of foreign envelopes kept on disk; the oldest are removed first.", minimum=2**20)
+    groups_per_peer: int = setting(2000, "Groups kept of any one peer, so that one cannot push out the others.", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringSection:
     """The verifiers."""
 
-    workers: int = setting(1, "Worker processes that rebuild tasks and score answers.")
-    timeout_s: float = setting(5.0, "Seconds a verifier may take for one group before it is killed and the group refused.")
+    workers: int = setting(1, "Worker processes that rebuild tasks and score answers.", minimum=1)
+    timeout_s: float = setting(
+        5.0, "Seconds a verifier may take for one group before it is killed and the group refused.", above=0
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSection:
     """What survives a kill."""
 
-    every_rounds: int = setting(20, "Rounds between checkpoints; at most this much training is lost by a kill.")
-    keep: int = setting(3, "Checkpoints kept; each is about three times the size of the trained weights.")
+    every_rounds: int = setting(20, "Rounds between checkpoints; at most this much training is lost by a kill.", minimum=1)
+    keep: int = setting(3, "Checkpoints kept; each is about three times the size of the trained weights.", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSection:
     """The node itself."""
 
-    rounds: int = setting(0, "Rounds after which the node stops by itself; 0 goes on until it is told to stop.")
-    min_round_s: float = setting(0.0, "Least seconds per round; above 0 leaves the machine time for other work.")
-    seed: int = setting(0, "Seed of sampling and proposing; 0 takes a fresh one at each start.")
-    log_level: str = setting("info", "How much is written to standard error: debug, info, warning, error.")
+    profile: str = setting(
+        "default",
+        "A starting point for all other keys: default, laptop (leaves the machine to its user), server (many peers, much disk), gpu (a real language model on a CUDA card).",
+        choices=("default", "laptop", "server", "gpu"),
+    )
+    rounds: int = setting(0, "Rounds after which the node stops by itself; 0 goes on until it is told to stop.", minimum=0)
+    min_round_s: float = setting(0.0, "Least seconds per round; above 0 leaves the machine time for other work.", minimum=0)
+    seed: int = setting(0, "Seed of sampling and proposing; 0 takes a fresh one at each start.", minimum=0)
+    log_level: str = setting(
+        "info",
+        "How much is written to standard error: debug, info, warning, error.",
+        choices=("debug", "info", "warning", "error"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
