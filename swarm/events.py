@@ -1,4 +1,4 @@
-"""What a node tells the world while it works: frozen records, handed to whoever listens (the log file, the live table, a test)."""
+"""What a node tells while it works: frozen records, handed to whoever listens (the log file, the live table, a test)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ Listener = Callable[[Event], None]
 
 
 class EventLog:
-    """A listener that appends events as JSON lines; when the file reaches `max_bytes` it is renamed to `.1`, replacing the last one."""
+    """A listener that appends JSON lines; a file over `max_bytes` is renamed to `.1`, replacing the one before."""
 
     def __init__(self, path: Path, max_bytes: int = 16 * 2**20) -> None:
         self._path = path

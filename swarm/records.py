@@ -41,9 +41,9 @@ class SolvedGroup:
 class ScoredGroup:
     """evaluator or admission → pool → sampler: a group with rewards from this node's own verifier, never the sender's.
 
-    `signer` is the solver's public key (32 bytes); `envelope` the id (32 bytes) of the envelope that carried it and
-    `position` its place there; `received_ms` this node's clock at admission (ms since 1970). `token_ids` are kept for own
-    groups only: foreign text is re-encoded under the own policy.
+    `signer` is the solver's public key (32 bytes); `envelope` the id (32 bytes) of the envelope that carried it, empty for an
+    own group that was not published; `received_ms` this node's clock at admission (ms since 1970). `token_ids` are kept for
+    own groups only: foreign text is re-encoded under the own policy.
     """
 
     task: Task
@@ -53,9 +53,13 @@ class ScoredGroup:
     rewards: tuple[float, ...]
     signer: bytes
     envelope: bytes
-    position: int
     received_ms: int
     token_ids: tuple[tuple[int, ...], ...] | None = None
+
+    @property
+    def reward_mean(self) -> float:
+        """Mean reward of the completions, the group's pass rate where rewards are 0 or 1."""
+        return sum(self.rewards) / len(self.rewards)
 
     @property
     def informative(self) -> bool:

@@ -1,0 +1,8 @@
+"""Which groups to train on: one file per sampler, chosen by `sampling.sampler` in node.toml."""
+
+from __future__ import annotations
+
+from swarm.pool.sampling import uniform, useful
+from swarm.pool.sampling.drawing import Sampler
+
+SAMPLERS: dict[str, Sampler] = {"uniform": uniform.UNIFORM, "useful": useful.USEFUL}

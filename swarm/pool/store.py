@@ -1,0 +1,275 @@
+"""Everything a node must not lose, in one SQLite file: its own signed log, foreign envelopes, admitted groups, refusals.
+
+Write-ahead logging keeps the file whole through a kill at any instruction. Appending to the own log is flushed to the
+disk before the envelope is published: a node that forgot an envelope it has sent would sign another one with the same
+sequence number, which is a proof of cheating. The rest may lose its last moments to a power cut, and is received again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarm.errors import HomeError
+from swarm.pool.packing import pack_group, unpack_group
+from swarm.records import ScoredGroup
+
+SCHEMA_VERSION = 1
+KEPT_REFUSALS = 1000
+
+_SCHEMA = """
+CREATE TABLE envelopes (
+    id BLOB PRIMARY KEY, own INTEGER NOT NULL, signer BLOB NOT NULL, sequence INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, envelope BLOB NOT NULL, body_hash BLOB, body BLOB, UNIQUE (signer, sequence)
+);
+CREATE INDEX envelopes_by_body ON envelopes (body_hash) WHERE body_hash IS NOT NULL;
+CREATE INDEX envelopes_by_age ON envelopes (own, received_ms);
+CREATE TABLE groups (
+    key INTEGER PRIMARY KEY, signer BLOB NOT NULL, epoch INTEGER NOT NULL, item INTEGER NOT NULL, own INTEGER NOT NULL,
+    environment TEXT NOT NULL, rendering TEXT NOT NULL, reward_mean REAL NOT NULL, informative INTEGER NOT NULL, policy_step INTEGER NOT NULL,
+    received_ms INTEGER NOT NULL, trained_round INTEGER, record BLOB NOT NULL, UNIQUE (signer, epoch, item)
+);
+CREATE INDEX groups_by_age ON groups (own, received_ms);
+CREATE INDEX groups_by_signer ON groups (signer, received_ms);
+CREATE TABLE refusals (number INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, signer BLOB NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE refusal_counts (reason TEXT PRIMARY KEY, count INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEnvelope:
+    """An envelope as it travelled; `body` (with its SHA-256) is there where the envelope only announces it."""
+
+    id: bytes
+    signer: bytes
+    sequence: int
+    received_ms: int
+    envelope: bytes
+    body_hash: bytes | None = None
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a sampler may know of a foreign group before it is loaded; `policy_age` counts its signer's updates since."""
+
+    key: int
+    signer: bytes
+    environment: str
+    reward_mean: float
+    policy_age: int
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatistics:
+    """Rows and bytes held."""
+
+    own_envelopes: int
+    foreign_envelopes: int
+    foreign_envelope_bytes: int
+    own_groups: int
+    foreign_groups: int
+    foreign_groups_trained: int
+
+
+class Store:
+    """The file, used from one thread at a time. Raises `HomeError` when it cannot be opened or written."""
+
+    def __init__(self, path: Path, *, max_groups: int, max_bytes: int, groups_per_peer: int) -> None:
+        self._max_groups = max_groups
+        self._max_bytes = max_bytes
+        self._groups_per_peer = groups_per_peer
+        with _explained(path):
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._path = path
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+            elif version != SCHEMA_VERSION:
+                raise HomeError(
+                    f"{path} was written by another version of swarmd (schema {version}, this one knows {SCHEMA_VERSION}); "
+                    "move it away to begin a new pool, the key and checkpoints are kept"
+                )
+
+    def close(self) -> None:
+        """Close the file; its contents are already safe."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        with _explained(self._path):
+            if durable:
+                self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            finally:
+                if durable:
+                    self._db.execute("PRAGMA synchronous=NORMAL")
+
+    # Envelopes
+
+    def append_own(self, entry: StoredEnvelope) -> None:
+        """Add the next own envelope and flush it to the disk; it must be published only after this returns."""
+        with self._transaction(durable=True) as db:
+            self._insert_envelope(db, entry, own=True)
+
+    def add_envelope(self, entry: StoredEnvelope) -> None:
+        """Keep a foreign envelope; the oldest foreign ones go when there are too many bytes."""
+        with self._transaction() as db:
+            self._insert_envelope(db, entry, own=False)
+            (held,) = db.execute("SELECT COALESCE(SUM(bytes), 0) FROM envelopes WHERE own = 0").fetchone()
+            while held > self._max_bytes:
+                oldest, freed = db.execute(
+                    "SELECT id, bytes FROM envelopes WHERE own = 0 ORDER BY received_ms LIMIT 1"
+                ).fetchone()
+                db.execute("DELETE FROM envelopes WHERE id = ?", (oldest,))
+                held -= freed
+
+    def _insert_envelope(self, db: sqlite3.Connection, entry: StoredEnvelope, *, own: bool) -> None:
+        size = len(entry.envelope) + len(entry.body or b"")
+        db.execute(
+            "INSERT INTO envelopes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.id, own, entry.signer, entry.sequence, entry.received_ms,
+                size, entry.envelope, entry.body_hash, entry.body,
+            ),
+        )  # fmt: skip
+
+    def newest_own(self) -> StoredEnvelope | None:
+        """The last envelope of the own log."""
+        return next(self._own("DESC LIMIT 1"), None)
+
+    def own_log(self) -> Iterator[StoredEnvelope]:
+        """The own log from its beginning."""
+        return self._own("ASC")
+
+    def _own(self, order: str) -> Iterator[StoredEnvelope]:
+        columns = "id, signer, sequence, received_ms, envelope, body_hash, body"
+        rows = self._db.execute(f"SELECT {columns} FROM envelopes WHERE own = 1 ORDER BY sequence {order}")  # noqa: S608
+        return (StoredEnvelope(*row) for row in rows)
+
+    def envelope_at(self, signer: bytes, sequence: int) -> bytes | None:
+        """The id of the held envelope of a signer with this sequence number."""
+        row = self._db.execute("SELECT id FROM envelopes WHERE signer = ? AND sequence = ?", (signer, sequence)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def body(self, body_hash: bytes) -> bytes | None:
+        """An announced body, own or foreign, by its SHA-256."""
+        row = self._db.execute("SELECT body FROM envelopes WHERE body_hash = ?", (body_hash,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    # Groups
+
+    def add_groups(self, groups: Sequence[ScoredGroup], *, own: bool) -> None:
+        """Keep groups, once each; the oldest of a signer with too many, then the oldest of all, go."""
+        with self._transaction() as db:
+            for group in groups:
+                recipe = group.task.recipe
+                db.execute(
+                    "INSERT OR IGNORE INTO groups VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+                    (
+                        group.signer, recipe.epoch, recipe.index, own, recipe.environment, group.rendering,
+                        group.reward_mean, group.informative, group.policy.step, group.received_ms, pack_group(group),
+                    ),
+                )  # fmt: skip
+            for signer in {group.signer for group in groups}:
+                self._drop_oldest(db, "signer = ?", (signer,), self._groups_per_peer)
+            self._drop_oldest(db, "own = ?", (own,), self._max_groups)
+
+    def _drop_oldest(self, db: sqlite3.Connection, where: str, values: tuple[object, ...], keep: int) -> None:
+        (count,) = db.execute(f"SELECT COUNT(*) FROM groups WHERE {where}", values).fetchone()  # noqa: S608
+        if count > keep:
+            db.execute(
+                f"DELETE FROM groups WHERE key IN "  # noqa: S608
+                f"(SELECT key FROM groups WHERE {where} ORDER BY received_ms, key LIMIT ?)",
+                (*values, count - keep),
+            )
+
+    def has_group(self, signer: bytes, epoch: int, index: int) -> bool:
+        """Whether a group of this task of this signer is held."""
+        row = self._db.execute("SELECT 1 FROM groups WHERE signer = ? AND epoch = ? AND item = ?", (signer, epoch, index))
+        return row.fetchone() is not None
+
+    def candidates(
+        self, *, since_ms: int, max_policy_age: int, rendering: str, environments: Sequence[str], limit: int
+    ) -> list[Candidate]:
+        """The newest informative foreign groups not trained on yet, in an order that depends on their content only."""
+        marks = ",".join("?" * len(environments))
+        rows = self._db.execute(
+            f"""
+            SELECT key, groups.signer, environment, reward_mean, newest - policy_step AS age, received_ms
+            FROM groups JOIN (SELECT signer, MAX(policy_step) AS newest FROM groups WHERE own = 0 GROUP BY signer) AS steps
+                ON groups.signer = steps.signer
+            WHERE own = 0 AND informative = 1 AND trained_round IS NULL AND received_ms >= ? AND age <= ?
+                AND rendering = ? AND environment IN ({marks})
+            ORDER BY received_ms DESC, groups.signer, epoch, item LIMIT ?
+            """,  # noqa: S608 - the only parts put together are question marks
+            (since_ms, max_policy_age, rendering, *environments, limit),
+        )
+        return [Candidate(*row) for row in rows]
+
+    def load(self, keys: Sequence[int]) -> list[ScoredGroup]:
+        """The groups with these keys, in their order; those trimmed away meanwhile are left out."""
+        rows = (self._db.execute("SELECT record FROM groups WHERE key = ?", (key,)).fetchone() for key in keys)
+        return [unpack_group(row[0]) for row in rows if row is not None]
+
+    def mark_trained(self, keys: Sequence[int], round: int) -> None:
+        """Remember in which round these groups were trained on, so that they are not drawn again."""
+        with self._transaction() as db:
+            db.executemany("UPDATE groups SET trained_round = ? WHERE key = ?", [(round, key) for key in keys])
+
+    def groups(self, *, limit: int, signer: bytes | None = None) -> list[tuple[int, int | None, ScoredGroup]]:
+        """(key, round trained in, group), newest first."""
+        where, values = ("WHERE signer = ?", (signer,)) if signer is not None else ("", ())
+        rows = self._db.execute(
+            f"SELECT key, trained_round, record FROM groups {where} ORDER BY received_ms DESC, key DESC LIMIT ?",  # noqa: S608
+            (*values, limit),
+        )
+        return [(key, trained, unpack_group(record)) for key, trained, record in rows]
+
+    # Refusals
+
+    def add_refusal(self, received_ms: int, signer: bytes, reason: str) -> None:
+        """Count a refusal and keep its record among the newest."""
+        with self._transaction() as db:
+            db.execute("INSERT INTO refusals VALUES (NULL, ?, ?, ?)", (received_ms, signer, reason))
+            db.execute("DELETE FROM refusals WHERE number <= (SELECT MAX(number) FROM refusals) - ?", (KEPT_REFUSALS,))
+            db.execute("INSERT INTO refusal_counts VALUES (?, 1) ON CONFLICT (reason) DO UPDATE SET count = count + 1", (reason,))
+
+    def refusals(self) -> dict[str, int]:
+        """How often each reason was given, since the pool was made."""
+        return dict(self._db.execute("SELECT reason, count FROM refusal_counts ORDER BY reason").fetchall())
+
+    def statistics(self) -> StoreStatistics:
+        """Rows and bytes held now."""
+        one = self._db.execute(
+            """
+            SELECT (SELECT COUNT(*) FROM envelopes WHERE own = 1), (SELECT COUNT(*) FROM envelopes WHERE own = 0),
+                (SELECT COALESCE(SUM(bytes), 0) FROM envelopes WHERE own = 0), (SELECT COUNT(*) FROM groups WHERE own = 1),
+                (SELECT COUNT(*) FROM groups WHERE own = 0),
+                (SELECT COUNT(*) FROM groups WHERE own = 0 AND trained_round IS NOT NULL)
+            """
+        ).fetchone()
+        return StoreStatistics(*one)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise HomeError(
+            f"the pool {path} cannot be used ({error}); check that the disk has room, is writable and the file is whole"
+        ) from error
