@@ -1,0 +1,256 @@
+"""Compact renderings: reasoning-gym problems as strings short enough for the embedded model's characters.
+
+A real language model reads the dataset's own prose. A model of a few hundred thousand parameters cannot, so that it is shown the
+same problem as a mark, the data and "=" (`rev:hello=`), and answers in as few characters as carry the answer (`olleh`).
+The dataset's own `score_answer` still judges: `answer` puts a completion into the form that it expects. Two rules keep that safe:
+
+- A completion must have exactly the task's form (a full match of a regular expression); everything else becomes the empty
+  answer, which scores 0. Some verifiers `eval` what they are given or accept "nan" as sorted, and completions come from strangers.
+- What is rendered is all that the prose says and nothing more, with two exceptions that the mark makes up for: formats are fixed.
+
+The chosen datasets have open domains: each level holds far more problems than any run trains on, so that accuracy
+on unseen prompts is skill, not memory. `levels` are configurations of the dataset, from easy to hard.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Compact:
+    """How one dataset is shown to a character model.
+
+    `prompt` renders an entry; `answer` turns a completion into what the dataset's `score_answer` expects ("" when malformed);
+    `solution` is a completion that scores 1.
+    """
+
+    levels: tuple[Mapping[str, Any], ...]
+    prompt: Callable[[Entry], str]
+    answer: Callable[[Entry, str], str]
+    solution: Callable[[Entry], str]
+
+
+def _strict(pattern: str, form: Callable[[Entry, str], str]) -> Callable[[Entry, str], str]:
+    """`form` applied to completions that match `pattern` as a whole; "" for all others."""
+    shape = re.compile(pattern, re.ASCII)
+    return lambda entry, text: form(entry, text) if shape.fullmatch(text) else ""
+
+
+def _plain(entry: Entry, text: str) -> str:
+    return text
+
+
+def _answer(entry: Entry) -> str:
+    return str(entry["answer"])
+
+
+def _quoted(entry: Entry, text: str) -> str:
+    """Numbers as the list of strings that the number datasets expect; "-" is the empty list."""
+    return str(text.split(" ")) if text != "-" else "[]"
+
+
+# --- words and letters
+
+
+def _reverse_prompt(entry: Entry) -> str:
+    return f"rev:{entry['metadata']['word'].lower()}="
+
+
+def _palindrome_prompt(entry: Entry) -> str:
+    return f"pal:{''.join(entry['metadata']['letters'])}="
+
+
+def _words_prompt(entry: Entry) -> str:
+    mark = {"ascending": "wup", "descending": "wdn"}[entry["metadata"]["direction"]]
+    return f"{mark}:{','.join(entry['metadata']['transformed_words'])}="
+
+
+# --- numbers
+
+
+def _integer(number: str) -> str:
+    return str(int(float(number)))
+
+
+def _sort_prompt(entry: Entry) -> str:
+    mark = {"ascending": "asc", "descending": "des"}[entry["metadata"]["direction"]]
+    return f"{mark}:{' '.join(map(_integer, entry['metadata']['original_numbers']))}="
+
+
+def _sort_solution(entry: Entry) -> str:
+    return " ".join(map(_integer, entry["metadata"]["sorted_numbers"]))
+
+
+# Which numbers stay: "remove larger" keeps those that are not larger.
+FILTERS = {"keep_larger": ">", "keep_smaller": "<", "remove_larger": "!>", "remove_smaller": "!<"}
+
+
+def _filter_prompt(entry: Entry) -> str:
+    data = entry["metadata"]
+    return f"flt{FILTERS[data['operation']]}{data['filter_value']}:{' '.join(data['original_numbers'])}="
+
+
+def _filter_solution(entry: Entry) -> str:
+    return " ".join(entry["metadata"]["result"]) or "-"
+
+
+def _sum_prompt(entry: Entry) -> str:
+    return f"sum:{entry['metadata']['expression'].replace(' ', '')}="
+
+
+# --- grids: rows of digits, "/" between rows in the prompt, nothing between them in the answer
+
+
+def _grid(rows: Any) -> str:
+    return "/".join("".join(map(str, row)) for row in rows)
+
+
+def _cells(rows: Any) -> str:
+    return "".join(str(cell) for row in rows for cell in row)
+
+
+def _spiral_prompt(entry: Entry) -> str:
+    return f"spi:{_grid(entry['metadata']['matrix'])}="
+
+
+def _rotate_prompt(entry: Entry) -> str:
+    return f"rot{entry['metadata']['num_rotations'] % 4}:{_grid(entry['metadata']['matrix'])}="
+
+
+def _rotate_answer(entry: Entry, text: str) -> str:
+    n = entry["metadata"]["n"]
+    return "\n".join(" ".join(text[i : i + n]) for i in range(0, len(text), n)) if len(text) == n * n else ""
+
+
+def _sudoku_prompt(entry: Entry) -> str:
+    return f"sud:{_grid(entry['metadata']['puzzle']).replace('0', '_')}="
+
+
+def _sudoku_answer(entry: Entry, text: str) -> str:
+    return "\n".join(" ".join(text[i : i + 4]) for i in range(0, 16, 4))
+
+
+# --- machines
+
+# A token's letter, upper-case when its "#" is on the right.
+TOKENS = {"A#": "A", "#A": "a", "B#": "B", "#B": "b"}
+NAMES = {letter: token for token, letter in TOKENS.items()}
+
+
+def _ab_prompt(entry: Entry) -> str:
+    # The program is the only line of the question made of tokens alone.
+    program = re.search(r"^(?:(?:A#|#A|B#|#B)(?: |$))+$", entry["question"].split("following program:")[1], re.MULTILINE)
+    if program is None:
+        raise ValueError("the question of an A::B entry holds no program; this version of reasoning-gym is not supported")
+    return f"ab:{''.join(TOKENS[token] for token in program.group().split())}="
+
+
+def _ab_solution(entry: Entry) -> str:
+    return "".join(TOKENS[token] for token in entry["answer"].split()) or "-"
+
+
+def _ab_answer(entry: Entry, text: str) -> str:
+    return " ".join(NAMES[letter] for letter in text.replace("-", ""))
+
+
+SIDES = {"top": "t", "right": "r", "front": "f", "left": "l", "back": "k", "bottom": "b"}
+COLORS = {
+    "red": "r", "green": "g", "blue": "b", "yellow": "y", "white": "w", "orange": "o", "purple": "u", "pink": "p",
+    "brown": "n", "gray": "a", "cyan": "c", "magenta": "m", "gold": "d", "silver": "s", "indigo": "i", "violet": "v",
+}  # fmt: skip
+COLOR_NAMES = {letter: color for color, letter in COLORS.items()}
+
+
+def _cube_prompt(entry: Entry) -> str:
+    data = entry["metadata"]
+    faces = "".join(COLORS[data["initial_state"][side]] for side in SIDES)
+    return f"cube:{faces} {''.join(SIDES[side] for side in data['rotations'])} {SIDES[data['target_side']]}="
+
+
+COMPACT: dict[str, Compact] = {
+    "spell_backward": Compact(
+        levels=tuple({"min_word_len": low, "max_word_len": high} for low, high in ((3, 5), (5, 7), (7, 9))),
+        prompt=_reverse_prompt,
+        answer=_strict("[a-z0-9]+", _plain),
+        solution=lambda entry: _answer(entry).lower(),
+    ),
+    "palindrome_generation": Compact(
+        levels=tuple({"min_length": low, "max_length": high} for low, high in ((4, 5), (5, 6), (6, 8))),
+        prompt=_palindrome_prompt,
+        answer=_strict("[a-z]+", _plain),
+        solution=_answer,
+    ),
+    "word_sorting": Compact(
+        levels=tuple(
+            {"min_words": low, "max_words": high, "min_word_length": 3, "max_word_length": length}
+            for low, high, length in ((2, 2, 4), (3, 3, 3), (3, 3, 4))
+        ),
+        prompt=_words_prompt,
+        answer=_strict("[A-Za-z0-9_,]+", lambda entry, text: text.replace(",", ", ")),
+        solution=lambda entry: _answer(entry).replace(", ", ","),
+    ),
+    "number_sorting": Compact(
+        levels=tuple(
+            {"min_numbers": low, "max_numbers": high, "max_decimals": 0, "min_value": 0, "max_value": 99}
+            for low, high in ((3, 3), (3, 4), (4, 5))
+        ),
+        prompt=_sort_prompt,
+        answer=_strict(r"\d{1,3}( \d{1,3})*", _quoted),
+        solution=_sort_solution,
+    ),
+    "number_filtering": Compact(
+        levels=tuple(
+            {"min_numbers": low, "max_numbers": high, "max_decimals": 0, "min_value": 0, "max_value": 99}
+            for low, high in ((3, 3), (3, 4), (4, 5))
+        ),
+        prompt=_filter_prompt,
+        answer=_strict(r"-|\d{1,3}( \d{1,3})*", _quoted),
+        solution=_filter_solution,
+    ),
+    "chain_sum": Compact(
+        levels=tuple(
+            {"min_terms": 2, "max_terms": high, "min_digits": low, "max_digits": 3} for low, high in ((1, 2), (2, 2), (2, 3))
+        ),
+        prompt=_sum_prompt,
+        answer=_strict(r"-?\d{1,5}", _plain),
+        solution=_answer,
+    ),
+    "spiral_matrix": Compact(
+        levels=tuple({"min_n": low, "max_n": high} for low, high in ((2, 3), (3, 3), (3, 4))),
+        prompt=_spiral_prompt,
+        answer=_strict(r"\d+", lambda entry, text: " ".join(text)),
+        solution=lambda entry: _answer(entry).replace(" ", ""),
+    ),
+    "rotate_matrix": Compact(
+        levels=tuple(
+            {"min_n": low, "max_n": high, "min_rotations": 1, "max_rotations": 3} for low, high in ((2, 3), (3, 3), (3, 4))
+        ),
+        prompt=_rotate_prompt,
+        answer=_strict(r"\d+", _rotate_answer),
+        solution=lambda entry: _cells(entry["metadata"]["solution"]),
+    ),
+    "mini_sudoku": Compact(
+        levels=tuple({"min_empty": low, "max_empty": high} for low, high in ((2, 4), (4, 6), (6, 8))),
+        prompt=_sudoku_prompt,
+        answer=_strict(r"[1-4]{16}", _sudoku_answer),
+        solution=lambda entry: _cells(entry["metadata"]["solution"]),
+    ),
+    "ab": Compact(
+        levels=tuple({"length": length} for length in (6, 8, 10)),
+        prompt=_ab_prompt,
+        answer=_strict("-|[AaBb]+", _ab_answer),
+        solution=_ab_solution,
+    ),
+    "color_cube_rotation": Compact(
+        levels=tuple({"min_rotations": low, "max_rotations": high} for low, high in ((1, 1), (1, 2), (2, 3))),
+        prompt=_cube_prompt,
+        answer=_strict("[a-z]", lambda entry, text: COLOR_NAMES.get(text, "")),
+        solution=lambda entry: COLORS[_answer(entry)],
+    ),
+}
