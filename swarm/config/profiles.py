@@ -1,0 +1,36 @@
+"""Profiles: starting points written as differences from the defaults, chosen by `node.profile`; what is set elsewhere wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    # Somebody works on this machine: little CPU, memory and disk, and pauses between rounds.
+    "laptop": {
+        "network.max_connections": 16,
+        "policy.niceness": 19,
+        "pool.max_groups": 5000,
+        "pool.max_bytes": 128 * 2**20,
+        "node.min_round_s": 5.0,
+    },
+    # A machine of its own in a data centre: many peers, much history, nobody on the local network to look for.
+    "server": {
+        "network.max_connections": 256,
+        "network.mdns": False,
+        "network.max_inbound_queue": 8192,
+        "pool.max_groups": 200_000,
+        "pool.max_bytes": 8 * 2**30,
+        "pool.groups_per_peer": 10_000,
+        "scoring.workers": 4,
+    },
+    # A real language model on a CUDA card: a missing card is an error, not a slow run on the CPU.
+    "gpu": {
+        "policy.device": "cuda",
+        "training.learning_rate": 1e-6,
+        "training.micro_batch_tokens": 32_768,
+        "scoring.workers": 4,
+        "checkpoint.every_rounds": 50,
+    },
+}
