@@ -1,0 +1,87 @@
+"""What an environment is: something that rebuilds a problem from a seed, in any process, and verifies answers to it.
+
+Environments run in the scoring workers only (see `worker.py`): they may be heavy, may hang, and see text from the network.
+A package adds its own through an entry point in the group "swarmd.environments", whose name is the *family*: the recipe
+environment "reasoning_gym/spell_backward" is the problem kind "spell_backward" of the family "reasoning_gym".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from swarm.errors import EnvironmentRefused
+
+ENTRY_POINT_GROUP = "swarmd.environments"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One rebuilt problem, inside a worker.
+
+    `question` is the environment's own prose and `answer` its own solution; `prompts` maps a rendering to the prompt text;
+    `entry` is whatever the environment's verifier needs.
+    """
+
+    question: str
+    answer: str
+    prompts: Mapping[str, str] = field(hash=False)
+    entry: Any = field(hash=False, compare=False)
+
+
+class Environment(Protocol):
+    """A family of problem kinds. Every method but `score` raises `EnvironmentRefused` for a name that is not in `names()`."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever any seed rebuilds to another problem or any answer scores differently."""
+
+    def names(self) -> Collection[str]:
+        """The problem kinds that may be used."""
+
+    def refused(self) -> Mapping[str, str]:
+        """Problem kinds that exist and may not be used: name → reason."""
+
+    def levels(self, name: str) -> int:
+        """How many levels of difficulty the kind has; level 0 is the easiest."""
+
+    def build(self, name: str, seed: int, level: int) -> Problem:
+        """The problem of this seed (63 bits): the same on every machine."""
+
+    def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
+        """The reward in [0, 1] of a completion of `problem.prompts[rendering]`; 0.0 where the completion holds no answer.
+
+        `completion` is text from the network and no exception may follow from it, but `VerifierError`.
+        """
+
+
+class VerifierError(Exception):
+    """The environment's verifier stumbled over a completion; the completion is worth 0.0 and the event is counted."""
+
+
+def load_environments() -> dict[str, Environment]:
+    """Every installed family; raises `EnvironmentRefused` when one cannot be imported."""
+    families: dict[str, Environment] = {}
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            families[entry_point.name] = entry_point.load()()
+        except ImportError as error:
+            raise EnvironmentRefused(
+                f"the environment family {entry_point.name!r} ({entry_point.value}) cannot be imported: {error}; "
+                "repair or uninstall the package that brings it"
+            ) from error
+    return families
+
+
+def find(families: Mapping[str, Environment], environment: str) -> tuple[Environment, str]:
+    """The family and the kind of a recipe's "family/kind"; raises `EnvironmentRefused` with the reason."""
+    family, _, name = environment.partition("/")
+    if family not in families:
+        raise EnvironmentRefused(f"unknown environment family {family!r}; installed: {', '.join(sorted(families))}")
+    if reason := families[family].refused().get(name):
+        raise EnvironmentRefused(f"the environment {environment!r} is refused: {reason}")
+    if name not in families[family].names():
+        raise EnvironmentRefused(f"unknown environment {environment!r}")
+    return families[family], name

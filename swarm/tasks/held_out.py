@@ -1,0 +1,63 @@
+"""The split between training and evaluation, by construction: a fixed tenth of all problems is never proposed by anyone.
+
+Whether a problem is held out depends on its text alone, not on its seed, its proposer or its epoch. `training_problem` walks
+from a recipe's seed to the first problem that is not held out, `evaluation_problems` walks over those that are. Everybody
+walks the same way, so no prompt that any node of any swarm ever trained on is in any evaluation set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import count as count_from
+
+from swarm.errors import EnvironmentRefused
+from swarm.tasks.environment import Environment, Problem
+
+DOMAIN = b"swarmd held-out problem v1\0"
+SEED_DOMAIN = b"swarmd problem seed v1\0"
+MAX_TRAINING_STEPS = 64  # with a tenth held out, an honest domain gets this far once in 10^64 recipes
+MAX_EVALUATION_STEPS = 40  # per problem asked for; 10 are expected
+
+
+def held_out(key: str) -> bool:
+    """Whether the problem of this key is for evaluation only: true for 26 of 256 keys."""
+    return sha256(DOMAIN + key.encode()).digest()[0] < 26
+
+
+def problem_key(environment: str, problem: Problem) -> str:
+    """What identifies a problem of the environment "family/kind": its compact prompt, or its question where it has none.
+
+    The compact prompt is the finer sieve: two prose questions that differ in phrasing only have the same one.
+    """
+    return f"{environment}\n{problem.prompts.get('compact', problem.question)}"
+
+
+def walk(seed: int) -> Iterator[int]:
+    """The seeds (63 bits) tried for a recipe's seed, in order; hashed, since adjacent seeds can ask nearly the same question."""
+    for step in count_from():
+        yield int.from_bytes(sha256(SEED_DOMAIN + f"{seed}/{step}".encode()).digest()[:8]) >> 1
+
+
+def training_problem(environment: Environment, family: str, name: str, seed: int, level: int) -> Problem:
+    """The problem of a recipe's seed: the first of its walk that is not held out."""
+    for _, step in zip(range(MAX_TRAINING_STEPS), walk(seed), strict=False):
+        problem = environment.build(name, step, level)
+        if not held_out(problem_key(f"{family}/{name}", problem)):
+            return problem
+    raise EnvironmentRefused(
+        f"{family}/{name} at level {level} has too few problems: {MAX_TRAINING_STEPS} in a row were held out; do without it"
+    )
+
+
+def evaluation_problems(environment: Environment, family: str, name: str, seed: int, level: int, count: int) -> list[Problem]:
+    """Up to `count` held-out problems with distinct keys; fewer where the domain is too small to hold as many."""
+    found: dict[str, Problem] = {}
+    for _, step in zip(range(MAX_EVALUATION_STEPS * count), walk(seed), strict=False):
+        if len(found) == count:
+            break
+        problem = environment.build(name, step, level)
+        key = problem_key(f"{family}/{name}", problem)
+        if held_out(key):
+            found.setdefault(key, problem)
+    return list(found.values())

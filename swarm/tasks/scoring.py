@@ -1,0 +1,176 @@
+"""The node's side of the scoring workers: requests are spread over free workers, and a worker that fails one item is replaced.
+
+Nothing that a peer sends can hold this up: an item that takes too long or ends its worker costs its caller one exception,
+and costs everybody else the few milliseconds in which the worker is started again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+import trio
+
+from protocols.recipe import Parameter, Recipe
+from swarm.child import Child
+from swarm.clock import Clock
+from swarm.errors import ChildDied, ChildError, ChildTimeout
+from swarm.records import Task
+
+START_TIMEOUT_S = 120.0  # the first start in a node imports the environments; the others are forks
+# What a virtual clock charges, in seconds; close to what one core needs for the embedded model's tasks.
+PROBLEM_COST_S = 0.002
+COMPLETION_COST_S = 0.00005
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A group's rebuilt task and the rewards of its completions, in their order, each in [0, 1]."""
+
+    task: Task
+    rewards: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerStatistics:
+    """Counters since the start.
+
+    `timeouts` are items that were late by the node's clock, `deaths` those that ended their worker (CPU limit or memory);
+    `verifier_errors` completions that a verifier stumbled over; `busy_s` seconds of waiting for answers, summed over workers.
+    """
+
+    builds: int
+    groups: int
+    completions: int
+    verifier_errors: int
+    timeouts: int
+    deaths: int
+    restarts: int
+    busy_s: float
+
+
+class Scorer:
+    """Rebuilds tasks and scores answers in `workers` child processes; use as an async context manager.
+
+    `timeout_s` limits one task with all its completions. Every method raises `ChildTimeout` or `ChildDied` when the item took too
+    long or ended its worker, `ChildFailed` when it was refused (`remote_type` "EnvironmentRefused") or its environment is broken.
+    """
+
+    def __init__(self, workers: int, timeout_s: float, clock: Clock) -> None:
+        self._timeout_s = timeout_s
+        self._children = [Child("swarm.tasks.worker:main", None, clock) for _ in range(workers)]
+        self._free_in, self._free_out = trio.open_memory_channel[Child](workers)
+        self._builds = self._groups = self._completions = self._verifier_errors = 0
+        self._timeouts = self._deaths = self._starts = 0
+        self._busy_s = 0.0
+        self._versions: Mapping[str, str] = {}
+
+    async def build(self, recipes: Sequence[tuple[Recipe, int]]) -> list[Task]:
+        """Rebuild the tasks of (recipe, seed), in their order, over all free workers; an error of any one is raised."""
+        answers: list[Any] = [None] * len(recipes)
+
+        async def build_one(position: int) -> None:
+            recipe, seed = recipes[position]
+            try:
+                answers[position] = await self._request("build", _body(recipe, seed), self._timeout_s, PROBLEM_COST_S)
+                self._builds += 1
+            except ChildError as error:
+                answers[position] = error
+
+        async with trio.open_nursery() as nursery:
+            for position in range(len(recipes)):
+                nursery.start_soon(build_one, position)
+        for answer in answers:
+            if isinstance(answer, ChildError):
+                raise answer
+        return [_task(recipe, seed, answer) for (recipe, seed), answer in zip(recipes, answers, strict=True)]
+
+    async def score(self, recipe: Recipe, seed: int, rendering: str, texts: Sequence[str]) -> Scored:
+        """Rebuild a task and score the completions of its prompt in `rendering`."""
+        body = _body(recipe, seed) | {"rendering": rendering, "texts": list(texts)}
+        answer = await self._request("score", body, self._timeout_s, PROBLEM_COST_S + COMPLETION_COST_S * len(texts))
+        self._groups += 1
+        self._completions += len(texts)
+        self._verifier_errors += answer["errors"]
+        return Scored(_task(recipe, seed, answer), tuple(answer["rewards"]))
+
+    async def held_out(
+        self, environment: str, parameters: Mapping[str, Parameter] | Iterable[tuple[str, Parameter]], count: int, seed: int
+    ) -> list[Task]:
+        """Up to `count` tasks with distinct prompts, none of which `build` ever yields; fewer where the domain is too small.
+
+        Their recipes name the installed version, epoch 0, a proposer of zeros and their place in the list.
+        """
+        version = self._versions.get(environment.partition("/")[0], "")
+        recipe = Recipe(environment, version, tuple(sorted(dict(parameters).items())), 0, bytes(32), 0)
+        body = _body(recipe, seed) | {"count": count}
+        answers = await self._request("held_out", body, self._timeout_s * max(count, 1), PROBLEM_COST_S * max(count, 1))
+        return [_task(replace(recipe, index=index), seed, answer) for index, answer in enumerate(answers)]
+
+    def versions(self) -> Mapping[str, str]:
+        """The installed environment families and their versions: what a recipe must say to be rebuilt here."""
+        return self._versions
+
+    def statistics(self) -> ScorerStatistics:
+        """The counters."""
+        return ScorerStatistics(
+            builds=self._builds,
+            groups=self._groups,
+            completions=self._completions,
+            verifier_errors=self._verifier_errors,
+            timeouts=self._timeouts,
+            deaths=self._deaths,
+            restarts=max(self._starts - len(self._children), 0),
+            busy_s=self._busy_s,
+        )
+
+    async def _request(self, kind: str, body: dict[str, Any], timeout_s: float, cost: float) -> Any:
+        child = await self._free_out.receive()
+        begun = time.perf_counter()
+        try:
+            # A worker that was killed, also by a cancellation, is started by whoever needs it next.
+            if child.pid is None:
+                await self._start(child)
+            return await child.request(kind, body | {"limit_s": timeout_s}, timeout=timeout_s, cost=cost)
+        except ChildTimeout:
+            self._timeouts += 1
+            raise
+        except ChildDied:
+            self._deaths += 1
+            raise
+        finally:
+            self._busy_s += time.perf_counter() - begun
+            self._free_in.send_nowait(child)
+
+    async def _start(self, child: Child) -> None:
+        self._starts += 1
+        await child.start()
+        self._versions = await child.request("ready", None, timeout=START_TIMEOUT_S)
+
+    async def __aenter__(self) -> Self:
+        try:
+            for child in self._children:
+                await self._start(child)
+                self._free_in.send_nowait(child)
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._kill()
+
+    def _kill(self) -> None:
+        for child in self._children:
+            child.kill()
+
+
+def _body(recipe: Recipe, seed: int) -> dict[str, Any]:
+    return {"environment": recipe.environment, "version": recipe.version, "parameters": recipe.parameters, "seed": seed}
+
+
+def _task(recipe: Recipe, seed: int, answer: Mapping[str, Any]) -> Task:
+    return Task(recipe=recipe, seed=seed, prompts=answer["prompts"], answer=answer["answer"])

@@ -1,0 +1,115 @@
+"""The scoring worker, a child process (`swarm.child`): rebuilds problems and runs the environments' verifiers.
+
+It is the only place where environments run. A verifier that hangs is stopped twice over: the kernel ends this process when
+one request has used its CPU seconds, on any clock; and the parent ends it when the answer is late by its own clock.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import reasoning_gym  # noqa: F401 - the fork server imports this module once, and with it what is slow to import
+
+from swarm.child import Handlers
+from swarm.errors import EnvironmentRefused
+from swarm.tasks.environment import Environment, Problem, VerifierError, find, load_environments
+from swarm.tasks.held_out import evaluation_problems, training_problem
+
+Body = Mapping[str, Any]
+
+
+def main(arguments: Any) -> Handlers:
+    """The handlers of a scoring worker; takes no arguments (None).
+
+    Every body has `environment` ("family/kind"), `version`, `parameters` ([[name, value], …]), `seed` (63 bits) and `limit_s`
+    (CPU seconds after which this process is ended); raises `EnvironmentRefused` for a recipe that cannot be rebuilt here.
+
+    - `build` → {"prompts": {rendering: text}, "answer": text}
+    - `score`, which also has `rendering` and `texts` → the same with "rewards" (one per text) and "errors" (verifier failures)
+    - `held_out`, which also has `count` → a list of what `build` returns
+    - `ready` → the versions of the families, {family: version}
+    """
+    families = load_environments()
+
+    def build(body: Body) -> dict[str, Any]:
+        with _CpuLimit(body["limit_s"]):
+            return _task(_training_problem(families, body))
+
+    def score(body: Body) -> dict[str, Any]:
+        with _CpuLimit(body["limit_s"]):
+            problem = _training_problem(families, body)
+            rewards, errors = _score(families, problem, body)
+            return _task(problem) | {"rewards": rewards, "errors": errors}
+
+    def held_out(body: Body) -> list[dict[str, Any]]:
+        with _CpuLimit(body["limit_s"]):
+            environment, family, name, level = _resolve(families, body)
+            problems = evaluation_problems(environment, family, name, body["seed"], level, body["count"])
+            return [_task(problem) for problem in problems]
+
+    def ready(body: Any) -> dict[str, str]:
+        return {family: environment.version for family, environment in families.items()}
+
+    return {"build": build, "score": score, "held_out": held_out, "ready": ready}
+
+
+class _CpuLimit:
+    """Let the kernel end this process after so many CPU seconds of a block.
+
+    The signal's default action, not a Python handler: verifiers have `except:` clauses that would swallow an exception, and
+    a loop inside the interpreter's C code would never reach a handler.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, self._seconds)
+
+    def __exit__(self, *error: object) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _resolve(families: Mapping[str, Environment], body: Body) -> tuple[Environment, str, str, int]:
+    environment, name = find(families, body["environment"])
+    if body["version"] != environment.version:
+        raise EnvironmentRefused(
+            f"{body['environment']} {body['version']} cannot be rebuilt here, where it has version {environment.version}; "
+            "install the version that the swarm's manifest names"
+        )
+    parameters = dict(body["parameters"])
+    level = parameters.pop("level", None)
+    if parameters or type(level) is not int or not 0 <= level < environment.levels(name):
+        raise EnvironmentRefused(
+            f"{body['environment']} takes one parameter, level, a whole number from 0 to {environment.levels(name) - 1}; "
+            f"it got {dict(body['parameters'])!r}"
+        )
+    return environment, body["environment"].partition("/")[0], name, level
+
+
+def _training_problem(families: Mapping[str, Environment], body: Body) -> Problem:
+    environment, family, name, level = _resolve(families, body)
+    return training_problem(environment, family, name, body["seed"], level)
+
+
+def _score(families: Mapping[str, Environment], problem: Problem, body: Body) -> tuple[list[float], int]:
+    environment, name = find(families, body["environment"])
+    if body["rendering"] not in problem.prompts:
+        raise EnvironmentRefused(
+            f"{body['environment']} has no rendering {body['rendering']!r}; it has {', '.join(problem.prompts)}"
+        )
+    rewards, errors = [], 0
+    for text in body["texts"]:
+        try:
+            rewards.append(environment.score(name, problem, body["rendering"], text))
+        except VerifierError:
+            rewards.append(0.0)
+            errors += 1
+    return rewards, errors
+
+
+def _task(problem: Problem) -> dict[str, Any]:
+    return {"prompts": dict(problem.prompts), "answer": problem.answer}
