@@ -1,0 +1,126 @@
+"""What a node needs of a network: one topic to publish on, bounded requests to single peers, and figures.
+
+There are two networks behind this face: `swarm.net.libp2p` (TCP, Noise, Yamux, GossipSub) and `swarm.net.memory` (seeded,
+on virtual time). A node cannot tell which one it is on. Neither promises delivery: what was missed shows as a gap in a
+signer's log and is asked for by request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import trio
+
+# GossipSub drops an RPC above 1 MiB without a word; this leaves room for its framing. Larger bodies are announced and pulled.
+MAX_MESSAGE_BYTES = 1_000_000
+
+
+class Verdict(Enum):
+    """What a validator says of a message before it is delivered and forwarded.
+
+    `REJECT` blames the peer that forwarded it; `IGNORE` drops it without blame (stale, or of a version not known here).
+    """
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    IGNORE = "ignore"
+
+
+# Called once per message before delivery; runs inside the event loop, so it must be cheap (signature and schema, about 1 ms).
+Validate = Callable[[bytes], Verdict]
+
+# Answers one request: (peer id, request bytes) -> response bytes. Whatever it raises refuses the request.
+Handler = Callable[[str, bytes], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of the topic as received. `peer` is who forwarded it, not who wrote it; `received_ms` is ms since 1970."""
+
+    data: bytes
+    peer: str
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecord:
+    """A peer this node knows: dialable multiaddrs, and if connected since when (ms since 1970) and who dialled whom."""
+
+    peer_id: str
+    addresses: tuple[str, ...]
+    connected_since_ms: int | None = None
+    inbound: bool | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is open; a peer that is only known may be dialled later."""
+        return self.connected_since_ms is not None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatistics:
+    """Counts since the network was opened.
+
+    `payload_bytes_*` sum the messages' own lengths as published and as delivered; `wire_bytes_*` are all bytes on the
+    connections: duplicates, encryption, multiplexing, gossip and requests included. `messages_dropped` overflowed the
+    inbound queue; `faults` are exceptions in background tasks that were isolated and logged.
+    """
+
+    messages_sent: int = 0
+    messages_received: int = 0
+    messages_dropped: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    ignored: int = 0
+    payload_bytes_sent: int = 0
+    payload_bytes_received: int = 0
+    wire_bytes_sent: int = 0
+    wire_bytes_received: int = 0
+    requests: int = 0
+    requests_served: int = 0
+    requests_refused: int = 0
+    faults: int = 0
+    connections: int = 0
+
+
+class Network(Protocol):
+    """One node's place in a network."""
+
+    @property
+    def peer_id(self) -> str:
+        """This node's peer id (base58btc, "12D3Koo…"), made of its Ed25519 public key."""
+
+    @property
+    def messages(self) -> trio.MemoryReceiveChannel[Message]:
+        """Messages of the topic from others, each once, bounded by `network.max_inbound_queue`: the oldest is dropped.
+
+        The channel ends when the network closes.
+        """
+
+    def addresses(self) -> tuple[str, ...]:
+        """Multiaddrs, with /p2p/<peer id>, under which others can dial this node."""
+
+    def peers(self) -> tuple[PeerRecord, ...]:
+        """Connected peers first, then those that are only known, each sorted by peer id."""
+
+    def statistics(self) -> NetworkStatistics:
+        """Counts since the network was opened."""
+
+    async def publish(self, data: bytes) -> None:
+        """Send `data` to everybody on the topic, except this node. Raises `NetworkError` above `MAX_MESSAGE_BYTES`."""
+
+    async def request(self, peer_id: str, protocol: str, data: bytes, max_bytes: int) -> bytes:
+        """Ask one peer and return its answer of at most `max_bytes`.
+
+        Raises `NetworkError` when the peer is unknown, cannot be reached, refuses, answers too much, or not within
+        `network.request_timeout_s`.
+        """
+
+    def serve(self, protocol: str, handler: Handler, *, max_request_bytes: int = 65536) -> None:
+        """Answer requests of `protocol`, a name like "/swarmd/1/body", with `handler`; bounded in size, number and time."""
+
+    async def dial(self, address: str) -> str:
+        """Connect to a multiaddr with /p2p/<peer id> and return the peer id. Raises `NetworkError`."""

@@ -1,0 +1,70 @@
+"""Answering peers' requests without letting any of them hurt this node: bounds on size, number and time."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+
+import trio
+
+from swarm.errors import NetworkError
+from swarm.net.inbox import Tally
+from swarm.net.network import Handler
+
+MAX_RUNNING = 16  # handlers at once, over all peers
+MAX_WAITING_PER_PEER = 16  # requests of one peer that run or wait; more are refused, so that one peer cannot take every slot
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One served protocol."""
+
+    handler: Handler
+    max_request_bytes: int
+
+
+class Services:
+    """The protocols that a node serves."""
+
+    def __init__(self, tally: Tally, timeout_s: float) -> None:
+        self._tally = tally
+        self._timeout_s = timeout_s
+        self._services: dict[str, Service] = {}
+        self._slots = trio.CapacityLimiter(MAX_RUNNING)
+        self._per_peer: Counter[str] = Counter()
+
+    def add(self, protocol: str, handler: Handler, max_request_bytes: int) -> None:
+        """Serve `protocol` from now on."""
+        self._services[protocol] = Service(handler, max_request_bytes)
+
+    def max_request_bytes(self, protocol: str) -> int:
+        """The most bytes a request of `protocol` may have; 0 if it is not served."""
+        service = self._services.get(protocol)
+        return service.max_request_bytes if service else 0
+
+    async def answer(self, peer_id: str, protocol: str, request: bytes) -> bytes:
+        """The handler's answer. Raises `NetworkError` for a request that is refused, fails or takes too long."""
+        service = self._services.get(protocol)
+        if service is None or len(request) > service.max_request_bytes or self._per_peer[peer_id] >= MAX_WAITING_PER_PEER:
+            self._tally["requests_refused"] += 1
+            raise NetworkError(f"refused a request of {len(request)} bytes for {protocol} from {peer_id}")
+        self._per_peer[peer_id] += 1
+        try:
+            with trio.fail_after(self._timeout_s):
+                async with self._slots:
+                    response = await service.handler(peer_id, request)
+        except Exception as error:
+            # A handler that fails on a peer's bytes must not end the node, whatever it raises.
+            self._tally["requests_refused"] += 1
+            if not isinstance(error, trio.TooSlowError):
+                logger.warning("the handler of %s failed on a request from %s", protocol, peer_id, exc_info=error)
+            raise NetworkError(f"no answer for {protocol} to {peer_id}: {error!r}") from error
+        finally:
+            self._per_peer[peer_id] -= 1
+            if not self._per_peer[peer_id]:
+                del self._per_peer[peer_id]
+        self._tally["requests_served"] += 1
+        return response
