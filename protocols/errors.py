@@ -11,6 +11,7 @@ class Reason(StrEnum):
     meaning: str
 
     def __new__(cls, value: str, meaning: str) -> Reason:
+        """A member that carries its meaning."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning

@@ -1,0 +1,147 @@
+"""A manifest as people write it: TOML, where a wrong key gets an answer that says what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from protocols import fields
+from protocols.errors import ManifestError, ProtocolError
+from protocols.limits import MAX_MANIFEST_BYTES, PROTOCOL_VERSION
+from protocols.recipe import Parameter, parameter_value
+from protocols.rules import EnvironmentRule, Range
+
+if TYPE_CHECKING:
+    from protocols.manifest import Manifest
+
+_REQUIRED = (
+    "protocol",
+    "name",
+    "epoch_seconds",
+    "tasks_per_epoch",
+    "group_size",
+    "max_completion_chars",
+    "max_completion_tokens",
+    "max_groups_per_share",
+    "renderings",
+    "environment",
+)
+_OPTIONAL = ("description", "beacon", "drand_chain")
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The fields of a Manifest, by their names. Raises ManifestError."""
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"the manifest is longer than {MAX_MANIFEST_BYTES} bytes")
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"the manifest is not valid TOML: {error}") from None
+    try:
+        return _fields(table)
+    except ManifestError:
+        raise
+    except ProtocolError as error:
+        raise ManifestError(error.message) from None
+
+
+def write(manifest: Manifest) -> str:
+    """The text, from which `parse` reads the same fields."""
+    lines = [
+        f"protocol = {PROTOCOL_VERSION}",
+        f"name = {_literal(manifest.name)}",
+        f"description = {_literal(manifest.description)}",
+        f"epoch_seconds = {manifest.epoch_seconds}",
+        f"beacon = {_literal(manifest.beacon)}",
+        *([f"drand_chain = {_literal(manifest.drand_chain.hex())}"] if manifest.drand_chain else []),
+        f"tasks_per_epoch = {manifest.tasks_per_epoch}",
+        f"group_size = {{ min = {manifest.min_group_size}, max = {manifest.max_group_size} }}",
+        f"max_completion_chars = {manifest.max_completion_chars}",
+        f"max_completion_tokens = {manifest.max_completion_tokens}",
+        f"max_groups_per_share = {manifest.max_groups_per_share}",
+        f"renderings = [{', '.join(_literal(rendering) for rendering in manifest.renderings)}]",
+    ]
+    for rule in manifest.environments:
+        settings = ", ".join(f"{name} = {_literal(setting)}" for name, setting in sorted(rule.parameters.items()))
+        lines += ["", "[[environment]]", f"name = {_literal(rule.name)}", f"version = {_literal(rule.version)}"]
+        lines += [f"parameters = {{ {settings} }}"] if settings else []
+    return "\n".join(lines) + "\n"
+
+
+def _literal(value: Range | Parameter) -> str:
+    if isinstance(value, Range):
+        return f"{{ min = {value.min}, max = {value.max} }}"
+    if isinstance(value, float):
+        return repr(value)
+    # JSON's strings, integers and booleans are TOML's, except that TOML wants the delete character escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _fields(table: dict[str, Any]) -> dict[str, Any]:
+    _check_keys(table, "the manifest", _REQUIRED, _OPTIONAL)
+    fields.integer(table["protocol"], "protocol", PROTOCOL_VERSION, PROTOCOL_VERSION)
+    group_size = _table(table["group_size"], "group_size", ("min", "max"))
+    same = ("name", "epoch_seconds", "tasks_per_epoch", "max_completion_chars", "max_completion_tokens", "max_groups_per_share")
+    return {
+        **{key: table[key] for key in same},
+        "description": table.get("description", ""),
+        "environments": tuple(_environment(item) for item in _list(table["environment"], "environment")),
+        "renderings": tuple(
+            fields.name(item, "rendering", fields.RENDERING) for item in _list(table["renderings"], "renderings")
+        ),
+        "min_group_size": group_size["min"],
+        "max_group_size": group_size["max"],
+        "beacon": table.get("beacon", "local"),
+        "drand_chain": _hex(table.get("drand_chain", "")),
+    }
+
+
+def _environment(value: Any) -> EnvironmentRule:
+    table = _table(value, "[[environment]]", ("name", "version"), ("parameters",))
+    where = f"parameters of {table['name']}"
+    parameters = _table(table.get("parameters", {}), where, (), None)
+    return EnvironmentRule(
+        table["name"], table["version"], {name: _setting(parameters[name], f"{where}: {name}") for name in sorted(parameters)}
+    )
+
+
+def _setting(value: Any, where: str) -> Range | Parameter:
+    if isinstance(value, dict):
+        bounds = _table(value, where, ("min", "max"))
+        return Range(bounds["min"], bounds["max"])
+    return parameter_value(value, where)
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ManifestError(f"{where} must be a list")
+    return value
+
+
+def _table(value: Any, where: str, required: tuple[str, ...], optional: tuple[str, ...] | None = ()) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ManifestError(f"{where} must be a table" + (f" with {' and '.join(required)}" if required else ""))
+    if optional is not None:
+        _check_keys(value, where, required, optional)
+    return value
+
+
+def _check_keys(table: dict[str, Any], where: str, required: tuple[str, ...], optional: tuple[str, ...]) -> None:
+    known = required + optional
+    for key in table:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
+            raise ManifestError(f"{where}: unknown key {key!r}; {hint}")
+    for key in required:
+        if key not in table:
+            raise ManifestError(f"{where}: the key {key!r} is missing")
+
+
+def _hex(value: Any) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(r"([0-9a-f]{2})*", value):
+        raise ManifestError("drand_chain must be 64 hexadecimal digits, in lower case")
+    return bytes.fromhex(value)
