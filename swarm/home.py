@@ -92,7 +92,7 @@ class Home:
         return self
 
     def check_writable(self) -> None:
-        """Write, sync and remove a small file, so that a read-only or full disk is reported now and not by the first checkpoint."""
+        """Write, sync and remove a small file: a read-only or full disk is reported now and not by the first checkpoint."""
         with storage(self.path):
             handle, name = tempfile.mkstemp(prefix=".probe-", dir=self.path)
             try:
@@ -105,7 +105,7 @@ class Home:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the home for this process; `HomeError` names the process that holds it already. The kernel frees it on any exit."""
+        """Hold the home for this process until the end, however it ends; `HomeError` names the process that holds it already."""
         with storage(self.path):
             descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -152,9 +152,8 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)
-        except BaseException:
+        finally:
             Path(name).unlink(missing_ok=True)
-            raise
         sync_directory(path.parent)
 
 

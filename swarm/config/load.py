@@ -11,7 +11,7 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from typing import Any, get_args, get_type_hints
 
 from swarm.config.profiles import PROFILES
 from swarm.config.schema import SECTIONS, Config
-from swarm.config.toml import flatten, positions, parse
+from swarm.config.toml import flatten, parse, positions
 from swarm.errors import ConfigError
 
 PREFIX = "SWARMD_"
@@ -62,7 +62,17 @@ def resolve(home: Path, overrides: Mapping[str, str] = MappingProxyType({}), env
     `overrides` are the command line's, `section.key` to text. A home without node.toml has the defaults. Raises
     `ConfigError` for an unknown key, a value of the wrong type or out of range, and values that contradict each other.
     """
-    given = dict([*_from_file(home / "node.toml"), *_from_environment(environ), *_from_command_line(overrides)])
+    path = home / "node.toml"
+    return _combine([*_from_toml(_read(path), str(path)), *_from_environment(environ), *_from_command_line(overrides)])
+
+
+def check_text(text: str, source: str) -> None:
+    """Raise `ConfigError` unless `text` would do as a node.toml; `source` is what the message calls it."""
+    _combine(_from_toml(text, source))
+
+
+def _combine(sources: Iterable[tuple[str, Setting]]) -> Resolved:
+    given = dict(sources)
     settings = {name: Setting(field.default, "default") for name, field in FIELDS.items()}
     profile = given.get("node.profile", settings["node.profile"]).value
     settings |= {name: Setting(value, f"profile {profile}") for name, value in PROFILES[profile].items()}
@@ -75,18 +85,21 @@ def resolve(home: Path, overrides: Mapping[str, str] = MappingProxyType({}), env
     return Resolved(Config(**sections), MappingProxyType(settings))
 
 
-def _from_file(path: Path) -> Iterator[tuple[str, Setting]]:
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return
+        return ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
-    document = parse(text, str(path))
+
+
+def _from_toml(text: str, source: str) -> Iterator[tuple[str, Setting]]:
+    document = parse(text, source)
     lines = positions(text)
     for name, value in flatten(document).items():
-        origin = f"{path}, line {lines[name]}"
-        _known(name, origin)
+        origin = f"{source}, line {lines[name]}"
+        known(name, origin)
         if not name.endswith("."):
             yield name, Setting(_checked(name, value, origin), origin)
 
@@ -100,14 +113,14 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Setting
         name = f"{section}.{key}" if separator else section.replace("_", ".", 1)
         if not separator and name in FIELDS:
             raise ConfigError(f"{variable} is no setting; did you mean {_variable(name)}, with two underscores?")
-        _known(name, variable)
+        known(name, variable)
         yield name, Setting(_checked(name, _from_text(name, text, variable), variable), variable)
 
 
 def _from_command_line(overrides: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
     for name, text in overrides.items():
         origin = "command line"
-        _known(name, origin)
+        known(name, origin)
         yield name, Setting(_checked(name, _from_text(name, text, origin), origin), origin)
 
 
@@ -115,7 +128,7 @@ def _variable(name: str) -> str:
     return PREFIX + name.upper().replace(".", "__")
 
 
-def _known(name: str, origin: str) -> None:
+def known(name: str, origin: str) -> None:
     """Raise `ConfigError` with the nearest existing name unless `name` is a setting or, with a final dot, a section."""
     section, _, key = name.partition(".")
     if name in FIELDS or (section in SECTIONS and not key):

@@ -185,6 +185,7 @@ class TasksSection:
         minimum=0,
     )
     curriculum: bool = setting(True, "Move each environment's level towards a pass rate of one half; off draws levels uniformly.")
+    share: bool = setting(True, "Publish own groups; off learns from others without giving anything back.")
     share_uninformative: bool = setting(
         False, "Also publish groups whose rewards are all equal; they teach nothing and cost bandwidth."
     )

@@ -1,0 +1,39 @@
+"""`status` and `peers`: what the running daemon does now, and with whom."""
+
+from __future__ import annotations
+
+import click
+
+from swarm.cli.client import ask
+from swarm.cli.options import home_option, json_option
+from swarm.cli.output import print_fields, print_json, print_table
+from swarm.home import Home
+
+
+@click.command()
+@home_option
+@json_option
+def status(home: Home, as_json: bool) -> None:
+    """Show what the daemon does now.
+
+    That is its state, why it waits if it does, and what it has learned from.
+    """
+    result = ask(home, "status")
+    if as_json:
+        print_json(result)
+    else:
+        print_fields(result)
+
+
+@click.command()
+@home_option
+@json_option
+def peers(home: Home, as_json: bool) -> None:
+    """List the peers this node is connected to."""
+    result = ask(home, "peers")
+    if as_json:
+        print_json(result)
+    elif result:
+        print_table(result, list(result[0]))
+    else:
+        click.echo("no peers")

@@ -1,0 +1,80 @@
+"""`join` and `invite`: into a swarm, and others after you."""
+
+from __future__ import annotations
+
+import click
+
+from swarm.cli.client import ask
+from swarm.cli.options import home_option, json_option
+from swarm.cli.output import print_json
+from swarm.errors import ConfigError
+from swarm.home import Home, write_atomically
+
+
+@click.command()
+@home_option
+@click.argument("invite_or_address", metavar="INVITE|MULTIADDR")
+def join(home: Home, invite_or_address: str) -> None:
+    """Join a swarm by an invite or by a peer's address.
+
+    An address is a multiaddr with /p2p/<peer id> of a node whose swarm has the same rules.
+
+    Only the manifest and bootstrap keys of node.toml change; comments and all other lines stay.
+    """
+    from swarm import identity
+    from swarm.config.load import check_text, load
+    from swarm.config.manifest import find_manifest
+    from swarm.config.toml import edit
+
+    own_id = identity.load(home.open().identity_key).peer_id
+    now = load(home.path, environ={}).swarm
+    if invite_or_address.startswith("/"):
+        changes: dict[str, str | tuple[str, ...]] = {"swarm.bootstrap": _with(now.bootstrap, (invite_or_address,))}
+    else:
+        changes = read_invite(invite_or_address)
+        manifest = find_manifest(now.manifest, home)
+        if manifest is not None and manifest.swarm_id == changes["swarm.manifest"]:
+            # The same swarm: keep the name the user chose for it, and the peers known before.
+            del changes["swarm.manifest"]
+            changes["swarm.bootstrap"] = _with(now.bootstrap, tuple(changes["swarm.bootstrap"]))
+    if own_id in "".join(changes["swarm.bootstrap"]):
+        raise ConfigError("that is this node itself; take the invite or address of another node")
+    text = home.node_toml.read_text(encoding="utf-8") if home.node_toml.exists() else ""
+    text = edit(text, changes, str(home.node_toml))
+    check_text(text, str(home.node_toml))
+    write_atomically(home.node_toml, text.encode(), mode=0o644)
+    for name, value in changes.items():
+        click.echo(f"{name} = {value if isinstance(value, str) else ', '.join(value)}")
+    if home.holder() is not None:
+        click.echo(f"restart the running daemon for it to take effect: swarmd --home {home.path} stop, then start", err=True)
+
+
+def _with(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    return (*known, *(address for address in new if address not in known))
+
+
+def read_invite(text: str) -> dict[str, str | tuple[str, ...]]:
+    """The settings that an invite stands for; `ConfigError` when it was mistyped."""
+    from protocols.errors import ProtocolError
+    from protocols.invite import Invite
+
+    try:
+        invite = Invite.from_string(text.strip())
+    except ProtocolError as error:
+        raise ConfigError(f"this is neither an invite nor a multiaddr: {error}") from None
+    return {"swarm.manifest": invite.manifest_id.hex(), "swarm.bootstrap": tuple(invite.addresses)}
+
+
+@click.command()
+@home_option
+@json_option
+def invite(home: Home, as_json: bool) -> None:
+    """Print an invite to this node's swarm.
+
+    It is for `swarmd join` or `swarmd init --invite` elsewhere; the node must be running.
+    """
+    result = ask(home, "invite")
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(result["invite"])

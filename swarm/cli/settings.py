@@ -1,0 +1,60 @@
+"""`config`: whether the settings are right, what they are, and where each comes from."""
+
+from __future__ import annotations
+
+import click
+
+from swarm.cli.options import home_option, json_option, set_option
+from swarm.cli.output import print_json, print_table, printable
+from swarm.home import Home
+
+
+@click.group()
+def config() -> None:
+    """Check and explain the node's settings."""
+
+
+@config.command()
+@home_option
+@set_option
+def check(home: Home, overrides: dict[str, str]) -> None:
+    """Check node.toml, the environment and --set without starting anything; the exit code tells."""
+    from swarm.config.load import load
+    from swarm.config.manifest import find_manifest
+
+    manifest = find_manifest(load(home.path, overrides).swarm.manifest, home)
+    click.echo("the settings are right" + ("" if manifest else "; the manifest will be fetched from a bootstrap peer"))
+
+
+@config.command()
+@home_option
+@set_option
+@json_option
+@click.argument("key", required=False)
+def explain(home: Home, overrides: dict[str, str], as_json: bool, key: str | None) -> None:
+    """Show each setting's value and where it was set; with KEY (a setting or a section) what it means as well."""
+    from swarm.config.explain import explain as explain_settings
+    from swarm.config.load import resolve
+    from swarm.config.toml import literal
+
+    records = explain_settings(resolve(home.path, overrides), key)
+    if as_json:
+        print_json(records)
+    elif key is None:
+        rows = [record | {"value": literal(record["value"])} for record in records]
+        print_table(rows, ["name", "value", "origin"])
+    else:
+        for record in records:
+            click.echo(f"{record['name']} = {printable(literal(record['value']))}    from: {record['origin']}")
+            click.echo(f"  {record['help']}")
+            click.echo(
+                f"  {record['type']}{', ' * bool(record['allowed'])}{record['allowed']}; default {literal(record['default'])}"
+            )
+
+
+@config.command("example")
+def example_() -> None:
+    """Print a node.toml with every setting, each with a sentence."""
+    from swarm.config.explain import example
+
+    click.echo(example(), nl=False)

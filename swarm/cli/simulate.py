@@ -1,0 +1,85 @@
+"""`sim`: a whole swarm on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from swarm.cli.daemon import log_to_stderr
+from swarm.cli.options import set_option
+from swarm.cli.output import print_json
+from swarm.sim.options import SimulationOptions
+
+_DEFAULT = SimulationOptions()
+
+
+@click.command()
+@set_option
+@click.option("--nodes", type=click.IntRange(min=1), default=_DEFAULT.nodes, show_default=True, help="Nodes in the swarm.")
+@click.option("--rounds", type=click.IntRange(min=1), default=_DEFAULT.rounds, show_default=True, help="Rounds of every node.")
+@click.option("--seed", type=click.IntRange(min=0), default=_DEFAULT.seed, show_default=True, help="Seed of everything drawn.")
+@click.option("--local", type=click.IntRange(min=0), metavar="I", help="Own groups trained per round (training.local).")
+@click.option("--external", type=click.IntRange(min=0), metavar="J", help="Foreign groups trained per round (training.external).")
+@click.option(
+    "--network",
+    type=click.Choice(["libp2p", "memory"]),
+    default=_DEFAULT.network,
+    show_default=True,
+    help="Loopback libp2p in real time, or a simulated network on a virtual clock, the same for the same seed.",
+)
+@click.option("--specialise", is_flag=True, help="Give every node its own few tasks; evaluation covers all of them.")
+@click.option("--compare", is_flag=True, help="Also run the same nodes alone, with the same seeds, and report both.")
+@click.option("--model", metavar="PATH", default=_DEFAULT.model, show_default=True, help="The base model of every node.")
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_DEFAULT.report,
+    show_default=True,
+    metavar="DIR",
+    help="Where report.json, report.html and the plots are written.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print report.json to standard output as well; progress goes to standard error."
+)
+@click.pass_context
+def sim(
+    context: click.Context,
+    overrides: dict[str, str],
+    nodes: int,
+    rounds: int,
+    seed: int,
+    local: int | None,
+    external: int | None,
+    network: str,
+    specialise: bool,
+    compare: bool,
+    model: str,
+    report: Path,
+    as_json: bool,
+) -> None:
+    """Run a whole swarm on this machine.
+
+    The nodes are those of `swarmd start`; a report tells what they learned from each other.
+    """
+    options = SimulationOptions(
+        nodes=nodes,
+        rounds=rounds,
+        seed=seed,
+        local=local,
+        external=external,
+        network=network,
+        specialise=specialise,
+        compare=compare,
+        model=model,
+        report=report,
+        plain=as_json or not sys.stdout.isatty(),
+        overrides=overrides,
+    )
+    log_to_stderr(context.find_root().params["log_level"] or "warning")
+    from swarm.sim.simulation import run_simulation
+
+    result = run_simulation(options)
+    if as_json:
+        print_json(result)
