@@ -33,7 +33,6 @@ from protocols.messages import Body, kind_of, pack_body
 
 ENVELOPE_DOMAIN = b"swarmd/1/envelope\x00"
 NO_PREVIOUS = bytes(HASH_BYTES)  # `previous` of a log's first envelope, sequence 0
-NO_SWARM = bytes(HASH_BYTES)  # for tools and tests that belong to no swarm
 
 # y coordinates of the points of small order (1, 2, 4 and 8): under such a key anybody can sign anything.
 _P = 2**255 - 19
@@ -45,7 +44,8 @@ _SMALL_ORDER = frozenset({0, 1, _Y8, _P - _Y8, _P - 1})
 class Envelope:
     """A signed, numbered, hash-chained entry. `body` holds packed bytes (`messages.unpack_body`), `time_ms` is ms since 1970.
 
-    `kind` may be one that this version does not know: such an envelope still belongs to its signer's log.
+    `kind` may be one that this version does not know: such an envelope still belongs to its signer's log. `swarm` is the
+    id of the swarm it was signed for (32 bytes), which does not travel.
     """
 
     version: int
@@ -56,7 +56,7 @@ class Envelope:
     time_ms: int
     body: bytes
     signature: bytes
-    swarm: bytes = NO_SWARM
+    swarm: bytes
 
     @cached_property
     def id(self) -> bytes:
@@ -73,9 +73,7 @@ class Envelope:
         return encode([self.version, self.kind, self.key, self.sequence, self.previous, self.time_ms, self.body, self.signature])
 
 
-def seal(
-    private_key: Ed25519PrivateKey, sequence: int, previous: bytes, time_ms: int, body: Body, swarm: bytes = NO_SWARM
-) -> Envelope:
+def seal(private_key: Ed25519PrivateKey, sequence: int, previous: bytes, time_ms: int, body: Body, swarm: bytes) -> Envelope:
     """Pack and sign a body as the signer's envelope number `sequence` of the log it keeps in `swarm` (its manifest's id).
 
     Raises ProtocolError if a peer would refuse the result.
@@ -90,7 +88,7 @@ def seal(
     return envelope
 
 
-def open_envelope(data: bytes, swarm: bytes = NO_SWARM) -> Envelope:
+def open_envelope(data: bytes, swarm: bytes) -> Envelope:
     """Decode and verify; the body stays packed.
 
     Raises ProtocolError: "too-large", "version", "malformed", "not-canonical", "schema", "signature", checked in this order.

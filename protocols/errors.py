@@ -29,6 +29,7 @@ class Reason(StrEnum):
     MANIFEST = "manifest", "A manifest cannot be read or contradicts itself."
 
     # The signer's log.
+    OWN_KEY = "own-key", "Signed with this node's own key, but not by this process."
     DUPLICATE = "duplicate", "This very envelope was seen before."
     REPLAY = "replay", "The sequence number lies before what is kept of its signer's log."
     EQUIVOCATION = "equivocation", "Its signer signed another envelope with the same sequence number: a proof of cheating."
@@ -50,12 +51,12 @@ class Reason(StrEnum):
     GROUP_COUNT = "group-count", "More groups in one share than the manifest allows."
     GROUP_SIZE = "group-size", "Fewer or more completions in a group than the manifest allows."
     COMPLETION_LENGTH = "completion-length", "A completion is longer, in characters or tokens, than the manifest allows."
-    HELD_OUT = "held-out", "The task is one of those kept for evaluation, which nobody trains on."
 
     # Rebuilding and scoring.
     VERIFIER_TIMEOUT = "verifier-timeout", "Rebuilding the task or scoring took longer than the time limit."
     REWARD = "reward", "The claimed rewards are not those of the environment's verifier."
     VERIFIER_FAILED = "verifier-failed", "Rebuilding the task or scoring ended with an error."
+    REWARD = "reward", "A claimed reward is not the one that this node's verifier gives."
 
     # What this node can and wants to take.
     STANDING = "standing", "The signer has lost its standing with this node."
