@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 KEPT_REFUSALS = 1000
 
 _SCHEMA = """
+CREATE TABLE about (swarm BLOB NOT NULL);
 CREATE TABLE envelopes (
     id BLOB PRIMARY KEY, own INTEGER NOT NULL, signer BLOB NOT NULL, sequence INTEGER NOT NULL, received_ms INTEGER NOT NULL,
     bytes INTEGER NOT NULL, envelope BLOB NOT NULL, body_hash BLOB, body BLOB, UNIQUE (signer, sequence)
@@ -29,8 +30,8 @@ CREATE INDEX envelopes_by_body ON envelopes (body_hash) WHERE body_hash IS NOT N
 CREATE INDEX envelopes_by_age ON envelopes (own, received_ms);
 CREATE TABLE groups (
     key INTEGER PRIMARY KEY, signer BLOB NOT NULL, epoch INTEGER NOT NULL, item INTEGER NOT NULL, own INTEGER NOT NULL,
-    environment TEXT NOT NULL, rendering TEXT NOT NULL, reward_mean REAL NOT NULL, informative INTEGER NOT NULL, policy_step INTEGER NOT NULL,
-    received_ms INTEGER NOT NULL, trained_round INTEGER, record BLOB NOT NULL, UNIQUE (signer, epoch, item)
+    environment TEXT NOT NULL, rendering TEXT NOT NULL, reward_mean REAL NOT NULL, informative INTEGER NOT NULL,
+    policy_step INTEGER NOT NULL, received_ms INTEGER NOT NULL, trained_round INTEGER, record BLOB NOT NULL, UNIQUE (signer, epoch, item)
 );
 CREATE INDEX groups_by_age ON groups (own, received_ms);
 CREATE INDEX groups_by_signer ON groups (signer, received_ms);
@@ -95,6 +96,18 @@ class Store:
                 raise HomeError(
                     f"{path} was written by another version of swarmd (schema {version}, this one knows {SCHEMA_VERSION}); "
                     "move it away to begin a new pool, the key and checkpoints are kept"
+                )
+
+    def belong_to(self, swarm: bytes) -> None:
+        """Tie a new file to a swarm (its manifest's id), whose log it holds; `HomeError` when it is tied to another."""
+        with self._transaction() as db:
+            row = db.execute("SELECT swarm FROM about").fetchone()
+            if row is None:
+                db.execute("INSERT INTO about VALUES (?)", (swarm,))
+            elif row[0] != swarm:
+                raise HomeError(
+                    f"{self._path} holds the log of swarm {bytes(row[0]).hex()}, not of {swarm.hex()}; "
+                    "use another --home for another swarm"
                 )
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ Three differences from the paper's uniform draw, each measured in docs/lab-log.m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from random import Random
 
@@ -43,7 +44,7 @@ def _chance(candidate: Candidate, pass_rates: Mapping[str, float], random: Rando
     need = max(LEAST_NEED, 1 - pass_rates.get(candidate.environment, 0.0))
     freshness = 1 / (1 + candidate.policy_age)
     usefulness = max(spread, 1e-3) * need * freshness
-    return float(random.random() ** (1 / usefulness))
+    return math.log(1 - random.random()) / usefulness
 
 
 def foreign_weights(group: ScoredGroup) -> tuple[float, ...]:

@@ -1,0 +1,243 @@
+"""A node: one identity with its pool, verifiers, policy and place in a network, and what the loop asks of them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any
+
+import trio
+
+from protocols.manifest import Manifest
+from protocols.peer import peer_id
+from swarm.clock import Clock
+from swarm.config.schema import Config
+from swarm.errors import NetworkError
+from swarm.events import Checkpointed, Event, Listener, PartRestarted, RoundFinished
+from swarm.home import Home
+from swarm.identity import Identity
+from swarm.net.network import Network
+from swarm.node.activity import Activity
+from swarm.node.publishing import OwnLog, share_of
+from swarm.policy import checkpoint
+from swarm.policy.policy import Policy
+from swarm.pool.admission import Admission
+from swarm.pool.pool import Pool
+from swarm.pool.sampling import SAMPLERS
+from swarm.pool.sampling.drawing import Budget, training_group
+from swarm.records import ScoredGroup, TrainingGroup, TrainReport
+from swarm.roles.proposer import Proposer
+from swarm.tasks.scoring import Scorer
+
+logger = logging.getLogger(__name__)
+
+# Newest foreign groups a sampler chooses among.
+CANDIDATES = 512
+# How long a node without anything to train on rests before it looks again.
+REST_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One update's groups; `sources` counts the foreign ones per signer (peer id)."""
+
+    groups: tuple[TrainingGroup, ...]
+    own: int
+    sources: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a node is made of, all of it open."""
+
+    home: Home
+    identity: Identity
+    config: Config
+    manifest: Manifest
+    clock: Clock
+    pool: Pool
+    scorer: Scorer
+    policy: Policy
+    proposer: Proposer
+    admission: Admission
+    log: OwnLog
+
+
+class Node:
+    """The state of a running node. `network` is None while there is none; the loop goes on without."""
+
+    def __init__(self, parts: Parts, listeners: Sequence[Listener], state: Mapping[str, Any]) -> None:
+        self.home = parts.home
+        self.identity = parts.identity
+        self.config = parts.config
+        self.manifest = parts.manifest
+        self.clock = parts.clock
+        self.pool = parts.pool
+        self.scorer = parts.scorer
+        self.policy = parts.policy
+        self.proposer = parts.proposer
+        self.admission = parts.admission
+        self.network: Network | None = None
+        self.activity = Activity()
+        self.seed = self.config.node.seed or SystemRandom().getrandbits(53)
+        self.started_ms = self.clock.now_ms()
+        self.reward_mean: float | None = None
+        self._log = parts.log
+        self._listeners = tuple(listeners)
+        self._stopping = False
+        self._round_begun = trio.current_time()
+        self.restore(state)
+
+    # What the loop needs
+
+    @property
+    def finished(self) -> bool:
+        """Whether the loop ends here."""
+        return self._stopping or 0 < self.config.node.rounds <= self.round
+
+    @property
+    def rendering(self) -> str:
+        """How tasks are shown to this node's policy."""
+        chosen = self.config.policy.rendering
+        return chosen if chosen != "auto" else ("compact" if self.config.policy.model == "embedded" else "prose")
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens per completion: the setting, within the manifest's cap."""
+        cap = self.manifest.max_completion_tokens
+        return min(self.config.generation.max_completion_length or cap, cap)
+
+    @property
+    def tasks_per_round(self) -> int:
+        """Tasks proposed and solved in one round."""
+        return self.config.tasks.per_round or self.config.training.local
+
+    async def share(self, own: Sequence[ScoredGroup]) -> None:
+        """Keep own groups, and publish those worth it as the next entry of the own log."""
+        settings = self.config.tasks
+        worth = [group for group in own if group.informative or settings.share_uninformative] if settings.share else []
+        worth = worth[: self.manifest.max_groups_per_share]
+        if worth:
+            share = share_of(self.round, self.proposer.take_proposed(), worth)
+            data = await self._log.append(share, worth, self.clock.now_ms())
+            self.totals["groups_shared"] += len(worth)
+            if self.network is not None:
+                try:
+                    await self.network.publish(data)
+                except NetworkError as error:
+                    logger.warning("round %d was not published: %s", self.round, error)
+        kept = [group for group in own if group not in worth]
+        await self.pool.run(lambda store: store.add_groups(kept, own=True))
+
+    async def sample(self, own: Sequence[ScoredGroup], random: Random) -> Batch:
+        """Draw this round's groups from the own ones and the pool."""
+        settings, sampler = self.config.sampling, SAMPLERS[self.config.sampling.sampler]
+        budget = Budget(self.config.training.local, self.config.training.external)
+        candidates = []
+        if budget.external:
+            since_ms = self.clock.now_ms() - int(settings.max_age_s * 1000)
+            candidates = await self.pool.run(
+                lambda store: store.candidates(
+                    since_ms=since_ms,
+                    max_policy_age=settings.max_policy_age,
+                    rendering=self.rendering,
+                    environments=[rule.name for rule in self.manifest.environments],
+                    limit=CANDIDATES,
+                )
+            )
+        drawn = sampler.draw(own, candidates, budget, self.proposer.curriculum.pass_rates(), random)
+        foreign = await self.pool.run(lambda store: store.load(drawn.foreign))
+        await self.pool.run(lambda store: store.mark_trained(drawn.foreign, self.round))
+        groups = [
+            *(training_group(group, self.rendering, (1.0,) * len(group.rewards), foreign=False) for group in drawn.own),
+            *(training_group(group, self.rendering, sampler.foreign_weights(group), foreign=True) for group in foreign),
+        ]
+        return Batch(tuple(groups), len(drawn.own), Counter(peer_id(group.signer) for group in foreign))
+
+    async def finish_round(self, own: Sequence[ScoredGroup], batch: Batch, report: TrainReport | None) -> None:
+        """Count, tell, and every so often make everything up to here survive a kill."""
+        rewards = [reward for group in own for reward in group.rewards]
+        self.reward_mean = sum(rewards) / len(rewards) if rewards else self.reward_mean
+        foreign = len(batch.groups) - batch.own
+        tokens = sum(completion.tokens for group in own for completion in group.completions)
+        self.totals.update(groups_trained_own=batch.own, groups_trained_foreign=foreign, generated_tokens=tokens)
+        await self._rest(idle=not own and not batch.groups)
+        self.emit(
+            RoundFinished(
+                peer_id=self.identity.peer_id,
+                round=self.round,
+                reward_mean=self.reward_mean or 0.0,
+                informative=sum(group.informative for group in own),
+                proposed=len(own),
+                trained_own=batch.own,
+                trained_foreign=foreign,
+                trained_from=dict(batch.sources),
+                generated_tokens=tokens,
+                peers=self.connected_peers,
+                loss=report.loss if report else 0.0,
+                seconds=self.activity.take_seconds(),
+            )
+        )
+        self.round += 1
+        if self.round % self.config.checkpoint.every_rounds == 0:
+            await self.save()
+
+    async def _rest(self, *, idle: bool) -> None:
+        elapsed = trio.current_time() - self._round_begun
+        rest = max(self.config.node.min_round_s - elapsed, REST_S if idle else 0.0)
+        if rest > 0:
+            why = "this epoch's task indices are used up and no foreign groups came" if idle else "node.min_round_s"
+            with self.activity.doing("waiting", why):
+                await trio.sleep(rest)
+        self._round_begun = trio.current_time()
+
+    # What survives, and what others may ask
+
+    async def save(self) -> None:
+        """Write a checkpoint: the policy and this node's own state."""
+        with self.activity.doing("saving a checkpoint"):
+            path = self.home.checkpoints
+            await self.policy.save(path, self.state())
+            async with self.clock.work(0):
+                await trio.to_thread.run_sync(checkpoint.prune, path, self.config.checkpoint.keep)
+        self.emit(Checkpointed(self.identity.peer_id, self.round, str(path)))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps besides the policy."""
+        return {"round": self.round, "curriculum": self.proposer.curriculum.state(), "totals": dict(self.totals)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of a checkpoint; an empty one is the beginning."""
+        self.round: int = state.get("round", 0)
+        self.totals: Counter[str] = Counter(state.get("totals", {}))
+        self.proposer.curriculum.restore(state.get("curriculum", []))
+
+    async def recover_policy(self) -> None:
+        """After the policy's child died: a new one from the newest checkpoint, and the node's state as it was then."""
+        async with self.clock.work(0):
+            newest: Path | None = await trio.to_thread.run_sync(checkpoint.newest, self.home.checkpoints)
+        await self.policy.restart(newest)
+        self.restore(checkpoint.node_state(newest) if newest else {})
+
+    def stop(self) -> None:
+        """End the loop after the round it is in."""
+        self._stopping = True
+
+    @property
+    def connected_peers(self) -> int:
+        """Peers with an open connection."""
+        return sum(peer.connected for peer in self.network.peers()) if self.network else 0
+
+    def emit(self, event: Event) -> None:
+        """Tell the listeners."""
+        for listener in self._listeners:
+            listener(event)
+
+    def part_failed(self, part: str, error: str) -> None:
+        """Told by the supervisor."""
+        self.activity.state = f"restarting {part}: {error}"
+        self.emit(PartRestarted(self.identity.peer_id, part, error))

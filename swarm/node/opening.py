@@ -1,0 +1,106 @@
+"""Puts a node together: opens its parts in the order they need each other, and keeps the two background ones running."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+import trio
+
+from protocols.manifest import Manifest
+from protocols.recipe import local_beacon
+from swarm.clock import Clock
+from swarm.config.schema import Config
+from swarm.errors import ConfigError
+from swarm.events import Listener, NodeStarted, NodeStopped
+from swarm.home import Home
+from swarm.identity import Identity
+from swarm.net.network import Network, Validate
+from swarm.node.node import Node, Parts
+from swarm.node.publishing import OwnLog, position
+from swarm.node.receiving import Bodies, receive, serve, verdict
+from swarm.node.supervisor import supervise
+from swarm.policy import checkpoint
+from swarm.policy.policy import Policy
+from swarm.pool.admission import Admission
+from swarm.pool.pool import Pool
+from swarm.roles.proposer import Proposer
+from swarm.tasks.scoring import Scorer
+
+OpenNetwork = Callable[[Validate], AbstractAsyncContextManager[Network]]
+
+
+@asynccontextmanager
+async def open_node(
+    home: Home,
+    identity: Identity,
+    config: Config,
+    manifest: Manifest,
+    clock: Clock,
+    open_network: OpenNetwork,
+    listeners: Sequence[Listener] = (),
+) -> AsyncIterator[Node]:
+    """A node on the network, not learning yet (`swarm.node.loop.learn`). Raises the error of any part that cannot be opened."""
+    if manifest.beacon != "local":
+        raise ConfigError(f'this version follows only swarms with beacon = "local"; {manifest.name} has {manifest.beacon!r}')
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(Pool(home.pool, config.pool, clock))
+        await pool.run(lambda store: store.belong_to(manifest.id))
+        end = await pool.run(lambda store: position(store, manifest.id))
+        async with clock.work(0):
+            newest = await trio.to_thread.run_sync(checkpoint.newest, home.checkpoints)
+        scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
+        policy = await stack.enter_async_context(
+            Policy(config.policy, config.generation, config.training, clock, checkpoint=newest)
+        )
+
+        def beacon(epoch: int) -> bytes:
+            return local_beacon(manifest.id, epoch)
+
+        key = identity.public_key
+        bodies = Bodies()
+        node = Node(
+            Parts(
+                home=home,
+                identity=identity,
+                config=config,
+                manifest=manifest,
+                clock=clock,
+                pool=pool,
+                scorer=scorer,
+                policy=policy,
+                proposer=Proposer(manifest, key, scorer, beacon, clock, config.tasks, epoch=end.epoch, next_index=end.next_index),
+                admission=Admission(manifest, key, pool, scorer.score, bodies.fetch, beacon, clock),
+                log=OwnLog(identity, manifest.id, pool, end),
+            ),
+            listeners,
+            checkpoint.node_state(newest) if newest else {},
+        )
+
+        async def stay_on_network(task_status: trio.TaskStatus[None]) -> None:
+            opened = False
+
+            async def be_on_network() -> None:
+                nonlocal opened
+                async with open_network(lambda data: verdict(node.admission, data)) as network:
+                    node.network = bodies.network = network
+                    serve(node, network)
+                    if not opened:
+                        opened = True
+                        task_status.started()
+                    try:
+                        await supervise("admission", lambda: receive(node, network), node.part_failed)
+                    finally:
+                        node.network = bodies.network = None
+
+            await supervise("network", be_on_network, node.part_failed, begun_once=lambda: opened)
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(stay_on_network)
+            assert node.network is not None  # noqa: S101 - it has just started
+            node.emit(NodeStarted(identity.peer_id, node.round, node.network.addresses()))
+            try:
+                yield node
+            finally:
+                nursery.cancel_scope.cancel()
+    node.emit(NodeStopped(identity.peer_id, node.round))

@@ -1,0 +1,283 @@
+"""What is let into the pool: nothing from the network is believed.
+
+The checks run from the cheapest to the dearest, and the first that fails names the refusal:
+
+    screen   bytes      size, MessagePack, signature, schema                     (also GossipSub's validator)
+    envelope history    own key, duplicate, equivocation, standing, time
+    share    range      epoch, index range and continuity
+    group    rules      proposer, environment and version, parameters, group size, rendering, lengths
+    verify   work       rebuild the task from its recipe, score every answer in a worker; the claimed rewards must be ours
+
+Standing comes before the work rather than after it, so that a signer who is not listened to costs no verification. A
+group is refused alone; its envelope's other groups are judged on their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from protocols.envelope import Envelope, open_envelope
+from protocols.errors import ProtocolError, Reason
+from protocols.manifest import Manifest, epoch_of, permits
+from protocols.messages import Announce, Body, Kind, RolloutGroup, Share, check_share, unpack_body
+from protocols.recipe import Recipe, seed
+from swarm.clock import Clock
+from swarm.errors import ChildError, ChildTimeout, NetworkError
+from swarm.pool.pool import Pool
+from swarm.pool.standing import Standing
+from swarm.pool.store import Store, StoredEnvelope
+from swarm.records import ScoredGroup, Task
+
+# Clocks of home machines differ; this much is forgiven.
+CLOCK_SKEW_MS = 60_000
+# Shares of the previous epoch still travel when a new one begins.
+PAST_EPOCHS = 1
+REWARD_TOLERANCE = 1e-6
+_SCREENED_KEPT = 256
+
+T = TypeVar("T")
+
+
+class Rescored(Protocol):
+    """A rebuilt task and the rewards of the texts, in their order."""
+
+    @property
+    def task(self) -> Task:
+        """The task of the recipe."""
+
+    @property
+    def rewards(self) -> tuple[float, ...]:
+        """One per text."""
+
+
+# (recipe, seed, rendering, texts): rebuild the task and score the texts. Raises `ChildError`.
+Rescore = Callable[[Recipe, int, str, Sequence[str]], Awaitable[Rescored]]
+
+# (hash, size in bytes, peer that forwarded the announcement, signer's key) -> body. Raises `NetworkError`.
+FetchBody = Callable[[bytes, int, str, bytes], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One message or group that was not let in."""
+
+    signer: bytes
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What came of one message: the groups let in and the refusals."""
+
+    groups: tuple[ScoredGroup, ...]
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionStatistics:
+    """Since the node started: messages, groups that arrived in them, groups let in, refusals by reason."""
+
+    messages: int
+    received: int
+    groups: int
+    refused: dict[str, int]
+
+
+class _Refused(Exception):
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Admission:
+    """The gate between the network and the pool; one message at a time."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        own_key: bytes,
+        pool: Pool,
+        rescore: Rescore,
+        fetch_body: FetchBody,
+        beacon: Callable[[int], bytes],
+        clock: Clock,
+    ) -> None:
+        self._manifest = manifest
+        self._own_key = own_key
+        self._pool = pool
+        self._rescore = rescore
+        self._fetch_body = fetch_body
+        self._beacon = beacon
+        self._clock = clock
+        self.standing = Standing()
+        self._screened: OrderedDict[bytes, tuple[Envelope, Body]] = OrderedDict()
+        # Per signer: sequence number, epoch and end of the index range of its newest share.
+        self._newest: dict[bytes, tuple[int, int, int]] = {}
+        self._messages = 0
+        self._received = 0
+        self._groups = 0
+        self._refused: Counter[str] = Counter()
+
+    def screen(self, data: bytes) -> Reason | None:
+        """The first floor of checks on bare bytes, about a millisecond; None when they pass, else the counted reason."""
+        try:
+            self._open(data)
+        except ProtocolError as error:
+            self._refused[error.reason] += 1
+            return error.reason
+        return None
+
+    def _open(self, data: bytes) -> tuple[Envelope, Body]:
+        key = hashlib.sha256(data).digest()
+        known = self._screened.get(key)
+        if known is None:
+            envelope = open_envelope(data, self._manifest.id)
+            known = envelope, unpack_body(envelope.kind, envelope.body)
+            # The validator has just seen what admission will ask for; decoding it twice would double the cost.
+            self._screened[key] = known
+            if len(self._screened) > _SCREENED_KEPT:
+                self._screened.popitem(last=False)
+        return known
+
+    async def admit(self, data: bytes, forwarder: str) -> Admitted:
+        """Judge one message from `forwarder` (peer id) and keep what is good."""
+        self._messages += 1
+        now_ms = self._clock.now_ms()
+        try:
+            envelope, body = self._open(data)
+        except ProtocolError as error:
+            # Unsigned: there is nobody to blame, and a forwarder may be honest.
+            return await self._refuse(now_ms, [Refusal(b"", error.reason)])
+        try:
+            await self._check_envelope(envelope, now_ms)
+            share, raw_body = await self._share_of(envelope, body, forwarder)
+            self._check_range(envelope, share, now_ms)
+        except _Refused as refused:
+            return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason)])
+
+        self._received += len(share.groups)
+        groups, refusals = [], []
+        for group in share.groups:
+            try:
+                await self._check_group(group, envelope.key)
+                groups.append(await self._verify(group, envelope, now_ms))
+            except _Refused as refused:
+                refusals.append(Refusal(envelope.key, refused.reason))
+        entry = StoredEnvelope(
+            envelope.id, envelope.key, envelope.sequence, now_ms, data,
+            body.body_hash if isinstance(body, Announce) else None, raw_body,
+        )  # fmt: skip
+        await self._pool.run(lambda store: _keep(store, entry, groups))
+        self._groups += len(groups)
+        await self._refuse(now_ms, refusals)
+        return Admitted(tuple(groups), tuple(refusals))
+
+    async def _refuse(self, now_ms: int, refusals: list[Refusal]) -> Admitted:
+        for refusal in refusals:
+            self._refused[refusal.reason] += 1
+            self.standing.refused(refusal.signer, refusal.reason, now_ms)
+        if refusals:
+            await self._pool.run(lambda store: [store.add_refusal(now_ms, each.signer, each.reason) for each in refusals])
+        return Admitted((), tuple(refusals))
+
+    async def _check_envelope(self, envelope: Envelope, now_ms: int) -> None:
+        if envelope.key == self._own_key:
+            raise _Refused(Reason.OWN_KEY)
+        if not self.standing.good(envelope.key, now_ms):
+            raise _Refused(Reason.STANDING)
+        held = await self._pool.run(lambda store: store.envelope_at(envelope.key, envelope.sequence))
+        if held is not None:
+            raise _Refused(Reason.DUPLICATE if held == envelope.id else Reason.EQUIVOCATION)
+        if envelope.time_ms > now_ms + CLOCK_SKEW_MS:
+            raise _Refused(Reason.FUTURE)
+
+    async def _share_of(self, envelope: Envelope, body: Body, forwarder: str) -> tuple[Share, bytes | None]:
+        if isinstance(body, Share):
+            _checked(lambda: check_share(body, envelope.key))
+            return body, None
+        try:
+            raw = await self._fetch_body(body.body_hash, body.body_bytes, forwarder, envelope.key)
+        except NetworkError:
+            raise _Refused(Reason.BODY_UNAVAILABLE) from None
+        if len(raw) != body.body_bytes or hashlib.sha256(raw).digest() != body.body_hash:
+            raise _Refused(Reason.BODY_MISMATCH)
+        share = _checked(lambda: unpack_body(Kind.SHARE, raw))
+        assert isinstance(share, Share)  # noqa: S101 - the kind says so
+        _checked(lambda: check_share(share, envelope.key))
+        return share, raw
+
+    def _check_range(self, envelope: Envelope, share: Share, now_ms: int) -> None:
+        if share.epoch > epoch_of(self._manifest, now_ms + CLOCK_SKEW_MS):
+            raise _Refused(Reason.EPOCH)
+        if share.epoch < epoch_of(self._manifest, now_ms) - PAST_EPOCHS:
+            raise _Refused(Reason.STALE)
+        end = share.first_index + share.count
+        if end > self._manifest.tasks_per_epoch:
+            raise _Refused(Reason.INDEX)
+        if len(share.groups) > self._manifest.max_groups_per_share:
+            raise _Refused(Reason.GROUP_COUNT)
+        sequence, epoch, next_index = self._newest.get(envelope.key, (-1, -1, 0))
+        if sequence >= 0 and envelope.sequence > sequence:
+            expected = next_index if share.epoch == epoch else 0
+            adjacent = envelope.sequence == sequence + 1
+            if share.epoch < epoch or share.first_index < expected or (adjacent and share.first_index != expected):
+                raise _Refused(Reason.INDEX_GAP)
+        if envelope.sequence > sequence:
+            self._newest[envelope.key] = (envelope.sequence, share.epoch, end)
+
+    async def _check_group(self, group: RolloutGroup, signer: bytes) -> None:
+        recipe, rules = group.recipe, self._manifest
+        forbidden = permits(rules, recipe)
+        if forbidden is not None:
+            raise _Refused(forbidden)
+        if not rules.min_group_size <= len(group.completions) <= rules.max_group_size:
+            raise _Refused(Reason.GROUP_SIZE)
+        if group.rendering not in rules.renderings:
+            raise _Refused(Reason.RENDERING)
+        for completion in group.completions:
+            if len(completion.text) > rules.max_completion_chars or completion.tokens > rules.max_completion_tokens:
+                raise _Refused(Reason.COMPLETION_LENGTH)
+        if await self._pool.run(lambda store: store.has_group(signer, recipe.epoch, recipe.index)):
+            raise _Refused(Reason.DUPLICATE)
+
+    async def _verify(self, group: RolloutGroup, envelope: Envelope, now_ms: int) -> ScoredGroup:
+        recipe = group.recipe
+        texts = [completion.text for completion in group.completions]
+        try:
+            judged = await self._rescore(recipe, seed(recipe, self._beacon(recipe.epoch)), group.rendering, texts)
+        except ChildTimeout:
+            raise _Refused(Reason.VERIFIER_TIMEOUT) from None
+        except ChildError:
+            raise _Refused(Reason.VERIFIER_FAILED) from None
+        if any(abs(claim - reward) > REWARD_TOLERANCE for claim, reward in zip(group.rewards, judged.rewards, strict=True)):
+            raise _Refused(Reason.REWARD)
+        return ScoredGroup(
+            task=judged.task,
+            rendering=group.rendering,
+            policy=group.policy,
+            completions=group.completions,
+            rewards=judged.rewards,
+            signer=envelope.key,
+            envelope=envelope.id,
+            received_ms=now_ms,
+        )
+
+    def statistics(self) -> AdmissionStatistics:
+        """Counts since the node started."""
+        return AdmissionStatistics(self._messages, self._received, self._groups, dict(sorted(self._refused.items())))
+
+
+def _keep(store: Store, entry: StoredEnvelope, groups: list[ScoredGroup]) -> None:
+    store.add_envelope(entry)
+    store.add_groups(groups, own=False)
+
+
+def _checked(check: Callable[[], T]) -> T:
+    try:
+        return check()
+    except ProtocolError as error:
+        raise _Refused(error.reason) from None

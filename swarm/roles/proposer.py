@@ -1,0 +1,108 @@
+"""Proposes tasks: chooses environment and level, counts indices, and rebuilds each recipe like everybody else would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from random import Random
+
+from protocols.manifest import EnvironmentRule, Manifest, Range, epoch_of
+from protocols.recipe import Parameter, Recipe, seed
+from swarm.clock import Clock
+from swarm.config.schema import TasksSection
+from swarm.errors import ConfigError
+from swarm.records import Task
+from swarm.roles.curriculum import Arm, Curriculum
+from swarm.tasks.scoring import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """The indices proposed in an epoch since the last share: `first_index .. first_index + count - 1`."""
+
+    epoch: int
+    first_index: int
+    count: int
+
+
+class Proposer:
+    """`next_index` of `epoch` is where the own log ended; a new epoch begins at 0."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        key: bytes,
+        scorer: Scorer,
+        beacon: Callable[[int], bytes],
+        clock: Clock,
+        settings: TasksSection,
+        *,
+        epoch: int,
+        next_index: int,
+    ) -> None:
+        self._manifest = manifest
+        self._key = key
+        self._scorer = scorer
+        self._beacon = beacon
+        self._clock = clock
+        self._epoch = epoch
+        self._first = self._next = next_index
+        self._rules = {rule.name: rule for rule in chosen_rules(manifest, settings)}
+        self.curriculum = Curriculum(_arms(list(self._rules.values())), adaptive=settings.curriculum)
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """What this node proposes from."""
+        return tuple(self._rules)
+
+    async def propose(self, count: int, random: Random) -> list[Task]:
+        """Up to `count` tasks; fewer at the end of the epoch's indices, which the manifest caps."""
+        now = epoch_of(self._manifest, self._clock.now_ms())
+        if now > self._epoch:
+            self._epoch, self._first, self._next = now, 0, 0
+        count = min(count, self._manifest.tasks_per_epoch - self._next)
+        recipes = [self._recipe(self._next + offset, *self.curriculum.choose(random)) for offset in range(count)]
+        self._next += count
+        value = self._beacon(self._epoch)
+        return await self._scorer.build([(recipe, seed(recipe, value)) for recipe in recipes])
+
+    def _recipe(self, index: int, environment: str, level: int) -> Recipe:
+        rule = self._rules[environment]
+        parameters = _parameters(rule, level)
+        return Recipe(environment, rule.version, parameters, self._epoch, self._key, index)
+
+    def take_proposed(self) -> Proposed:
+        """The range that the next share has to account for; the one after it begins where this ends."""
+        proposed = Proposed(self._epoch, self._first, self._next - self._first)
+        self._first = self._next
+        return proposed
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the newest tasks."""
+        return self._epoch
+
+
+def chosen_rules(manifest: Manifest, settings: TasksSection) -> list[EnvironmentRule]:
+    """The manifest's rules that `tasks.environments` keeps. Raises `ConfigError` for a name the manifest does not have."""
+    known = {rule.name: rule for rule in manifest.environments}
+    unknown = [name for name in settings.environments if name not in known]
+    if unknown:
+        raise ConfigError(f"tasks.environments: the manifest has no {unknown[0]!r}; it has {', '.join(known)}")
+    return [known[name] for name in settings.environments or known]
+
+
+def _arms(rules: Sequence[EnvironmentRule]) -> list[Arm]:
+    return [arm for rule in rules for arm in product([rule.name], levels(rule))]
+
+
+def levels(rule: EnvironmentRule) -> range:
+    """The levels that a rule allows."""
+    level = dict(rule.parameters).get("level", 0)
+    return range(level.min, level.max + 1) if isinstance(level, Range) else range(int(level), int(level) + 1)
+
+
+def _parameters(rule: EnvironmentRule, level: int) -> tuple[tuple[str, Parameter], ...]:
+    fixed = {name: value for name, value in dict(rule.parameters).items() if not isinstance(value, Range)}
+    return tuple(sorted((fixed | {"level": level}).items()))
