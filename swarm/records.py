@@ -81,7 +81,10 @@ class TrainingGroup:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """policy → loop: what one update did. Norms and losses are means over the update's steps; `tokens` were trained on."""
+    """policy → loop: what one update did. Norms and losses are means over the update's steps; `tokens` were trained on.
+
+    `skipped` counts steps that were not applied, because their loss or gradient was not finite.
+    """
 
     tag: PolicyTag
     loss: float
@@ -91,3 +94,4 @@ class TrainReport:
     completions: int
     tokens: int
     seconds: float
+    skipped: int = 0

@@ -1,0 +1,183 @@
+"""Checkpoints that are whole or not there: what a kill or a full disk at any moment must leave behind.
+
+    <root>/step-00000123/
+        model/                  a plain Hugging Face folder
+        optimizer.safetensors   AdamW's moments, float32 copies of narrower weights, states of the random generators
+        node.json               the node's own state, opaque here
+        meta.json               written last: what this is, and the SHA-256 of every other file
+
+A checkpoint is written into a hidden sibling, flushed to the disk file by file, and renamed. A second checkpoint of the same
+step moves the first aside as `step-00000123.replaced` until it is in place. `newest` believes no name: it checks every
+sum and falls back to the checkpoint before. This file never imports torch, so that the node itself can use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from swarm.errors import HomeError
+
+FORMAT = 1
+MODEL, OPTIMIZER, NODE, META = "model", "optimizer.safetensors", "node.json", "meta.json"
+_TEMPORARY = ".writing-"
+_REPLACED = ".replaced"
+_NAME = re.compile(r"step-(\d{8,})(\.replaced)?")
+
+
+def write(root: Path, step: int, meta: Mapping[str, Any], node_state: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
+    """Make the checkpoint of `step`; `fill` writes model and optimizer into the folder it is given.
+
+    Raises `HomeError` when the disk refuses; earlier checkpoints and the folder are then as before.
+    """
+    final = root / f"step-{step:08d}"
+    temporary = root / f"{_TEMPORARY}{final.name}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _sweep(root)
+        temporary.mkdir()
+        fill(temporary)
+        (temporary / NODE).write_text(json.dumps(node_state, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
+        sums = {path.relative_to(temporary).as_posix(): _sum(path) for path in _files(temporary)}
+        (temporary / META).write_text(
+            json.dumps({"format": FORMAT, "step": step, **meta, "files": sums}, indent=1), encoding="utf-8"
+        )
+        for path in [*_files(temporary), *_folders(temporary), temporary]:
+            _flush(path)
+        _put_in_place(temporary, final)
+        _flush(root)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise HomeError(
+            f"cannot write the checkpoint {final}: {error.strerror or error}; free space or make the folder writable "
+            "(earlier checkpoints are intact)"
+        ) from None
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return final
+
+
+def newest(root: Path) -> Path | None:
+    """The latest checkpoint that is complete and undamaged, or None. Reads every byte of it: call it from a thread."""
+    return next((path for path in _listed(root) if damage(path) is None), None)
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        sums = meta(path)["files"]
+        present = {file.relative_to(path).as_posix() for file in _files(path)} - {META}
+        for name in sorted(present | sums.keys()):
+            if name not in present:
+                return f"{name} is missing"
+            if name not in sums:
+                return f"{name} does not belong there"
+            if _sum(path / name) != sums[name]:
+                return f"{name} is damaged"
+    except HomeError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return None
+
+
+def meta(path: Path) -> dict[str, Any]:
+    """The description in a checkpoint: format, step, base model, file sums. Raises `HomeError` if there is none to be read."""
+    content = _json(path / META)
+    if content.get("format") != FORMAT or not isinstance(content.get("files"), dict):
+        raise HomeError(f"{path} has the checkpoint format {content.get('format')!r}, this version reads {FORMAT}; move it away")
+    return content
+
+
+def node_state(path: Path) -> dict[str, Any]:
+    """The node's own state, as given when the checkpoint was written. Raises `HomeError` if it cannot be read."""
+    return _json(path / NODE)
+
+
+def prune(root: Path, keep: int) -> None:
+    """Remove all but the latest `keep` whole checkpoints, and what was left unfinished or damaged. `HomeError` if it cannot."""
+    try:
+        _sweep(root)
+        kept = 0
+        for path in _listed(root):
+            if kept < keep and damage(path) is None:
+                kept += 1
+            elif kept:  # never remove anything while no whole checkpoint has been seen: it may still be of use to someone
+                _remove(path)
+    except OSError as error:
+        raise HomeError(f"cannot remove old checkpoints in {root}: {error.strerror or error}; make it writable") from None
+
+
+def _listed(root: Path) -> list[Path]:
+    """Every checkpoint by name, the latest first."""
+    found = []
+    if root.is_dir():
+        for path in root.iterdir():
+            if (match := _NAME.fullmatch(path.name)) and path.is_dir():
+                found.append((int(match[1]), match[2] is None, path))
+    return [path for _, _, path in sorted(found, reverse=True)]
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    aside = final.with_name(final.name + _REPLACED)
+    if final.exists():
+        final.rename(aside)
+    temporary.rename(final)
+    if aside.exists():
+        _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder so that a kill half-way leaves no half checkpoint under a checkpoint's name."""
+    doomed = path.with_name(f"{_TEMPORARY}removing-{path.name}")
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def _sweep(root: Path) -> None:
+    """Remove what killed writers left; one daemon at a time uses a home, so nobody is writing them now."""
+    for path in root.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(path)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if not path.is_dir())
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_dir())
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Have the kernel put a file, or a folder's list of names, on the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows keeps folders by itself
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise HomeError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise HomeError(f"{path} is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise HomeError(f"{path} is damaged: not a mapping")
+    return content

@@ -1,0 +1,187 @@
+"""The handle on the policy: what the rest of the node sees of it. The policy itself lives in a child process (worker.py).
+
+Everything random follows from the `seed` of a call, so the same calls give the same policy, bit for bit, on the same CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from protocols.messages import Completion, PolicyTag
+from swarm.child import Child
+from swarm.clock import Clock
+from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
+from swarm.errors import ChildFailed, HomeError, PolicyError
+from swarm.records import Sample, TrainingGroup, TrainReport
+
+# What a virtual clock charges, in seconds per token: a fixed part, and a part per weight. Of the magnitude of one core.
+GENERATE_COST, GENERATE_COST_PER_WEIGHT = 2e-5, 2e-10
+TRAIN_COST, TRAIN_COST_PER_WEIGHT = 4e-5, 1e-10
+LOAD_COST = SAVE_COST = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStatistics:
+    """Totals since the handle was made; seconds are the child's real time."""
+
+    generated_tokens: int = 0
+    trained_tokens: int = 0
+    generate_seconds: float = 0.0
+    train_seconds: float = 0.0
+    checkpoint_seconds: float = 0.0
+    updates: int = 0
+    skipped_steps: int = 0
+    restarts: int = 0
+
+
+class Policy:
+    """The node's own policy. Use as an async context manager; one request is in flight at a time.
+
+    Every method may raise `ChildDied`, after which only `restart` helps, and `PolicyError` with what to do.
+    """
+
+    def __init__(
+        self,
+        config: PolicySection,
+        generation: GenerationSection,
+        training: TrainingSection,
+        clock: Clock,
+        *,
+        checkpoint: Path | None,
+    ) -> None:
+        self._config = config
+        self._sections = {"policy": asdict(config), "generation": asdict(generation), "training": asdict(training)}
+        self._clock = clock
+        self._child = self._new_child(checkpoint)
+        self._tag: PolicyTag | None = None
+        self._parameters = 0
+        self._totals: dict[str, float] = asdict(PolicyStatistics())
+
+    @property
+    def tag(self) -> PolicyTag:
+        """Which policy this is now. Above 50 million weights the digest is that of the last load or checkpoint."""
+        if self._tag is None:
+            raise RuntimeError("the policy has not been started")
+        return self._tag
+
+    async def generate(
+        self, prompts: Sequence[str], *, num_generations: int, max_completion_length: int, temperature: float, seed: int
+    ) -> list[tuple[Sample, ...]]:
+        """Sample `num_generations` completions of at most `max_completion_length` tokens for every prompt, in one batched run."""
+        weight = GENERATE_COST + GENERATE_COST_PER_WEIGHT * self._parameters
+        answer = await self._request(
+            "generate",
+            {
+                "prompts": list(prompts),
+                "num_generations": num_generations,
+                "max_completion_length": max_completion_length,
+                "temperature": temperature,
+                "seed": seed,
+            },
+            cost=weight * len(prompts) * num_generations * max_completion_length,
+        )
+        groups = [
+            tuple(Sample(Completion(text, end, len(ids), logprob), tuple(ids)) for text, end, logprob, ids in group)
+            for group in answer["groups"]
+        ]
+        tokens = sum(sample.completion.tokens for group in groups for sample in group)
+        self._count(generated_tokens=tokens, generate_seconds=answer["seconds"])
+        return groups
+
+    async def answer(self, prompts: Sequence[str], *, max_completion_length: int) -> list[str]:
+        """The likeliest completion of every prompt, token by token (greedy), as text."""
+        groups = await self.generate(
+            prompts, num_generations=1, max_completion_length=max_completion_length, temperature=0.0, seed=0
+        )
+        return [group[0].completion.text for group in groups]
+
+    async def train(self, groups: Sequence[TrainingGroup]) -> TrainReport:
+        """One update on own and foreign groups."""
+        # Of a foreign completion only the text counts: its `tokens` are a claim.
+        lengths = (
+            len(completion.text) + 1 if group.token_ids is None else len(group.token_ids[i])
+            for group in groups
+            for i, completion in enumerate(group.completions)
+        )
+        weight = TRAIN_COST + TRAIN_COST_PER_WEIGHT * self._parameters
+        answer = await self._request("train", [_fields(group) for group in groups], cost=weight * sum(lengths))
+        self._tag = PolicyTag(*answer.pop("tag"))
+        report = TrainReport(tag=self._tag, **answer)
+        self._count(trained_tokens=report.tokens, train_seconds=report.seconds, updates=1, skipped_steps=report.skipped)
+        return report
+
+    async def save(self, directory: Path, node_state: Mapping[str, Any]) -> None:
+        """Write the checkpoint `<directory>/step-<steps>` atomically. `HomeError` when the disk refuses, earlier ones intact."""
+        answer = await self._request("save", {"directory": str(directory), "node_state": dict(node_state)}, cost=SAVE_COST)
+        self._tag = PolicyTag(*answer["tag"])
+        self._count(checkpoint_seconds=answer["seconds"])
+
+    async def export(self, directory: Path) -> None:
+        """Write a plain Hugging Face folder into a new or empty `directory`."""
+        await self._request("export", str(directory), cost=SAVE_COST)
+
+    async def restart(self, checkpoint: Path | None) -> None:
+        """Begin anew from a checkpoint (None: from the base model), after the child died."""
+        self._child.kill()
+        self._child = self._new_child(checkpoint)
+        self._count(restarts=1)
+        await self._start()
+
+    def statistics(self) -> PolicyStatistics:
+        """Totals so far."""
+        return PolicyStatistics(**self._totals)  # type: ignore[arg-type]
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while it runs."""
+        return self._child.pid
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._child.kill()
+
+    def _new_child(self, checkpoint: Path | None) -> Child:
+        arguments = {**self._sections, "checkpoint": None if checkpoint is None else str(checkpoint)}
+        return Child("swarm.policy.worker:main", arguments, self._clock, niceness=self._config.niceness)
+
+    async def _start(self) -> None:
+        await self._child.start()
+        try:
+            answer = await self._request("hello", None, cost=LOAD_COST)
+        except BaseException:
+            self._child.kill()
+            raise
+        self._tag = PolicyTag(*answer["tag"])
+        self._parameters = answer["parameters"]
+
+    async def _request(self, kind: str, body: Any, *, cost: float) -> Any:
+        try:
+            return await self._child.request(kind, body, cost=cost)
+        except ChildFailed as error:
+            # The child's own words, as the error that they were there.
+            for known in (PolicyError, HomeError):
+                if error.remote_type == known.__name__:
+                    raise known(str(error).removeprefix(f"{error.remote_type}: ")) from None
+            raise
+
+    def _count(self, **more: float) -> None:
+        for name, amount in more.items():
+            self._totals[name] += amount
+
+
+def _fields(group: TrainingGroup) -> dict[str, Any]:
+    return {
+        "prompt": group.prompt,
+        "completions": [(c.text, c.finished, c.tokens, c.logprob) for c in group.completions],
+        "rewards": group.rewards,
+        "weights": group.weights,
+        "foreign": group.foreign,
+        "token_ids": group.token_ids,
+    }

@@ -1,0 +1,93 @@
+"""The policy update on one screen: group advantages in, one optimizer step per pass out. How it differs from plain GRPO
+(arXiv 2402.03300, equation 3):
+
+- The batch mixes own and foreign groups. Foreign text has no log-probabilities under this policy, so the old ones are this
+  policy's own as the update begins, for own text too: the ratio is exactly 1 in the first pass, and no second model is kept.
+- Clip-higher (DAPO, arXiv 2503.14476): the upper clip may be wider than the lower one.
+- `loss_type` "dapo" averages over all tokens of the batch, so a long answer's tokens weigh as much as a short one's; "grpo"
+  averages within each completion first.
+- `scale_rewards` "none" does not divide the advantage by the group's standard deviation (Dr. GRPO, arXiv 2503.20783).
+- A weight per completion multiplies its advantage. The KL penalty (k3 estimator, to the frozen base model) is off by default.
+- The end-of-sequence token is trained like any other. Sequences that would add nothing to the gradient are never forwarded.
+- No dropout. A step whose loss or gradient is not finite is left out and counted, never applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from swarm.config.schema import TrainingSection
+from swarm.policy.batch import Batch, MicroBatch
+from swarm.policy.model import LanguageModel
+from swarm.policy.optimizer import Optimizer
+from swarm.policy.prefix import completion_logprobs
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Means over the steps that were applied (0 when none was), and the number of those that were not."""
+
+    loss: float
+    gradient_norm: float
+    clip_fraction: float
+    kl: float
+    skipped: int
+
+
+def update(
+    policy: LanguageModel,
+    reference: LanguageModel | None,
+    optimizer: Optimizer,
+    batch: Batch,
+    settings: TrainingSection,
+    temperature: float,
+) -> Figures:
+    """Train `policy` on `batch`; `reference` is the frozen base model, needed when beta > 0."""
+    old: list[Tensor] = []  # per micro-batch [B, T]
+    base: list[Tensor] = []
+    applied: list[tuple[float, float, float, float]] = []
+    passes = settings.num_iterations if batch.micro_batches else 0
+    for iteration in range(passes):
+        optimizer.clear()
+        sums = torch.zeros(3)  # loss, clipped tokens, KL
+        for number, micro in enumerate(batch.micro_batches):
+            logprobs = completion_logprobs(policy, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)  # [B, T]
+            if iteration == 0:
+                old.append(logprobs.detach())
+                base.append(_reference_logprobs(reference, micro, temperature) if settings.beta > 0 else old[-1])
+            loss, clipped, kl = token_losses(logprobs, old[number], base[number], micro.advantages, settings)  # each [B, T]
+            total = (loss * micro.scale).sum()
+            total.backward()  # type: ignore[no-untyped-call]
+            sums += torch.stack([total.detach(), (clipped * micro.mask).sum(), (kl * micro.mask).sum()]).float().cpu()
+        total_loss, clipped_tokens, kl_sum = sums.tolist()
+        norm = optimizer.step() if sums.isfinite().all() else None
+        if norm is not None:
+            applied.append((total_loss, norm, clipped_tokens / batch.tokens, kl_sum / batch.tokens))
+    optimizer.clear()
+    loss, norm, clip_fraction, kl = [sum(column) / len(applied) for column in zip(*applied, strict=True)] or [0.0] * 4
+    return Figures(loss, norm, clip_fraction, kl, passes - len(applied))
+
+
+def token_losses(
+    logprobs: Tensor, old: Tensor, base: Tensor, advantages: Tensor, settings: TrainingSection
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, whether the clip stopped the gradient, and KL to the base, per token: [B, T] from [B, T] and advantages [B, 1]."""
+    ratio = (logprobs - old).exp()
+    clipped_ratio = ratio.clamp(1 - settings.epsilon, 1 + settings.epsilon_high)
+    loss = -torch.min(ratio * advantages, clipped_ratio * advantages)
+    stopped = torch.where(advantages > 0, ratio > 1 + settings.epsilon_high, (ratio < 1 - settings.epsilon) & (advantages < 0))
+    if settings.beta == 0:
+        return loss, stopped, torch.zeros_like(loss)
+    difference = base - logprobs
+    kl = difference.exp() - difference - 1  # k3, http://joschu.net/blog/kl-approx.html
+    return loss + settings.beta * kl, stopped, kl.detach()
+
+
+def _reference_logprobs(reference: LanguageModel | None, micro: MicroBatch, temperature: float) -> Tensor:
+    if reference is None:
+        raise ValueError("beta > 0 needs the reference model")
+    with torch.no_grad():
+        return completion_logprobs(reference, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)
