@@ -5,8 +5,8 @@ same problem as a mark, the data and "=" (`rev:hello=`), and answers in as few c
 The dataset's own `score_answer` still judges: `answer` puts a completion into the form that it expects. Two rules keep that safe:
 
 - A completion must have exactly the task's form (a full match of a regular expression); everything else becomes the empty
-  answer, which scores 0. Some verifiers `eval` what they are given or accept "nan" as sorted, and completions come from strangers.
-- What is rendered is all that the prose says and nothing more, with two exceptions that the mark makes up for: formats are fixed.
+  answer, which scores 0. Some verifiers `eval` what they are given, one takes "nan" for sorted, and completions come from strangers.
+- What is rendered is all of the problem that the prose holds, and nothing more.
 
 The chosen datasets have open domains: each level holds far more problems than any run trains on, so that accuracy
 on unseen prompts is skill, not memory. `levels` are configurations of the dataset, from easy to hard.
@@ -66,6 +66,15 @@ def _palindrome_prompt(entry: Entry) -> str:
     return f"pal:{''.join(entry['metadata']['letters'])}="
 
 
+def _palindrome_solution(entry: Entry) -> str:
+    """Of all palindromes of these letters the one whose first half keeps the order in which the letters are given."""
+    letters = entry["metadata"]["letters"]
+    counts = {letter: letters.count(letter) for letter in letters}
+    half = "".join(letter * (count // 2) for letter, count in counts.items())
+    middle = "".join(letter for letter, count in counts.items() if count % 2)
+    return half + middle + half[::-1]
+
+
 def _words_prompt(entry: Entry) -> str:
     mark = {"ascending": "wup", "descending": "wdn"}[entry["metadata"]["direction"]]
     return f"{mark}:{','.join(entry['metadata']['transformed_words'])}="
@@ -98,10 +107,6 @@ def _filter_prompt(entry: Entry) -> str:
 
 def _filter_solution(entry: Entry) -> str:
     return " ".join(entry["metadata"]["result"]) or "-"
-
-
-def _sum_prompt(entry: Entry) -> str:
-    return f"sum:{entry['metadata']['expression'].replace(' ', '')}="
 
 
 # --- grids: rows of digits, "/" between rows in the prompt, nothing between them in the answer
@@ -159,32 +164,18 @@ def _ab_answer(entry: Entry, text: str) -> str:
     return " ".join(NAMES[letter] for letter in text.replace("-", ""))
 
 
-SIDES = {"top": "t", "right": "r", "front": "f", "left": "l", "back": "k", "bottom": "b"}
-COLORS = {
-    "red": "r", "green": "g", "blue": "b", "yellow": "y", "white": "w", "orange": "o", "purple": "u", "pink": "p",
-    "brown": "n", "gray": "a", "cyan": "c", "magenta": "m", "gold": "d", "silver": "s", "indigo": "i", "violet": "v",
-}  # fmt: skip
-COLOR_NAMES = {letter: color for color, letter in COLORS.items()}
-
-
-def _cube_prompt(entry: Entry) -> str:
-    data = entry["metadata"]
-    faces = "".join(COLORS[data["initial_state"][side]] for side in SIDES)
-    return f"cube:{faces} {''.join(SIDES[side] for side in data['rotations'])} {SIDES[data['target_side']]}="
-
-
 COMPACT: dict[str, Compact] = {
     "spell_backward": Compact(
-        levels=tuple({"min_word_len": low, "max_word_len": high} for low, high in ((3, 5), (5, 7), (7, 9))),
+        levels=tuple({"min_word_len": low, "max_word_len": high} for low, high in ((4, 5), (5, 7), (7, 9))),
         prompt=_reverse_prompt,
         answer=_strict("[a-z0-9]+", _plain),
         solution=lambda entry: _answer(entry).lower(),
     ),
     "palindrome_generation": Compact(
-        levels=tuple({"min_length": low, "max_length": high} for low, high in ((4, 5), (5, 6), (6, 8))),
+        levels=tuple({"min_length": low, "max_length": high} for low, high in ((5, 5), (6, 6), (7, 8))),
         prompt=_palindrome_prompt,
         answer=_strict("[a-z]+", _plain),
-        solution=_answer,
+        solution=_palindrome_solution,
     ),
     "word_sorting": Compact(
         levels=tuple(
@@ -213,14 +204,6 @@ COMPACT: dict[str, Compact] = {
         answer=_strict(r"-|\d{1,3}( \d{1,3})*", _quoted),
         solution=_filter_solution,
     ),
-    "chain_sum": Compact(
-        levels=tuple(
-            {"min_terms": 2, "max_terms": high, "min_digits": low, "max_digits": 3} for low, high in ((1, 2), (2, 2), (2, 3))
-        ),
-        prompt=_sum_prompt,
-        answer=_strict(r"-?\d{1,5}", _plain),
-        solution=_answer,
-    ),
     "spiral_matrix": Compact(
         levels=tuple({"min_n": low, "max_n": high} for low, high in ((2, 3), (3, 3), (3, 4))),
         prompt=_spiral_prompt,
@@ -236,21 +219,15 @@ COMPACT: dict[str, Compact] = {
         solution=lambda entry: _cells(entry["metadata"]["solution"]),
     ),
     "mini_sudoku": Compact(
-        levels=tuple({"min_empty": low, "max_empty": high} for low, high in ((2, 4), (4, 6), (6, 8))),
+        levels=tuple({"min_empty": low, "max_empty": high} for low, high in ((3, 4), (4, 6), (6, 8))),
         prompt=_sudoku_prompt,
         answer=_strict(r"[1-4]{16}", _sudoku_answer),
         solution=lambda entry: _cells(entry["metadata"]["solution"]),
     ),
     "ab": Compact(
-        levels=tuple({"length": length} for length in (6, 8, 10)),
+        levels=tuple({"length": length} for length in (8, 9, 10)),
         prompt=_ab_prompt,
         answer=_strict("-|[AaBb]+", _ab_answer),
         solution=_ab_solution,
-    ),
-    "color_cube_rotation": Compact(
-        levels=tuple({"min_rotations": low, "max_rotations": high} for low, high in ((1, 1), (1, 2), (2, 3))),
-        prompt=_cube_prompt,
-        answer=_strict("[a-z]", lambda entry, text: COLOR_NAMES.get(text, "")),
-        solution=lambda entry: COLORS[_answer(entry)],
     ),
 }
