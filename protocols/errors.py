@@ -29,11 +29,10 @@ class Reason(StrEnum):
     MANIFEST = "manifest", "A manifest cannot be read or contradicts itself."
 
     # The signer's log.
-    OWN_KEY = "own-key", "Signed with this node's own key, but not by this process."
+    OWN_KEY = "own-key", "Signed with this node's own key: an echo, or the same identity runs twice."
     DUPLICATE = "duplicate", "This very envelope was seen before."
     REPLAY = "replay", "The sequence number lies before what is kept of its signer's log."
     EQUIVOCATION = "equivocation", "Its signer signed another envelope with the same sequence number: a proof of cheating."
-    OWN_KEY = "own-key", "Signed with this node's own key: an echo, or the same identity runs twice."
     CHAIN = "chain", "The hash of the previous envelope is not that of its signer's previous envelope."
     STALE = "stale", "Older than this node accepts, by its time or epoch."
     FUTURE = "future", "Its time lies further ahead of this node's clock than is tolerated."
@@ -54,9 +53,8 @@ class Reason(StrEnum):
 
     # Rebuilding and scoring.
     VERIFIER_TIMEOUT = "verifier-timeout", "Rebuilding the task or scoring took longer than the time limit."
-    REWARD = "reward", "The claimed rewards are not those of the environment's verifier."
     VERIFIER_FAILED = "verifier-failed", "Rebuilding the task or scoring ended with an error."
-    REWARD = "reward", "A claimed reward is not the one that this node's verifier gives."
+    REWARD = "reward", "The claimed rewards are not those of the environment's verifier."
 
     # What this node can and wants to take.
     STANDING = "standing", "The signer has lost its standing with this node."
