@@ -77,27 +77,22 @@ async def open_node(
             checkpoint.node_state(newest) if newest else {},
         )
 
-        async def stay_on_network(task_status: trio.TaskStatus[None]) -> None:
-            opened = False
+        opened = trio.Event()
 
-            async def be_on_network() -> None:
-                nonlocal opened
-                async with open_network(lambda data: verdict(node.admission, data)) as network:
-                    node.network = bodies.network = network
-                    serve(node, network)
-                    if not opened:
-                        opened = True
-                        task_status.started()
-                    try:
-                        await supervise("admission", lambda: receive(node, network), node.part_failed)
-                    finally:
-                        node.network = bodies.network = None
-
-            await supervise("network", be_on_network, node.part_failed, begun_once=lambda: opened)
+        async def be_on_network() -> None:
+            async with open_network(lambda data: verdict(node.admission, data)) as network:
+                node.network = bodies.network = network
+                serve(node, network)
+                opened.set()
+                try:
+                    await supervise("admission", lambda: receive(node, network), node.part_failed)
+                finally:
+                    node.network = bodies.network = None
 
         async with trio.open_nursery() as nursery:
-            await nursery.start(stay_on_network)
-            assert node.network is not None  # noqa: S101 - it has just started
+            nursery.start_soon(lambda: supervise("network", be_on_network, node.part_failed, begun_once=opened.is_set))
+            await opened.wait()
+            assert node.network is not None  # noqa: S101 - it has just opened
             node.emit(NodeStarted(identity.peer_id, node.round, node.network.addresses()))
             try:
                 yield node

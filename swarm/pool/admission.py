@@ -181,7 +181,8 @@ class Admission:
             self._refused[refusal.reason] += 1
             self.standing.refused(refusal.signer, refusal.reason, now_ms)
         if refusals:
-            await self._pool.run(lambda store: [store.add_refusal(now_ms, each.signer, each.reason) for each in refusals])
+            named = [(each.signer, each.reason) for each in refusals]
+            await self._pool.run(lambda store: store.add_refusals(now_ms, named))
         return Admitted((), tuple(refusals))
 
     async def _check_envelope(self, envelope: Envelope, now_ms: int) -> None:

@@ -31,7 +31,8 @@ CREATE INDEX envelopes_by_age ON envelopes (own, received_ms);
 CREATE TABLE groups (
     key INTEGER PRIMARY KEY, signer BLOB NOT NULL, epoch INTEGER NOT NULL, item INTEGER NOT NULL, own INTEGER NOT NULL,
     environment TEXT NOT NULL, rendering TEXT NOT NULL, reward_mean REAL NOT NULL, informative INTEGER NOT NULL,
-    policy_step INTEGER NOT NULL, received_ms INTEGER NOT NULL, trained_round INTEGER, record BLOB NOT NULL, UNIQUE (signer, epoch, item)
+    policy_step INTEGER NOT NULL, received_ms INTEGER NOT NULL, trained_round INTEGER, record BLOB NOT NULL,
+    UNIQUE (signer, epoch, item)
 );
 CREATE INDEX groups_by_age ON groups (own, received_ms);
 CREATE INDEX groups_by_signer ON groups (signer, received_ms);
@@ -254,12 +255,15 @@ class Store:
 
     # Refusals
 
-    def add_refusal(self, received_ms: int, signer: bytes, reason: str) -> None:
-        """Count a refusal and keep its record among the newest."""
+    def add_refusals(self, received_ms: int, refusals: Sequence[tuple[bytes, str]]) -> None:
+        """Count refusals (signer, reason) and keep their records among the newest."""
         with self._transaction() as db:
-            db.execute("INSERT INTO refusals VALUES (NULL, ?, ?, ?)", (received_ms, signer, reason))
+            for signer, reason in refusals:
+                db.execute("INSERT INTO refusals VALUES (NULL, ?, ?, ?)", (received_ms, signer, reason))
+                db.execute(
+                    "INSERT INTO refusal_counts VALUES (?, 1) ON CONFLICT (reason) DO UPDATE SET count = count + 1", (reason,)
+                )
             db.execute("DELETE FROM refusals WHERE number <= (SELECT MAX(number) FROM refusals) - ?", (KEPT_REFUSALS,))
-            db.execute("INSERT INTO refusal_counts VALUES (?, 1) ON CONFLICT (reason) DO UPDATE SET count = count + 1", (reason,))
 
     def refusals(self) -> dict[str, int]:
         """How often each reason was given, since the pool was made."""
