@@ -1,0 +1,62 @@
+"""docs/cli.md and docs/exit-codes.md, generated so that they cannot fall behind: `python -m swarm.cli.reference docs`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from swarm.cli import exit_codes
+from swarm.cli.main import main
+
+
+def reference() -> str:
+    """docs/cli.md: every command with its arguments and options."""
+    parts = ["# Command line\n\nThis page is generated: `make docs`. Exit codes: [exit-codes.md](exit-codes.md).\n"]
+    for command, context in commands(main, click.Context(main, info_name="swarmd")):
+        parts.append(f"\n## {context.command_path}\n\n{_paragraphs(command)}\n\n`{_usage(command, context)}`\n")
+        options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+        if options:
+            parts.append("\n| option | meaning |\n|---|---|\n")
+            parts.extend(f"| {_cell(name, code=True)} | {_cell(help)} |\n" for name, help in _records(options, context))
+    return "".join(parts)
+
+
+def commands(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    """A command and everything below it, each with the context that knows its full name."""
+    yield command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is not None:
+                yield from commands(below, click.Context(below, info_name=name, parent=context))
+
+
+def _paragraphs(command: click.Command) -> str:
+    paragraphs = (command.help or "").strip().split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _usage(command: click.Command, context: click.Context) -> str:
+    return f"{context.command_path} {' '.join(command.collect_usage_pieces(context))}"
+
+
+def _records(options: list[click.Option], context: click.Context) -> Iterator[tuple[str, str]]:
+    for option in options:
+        record = option.get_help_record(context)
+        if record is not None:
+            yield record
+
+
+def _cell(text: str, code: bool = False) -> str:
+    text = " ".join(text.split()).replace("|", "\\|")
+    return f"`{text}`" if code else text
+
+
+if __name__ == "__main__":
+    directory = Path(sys.argv[1])
+    directory.mkdir(exist_ok=True)
+    (directory / "cli.md").write_text(reference(), encoding="utf-8")
+    (directory / "exit-codes.md").write_text(exit_codes.table(), encoding="utf-8")
