@@ -69,7 +69,7 @@ class Proposer:
 
     def _recipe(self, index: int, environment: str, level: int) -> Recipe:
         rule = self._rules[environment]
-        parameters = _parameters(rule, level)
+        parameters = parameters_at(rule, level)
         return Recipe(environment, rule.version, parameters, self._epoch, self._key, index)
 
     def take_proposed(self) -> Proposed:
@@ -103,6 +103,7 @@ def levels(rule: EnvironmentRule) -> range:
     return range(level.min, level.max + 1) if isinstance(level, Range) else range(int(level), int(level) + 1)
 
 
-def _parameters(rule: EnvironmentRule, level: int) -> tuple[tuple[str, Parameter], ...]:
+def parameters_at(rule: EnvironmentRule, level: int) -> tuple[tuple[str, Parameter], ...]:
+    """The recipe parameters of a rule at one of its levels, sorted by name."""
     fixed = {name: value for name, value in dict(rule.parameters).items() if not isinstance(value, Range)}
     return tuple(sorted((fixed | {"level": level}).items()))

@@ -110,6 +110,22 @@ class Scorer:
         answers = await self._request("held_out", body, self._timeout_s * max(count, 1), PROBLEM_COST_S * max(count, 1))
         return [_task(replace(recipe, index=index), seed, answer) for index, answer in enumerate(answers)]
 
+    async def score_held_out(
+        self,
+        environment: str,
+        parameters: Mapping[str, Parameter] | Iterable[tuple[str, Parameter]],
+        count: int,
+        seed: int,
+        rendering: str,
+        texts: Sequence[str],
+    ) -> tuple[float, ...]:
+        """The rewards of one answer to each of the tasks that `held_out` gave for the same arguments, in their order."""
+        version = self._versions.get(environment.partition("/")[0], "")
+        recipe = Recipe(environment, version, tuple(sorted(dict(parameters).items())), 0, bytes(32), 0)
+        body = _body(recipe, seed) | {"count": count, "rendering": rendering, "texts": list(texts)}
+        cost = PROBLEM_COST_S * max(count, 1)
+        return tuple(await self._request("score_held_out", body, self._timeout_s * max(count, 1), cost))
+
     def versions(self) -> Mapping[str, str]:
         """The installed environment families and their versions: what a recipe must say to be rebuilt here."""
         return self._versions

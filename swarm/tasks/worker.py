@@ -29,6 +29,7 @@ def main(arguments: Any) -> Handlers:
     - `build` → {"prompts": {rendering: text}, "answer": text}
     - `score`, which also has `rendering` and `texts` → the same with "rewards" (one per text) and "errors" (verifier failures)
     - `held_out`, which also has `count` → a list of what `build` returns
+    - `score_held_out`, the same with `rendering` and `texts`, one per problem → the list of rewards
     - `ready` → the versions of the families, {family: version}
     """
     families = load_environments()
@@ -49,10 +50,17 @@ def main(arguments: Any) -> Handlers:
             problems = evaluation_problems(environment, family, name, body["seed"], level, body["count"])
             return [_task(problem) for problem in problems]
 
+    def score_held_out(body: Body) -> list[float]:
+        with _CpuLimit(body["limit_s"]):
+            environment, family, name, level = _resolve(families, body)
+            problems = evaluation_problems(environment, family, name, body["seed"], level, body["count"])
+            pairs = zip(problems, body["texts"], strict=True)
+            return [_score(families, problem, {**body, "texts": [text]})[0][0] for problem, text in pairs]
+
     def ready(body: Any) -> dict[str, str]:
         return {family: environment.version for family, environment in families.items()}
 
-    return {"build": build, "score": score, "held_out": held_out, "ready": ready}
+    return {"build": build, "score": score, "held_out": held_out, "score_held_out": score_held_out, "ready": ready}
 
 
 class _CpuLimit:

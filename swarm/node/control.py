@@ -1,0 +1,103 @@
+"""The operator's socket: one line of JSON in, one line out, on 127.0.0.1 only.
+
+Port and a random token are written to `control.json` in the home, readable by its owner alone: whoever can read the file
+may steer the node, and a web page or another user of the machine cannot.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from swarm.errors import ConfigError, HomeError, SwarmdError
+from swarm.home import write_atomically
+from swarm.node.node import Node
+from swarm.node.status import invite, peers, status
+
+logger = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES = 65536
+ANSWER_WITHIN_S = 600.0
+
+Verb = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+
+async def serve_control(node: Node) -> None:
+    """Answer the operator until cancelled."""
+    token = secrets.token_hex(32)
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    write_atomically(node.home.control, json.dumps({"port": port, "token": token, "pid": os.getpid()}).encode())
+    verbs = _verbs(node)
+    try:
+        await trio.serve_listeners(lambda stream: _answer(stream, verbs, token), listeners)
+    finally:
+        node.home.control.unlink(missing_ok=True)
+
+
+def _verbs(node: Node) -> dict[str, Verb]:
+    async def on_status(request: Mapping[str, Any]) -> Any:
+        return await status(node)
+
+    async def on_peers(request: Mapping[str, Any]) -> Any:
+        return peers(node)
+
+    async def on_invite(request: Mapping[str, Any]) -> Any:
+        return invite(node)
+
+    async def on_stop(request: Mapping[str, Any]) -> Any:
+        node.stop()
+        return {"stopping": True, "after": node.activity.state}
+
+    async def on_export(request: Mapping[str, Any]) -> Any:
+        target = Path(str(request.get("to", "")))
+        if not target.is_absolute():
+            raise HomeError("the directory to export to must be an absolute path")
+        await node.policy.export(target)
+        return {"to": str(target), "step": node.policy.tag.step}
+
+    return {"status": on_status, "peers": on_peers, "invite": on_invite, "stop": on_stop, "export": on_export}
+
+
+async def _answer(stream: trio.SocketStream, verbs: Mapping[str, Verb], token: str) -> None:
+    async with stream:
+        with trio.move_on_after(ANSWER_WITHIN_S):
+            try:
+                answer = await _result(await _line(stream), verbs, token)
+            except SwarmdError as error:
+                answer = {"ok": False, "error": str(error), "exit_code": error.exit_code}
+            try:
+                await stream.send_all(json.dumps(answer).encode() + b"\n")
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                logger.debug("the operator hung up before the answer")
+
+
+async def _line(stream: trio.SocketStream) -> bytes:
+    data = bytearray()
+    while not data.endswith(b"\n") and len(data) <= MAX_REQUEST_BYTES:
+        chunk = await stream.receive_some(MAX_REQUEST_BYTES)
+        if not chunk:
+            break
+        data += chunk
+    return bytes(data)
+
+
+async def _result(line: bytes, verbs: Mapping[str, Verb], token: str) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except ValueError:
+        raise ConfigError("the control socket takes one line of JSON") from None
+    if not isinstance(request, dict) or not hmac.compare_digest(str(request.get("token", "")).encode(), token.encode()):
+        raise ConfigError("wrong token for the control socket; it is in control.json in the node's home")
+    verb = verbs.get(str(request.get("verb", "")))
+    if verb is None:
+        raise ConfigError(f"the control socket knows {', '.join(verbs)}, not {request.get('verb')!r}")
+    return {"ok": True, "result": await verb(request)}

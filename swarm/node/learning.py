@@ -1,0 +1,22 @@
+"""Keeps a node learning: after any failure of a round the policy and the node go back to the newest checkpoint together."""
+
+from __future__ import annotations
+
+from swarm.node.loop import learn
+from swarm.node.node import Node
+from swarm.node.supervisor import supervise
+
+
+async def keep_learning(node: Node) -> None:
+    """Rounds until the node has finished; ends with a checkpoint."""
+    failed_before = False
+
+    async def rounds() -> None:
+        nonlocal failed_before
+        if failed_before:
+            await node.recover_policy()
+        failed_before = True
+        await learn(node)
+
+    await supervise("learning", rounds, node.part_failed)
+    await node.save()

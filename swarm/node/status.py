@@ -1,0 +1,68 @@
+"""What a running node says of itself when its operator asks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from protocols.invite import Invite
+from protocols.limits import MAX_ADDRESSES
+from swarm.errors import NetworkError
+from swarm.node.node import Node
+
+
+async def status(node: Node) -> dict[str, Any]:
+    """The fields of `swarmd status --json`."""
+    tag, network = node.policy.tag, node.network
+    refused = await node.pool.run(lambda store: store.refusals())
+    pool = await node.pool.run(lambda store: store.statistics())
+    now_ms = node.clock.now_ms()
+    return {
+        "peer_id": node.identity.peer_id,
+        "addresses": list(network.addresses()) if network else [],
+        "swarm_id": node.manifest.swarm_id,
+        "swarm_name": node.manifest.name,
+        "state": node.activity.state,
+        "round": node.round,
+        "peers": node.connected_peers,
+        "reward_mean": node.reward_mean,
+        "groups_shared": node.totals["groups_shared"],
+        "groups_trained_own": node.totals["groups_trained_own"],
+        "groups_trained_foreign": node.totals["groups_trained_foreign"],
+        "generated_tokens": node.totals["generated_tokens"],
+        "pass_rates": node.proposer.curriculum.pass_rates(),
+        "refused": refused,
+        "policy": {"model": tag.model, "step": tag.step, "digest": tag.digest.hex()},
+        "pool": asdict(pool),
+        "network": asdict(network.statistics()) if network else None,
+        "admission": asdict(node.admission.statistics()),
+        "standing": asdict(node.admission.standing.statistics(now_ms)),
+        "uptime_s": round((now_ms - node.started_ms) / 1000, 1),
+    }
+
+
+def peers(node: Node) -> list[dict[str, Any]]:
+    """The fields of `swarmd peers --json`, connected peers first."""
+    now_ms = node.clock.now_ms()
+    return [
+        {
+            "peer_id": peer.peer_id,
+            "connected": peer.connected,
+            "connected_s": None if peer.connected_since_ms is None else round((now_ms - peer.connected_since_ms) / 1000, 1),
+            "direction": None if peer.inbound is None else ("inbound" if peer.inbound else "outbound"),
+            "addresses": list(peer.addresses),
+        }
+        for peer in (node.network.peers() if node.network else ())
+    ]
+
+
+def invite(node: Node) -> dict[str, Any]:
+    """An invite to this node's swarm, through this node. Raises `NetworkError` while it cannot be reached."""
+    addresses = node.network.addresses()[:MAX_ADDRESSES] if node.network else ()
+    if not addresses:
+        raise NetworkError("the node has no address to be invited to yet; ask again in a moment")
+    return {
+        "invite": Invite(node.manifest.id, tuple(addresses)).to_string(),
+        "swarm_id": node.manifest.swarm_id,
+        "addresses": list(addresses),
+    }
