@@ -3,7 +3,7 @@
 # ARGS are handed on: make sim ARGS="--rounds 10 --seed 2", make test ARGS="tests/net -x".
 
 PY := .venv/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(PY) -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 USE := .venv/.installed
 DEVELOP := .venv/.installed-for-development
 # Nodes and tests share the cores; a pool of threads in each of them would only be in the others' way.

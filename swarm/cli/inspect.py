@@ -29,7 +29,7 @@ def status(home: Home, as_json: bool) -> None:
 @home_option
 @json_option
 def peers(home: Home, as_json: bool) -> None:
-    """List the peers this node is connected to."""
+    """List the peers the daemon knows."""
     result = ask(home, "peers")
     if as_json:
         print_json(result)

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
+from protocols.errors import ProtocolError
+from protocols.peer import public_key
 from swarm.config.profiles import PROFILES
 from swarm.config.schema import SECTIONS, Config
 from swarm.config.toml import flatten, parse, positions
@@ -206,8 +208,9 @@ def _check_together(settings: Mapping[str, Setting]) -> None:
             if not address.startswith("/"):
                 raise ConfigError(f"{settings[name].origin}: {address!r} in {name} is no multiaddr; one looks like /ip4/…/tcp/…")
     for address in value["swarm.bootstrap"]:
-        if "/p2p/" not in address:
+        try:
+            public_key(address.rpartition("/p2p/")[2])
+        except ProtocolError:
+            # Without the id anyone could answer at the address.
             origin = settings["swarm.bootstrap"].origin
-            raise ConfigError(
-                f"{origin}: {address!r} in swarm.bootstrap lacks its /p2p/<peer id>, without which anyone could answer"
-            )
+            raise ConfigError(f"{origin}: {address!r} in swarm.bootstrap must end with /p2p/ and a peer id") from None
