@@ -4,7 +4,7 @@
         model/                  a plain Hugging Face folder
         optimizer.safetensors   AdamW's moments, float32 copies of narrower weights, states of the random generators
         node.json               the node's own state, opaque here
-        meta.json               written last: what this is, and the SHA-256 of every other file
+        meta.json               written last: what this is, the SHA-256 of every other file, and of itself
 
 A checkpoint is written into a hidden sibling, flushed to the disk file by file, and renamed. A second checkpoint of the same
 step moves the first aside as `step-00000123.replaced` until it is in place. `newest` believes no name: it checks every
@@ -45,9 +45,8 @@ def write(root: Path, step: int, meta: Mapping[str, Any], node_state: Mapping[st
         fill(temporary)
         (temporary / NODE).write_text(json.dumps(node_state, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
         sums = {path.relative_to(temporary).as_posix(): _sum(path) for path in _files(temporary)}
-        (temporary / META).write_text(
-            json.dumps({"format": FORMAT, "step": step, **meta, "files": sums}, indent=1), encoding="utf-8"
-        )
+        whole = {"format": FORMAT, "step": step, **meta, "files": sums}
+        (temporary / META).write_text(json.dumps({**whole, "sum": _content_sum(whole)}, indent=1), encoding="utf-8")
         for path in [*_files(temporary), *_folders(temporary), temporary]:
             _flush(path)
         _put_in_place(temporary, final)
@@ -72,27 +71,23 @@ def newest(root: Path) -> Path | None:
 def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        sums = meta(path)["files"]
-        present = {file.relative_to(path).as_posix() for file in _files(path)} - {META}
-        for name in sorted(present | sums.keys()):
-            if name not in present:
-                return f"{name} is missing"
-            if name not in sums:
-                return f"{name} does not belong there"
-            if _sum(path / name) != sums[name]:
-                return f"{name} is damaged"
+        for name, expected in meta(path)["files"].items():
+            if _sum(path / name) != expected:
+                return f"{path / name} is damaged"
     except HomeError as error:
         return str(error)
     except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
+        return f"{error.filename} cannot be read: {error.strerror or error}"
     return None
 
 
 def meta(path: Path) -> dict[str, Any]:
     """The description in a checkpoint: format, step, base model, file sums. Raises `HomeError` if there is none to be read."""
     content = _json(path / META)
-    if content.get("format") != FORMAT or not isinstance(content.get("files"), dict):
+    if content.get("format") != FORMAT:
         raise HomeError(f"{path} has the checkpoint format {content.get('format')!r}, this version reads {FORMAT}; move it away")
+    if content.pop("sum", None) != _content_sum(content):
+        raise HomeError(f"{path / META} is damaged")
     return content
 
 
@@ -158,6 +153,10 @@ def _folders(folder: Path) -> list[Path]:
 def _sum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _content_sum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -100,9 +100,15 @@ class LanguageModel:
         return total.digest()
 
     def save(self, directory: Path) -> None:
-        """Write a plain Hugging Face folder. Raises OSError or SafetensorError when the disk refuses."""
-        self.model.save_pretrained(directory)
-        self.tokenizer.save_pretrained(directory)
+        """Write a plain Hugging Face folder. Raises OSError when the disk refuses."""
+        try:
+            self.model.save_pretrained(directory)
+            self.tokenizer.save_pretrained(directory)
+        except Exception as error:
+            # What safetensors and tokenizers make of an operating system error: the latter a bare Exception.
+            if type(error) in (SafetensorError, Exception):
+                raise OSError(str(error)) from error
+            raise
 
 
 def load_base(config: PolicySection) -> LanguageModel:

@@ -68,14 +68,15 @@ class Optimizer:
 
     def restore(self, tensors: Mapping[str, Tensor], steps: int) -> None:
         """Continue where `state` was taken. Raises `PolicyError` when it belongs to other weights."""
-        for name, master in zip(self._names, self._masters, strict=True):
-            found = {key.split(":", 1)[0]: value for key, value in tensors.items() if key.split(":", 1)[1] == name}
-            copy = found.pop("master", None)
-            if any(value.dim() and value.shape != master.shape for value in found.values()) or (steps and not found):
+        masters = dict(zip(self._names, self._masters, strict=True))
+        for key, value in tensors.items():
+            part, name = key.split(":", 1)
+            master = masters.get(name)
+            if master is None or (value.dim() and value.shape != master.shape):
                 raise PolicyError(f"the checkpoint's optimizer state does not fit the weight {name}; remove that checkpoint")
-            if copy is not None and self._copies:
+            if part != "master":
+                self._adamw.state[master][part] = value.to(master.device).clone()
+            elif self._copies:
                 with torch.no_grad():
-                    master.copy_(copy)
-            if found:
-                self._adamw.state[master] = {part: value.to(master.device).clone() for part, value in found.items()}
+                    master.copy_(value)
         self.steps = steps

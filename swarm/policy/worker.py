@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from protocols.messages import Completion
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
@@ -41,6 +42,7 @@ def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
     config = PolicySection(**arguments["policy"])
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its thread pool would fight the other processes for the cores
     disable_progress_bar()
+    set_verbosity_error()
     torch.set_num_threads(config.threads)
     worker = Worker(config, GenerationSection(**arguments["generation"]), TrainingSection(**arguments["training"]))
     worker.open(arguments["checkpoint"])
@@ -130,13 +132,19 @@ class Worker:
         return {"tag": self._tag(), "path": str(path), "seconds": time.perf_counter() - started}
 
     def export(self, directory: str) -> None:
-        """Write a plain Hugging Face folder; refuses one that holds anything."""
+        """Write a plain Hugging Face folder; refuses one that holds anything, and leaves nothing behind if it fails."""
         target = Path(directory)
+        partial = target.with_name(f".writing-{target.name}")
         try:
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise PolicyError(f"{target} exists and is not an empty folder; name a new one")
-            self._policy.save(target)
-        except (OSError, SafetensorError) as error:
+            partial.mkdir(parents=True)
+            self._policy.save(partial)
+            if target.exists():
+                target.rmdir()
+            partial.rename(target)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
             raise HomeError(f"cannot write {target}: {error}; free space or choose another folder") from None
 
     def _tag(self) -> list[Any]:
@@ -147,8 +155,8 @@ class Worker:
         tensors["random:cpu"] = torch.get_rng_state()
         if self._policy.device.type == "cuda":
             tensors["random:cuda"] = torch.cuda.get_rng_state(self._policy.device)
+        self._policy.save(folder / checkpoint.MODEL)
         try:
-            self._policy.save(folder / checkpoint.MODEL)
             save_file(tensors, folder / checkpoint.OPTIMIZER)
         except SafetensorError as error:  # the library's own wrapping of an operating system error
             raise OSError(str(error)) from error
