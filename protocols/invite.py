@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from dataclasses import dataclass
@@ -46,11 +45,11 @@ class Invite:
 
     @classmethod
     def from_string(cls, text: str) -> Invite:
-        """Read an invite; surrounding white space is ignored.
+        """Read an invite; blanks and line ends around it are ignored.
 
-        Raises ProtocolError: "too-large", "version", "malformed", "checksum", "not-canonical", "schema".
+        Raises ProtocolError: "too-large", "version", "malformed", "not-canonical", "checksum", "schema".
         """
-        text = text.strip()
+        text = text.strip(" \t\r\n")
         if len(text) > MAX_INVITE_CHARS:
             raise ProtocolError(Reason.TOO_LARGE, f"an invite has at most {MAX_INVITE_CHARS} characters")
         if not text.startswith(PREFIX):
@@ -66,10 +65,9 @@ class Invite:
 
 def _unarmour(text: str) -> tuple[bytes, bytes]:
     """Payload and checksum. Only the one spelling that `to_string` writes is read."""
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise ProtocolError(Reason.MALFORMED, "the invite has characters that do not belong there, or was cut") from None
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", text, re.ASCII) or len(text) % 4 == 1:
+        raise ProtocolError(Reason.MALFORMED, "the invite has characters that do not belong there, or was cut")
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=") != text:
         raise ProtocolError(Reason.NOT_CANONICAL, "the invite's last character has bits that must be zero")
     return raw[:-CHECKSUM_BYTES], raw[-CHECKSUM_BYTES:]

@@ -1,0 +1,177 @@
+"""The committed vectors are what the code makes, and the code reads them as they say."""
+
+import json
+
+import pytest
+
+from protocols import make_vectors
+from protocols.codec import decode, encode
+from protocols.envelope import equivocates, open_envelope, seal
+from protocols.errors import ManifestError, ProtocolError, Reason
+from protocols.invite import Invite
+from protocols.limits import MAX_BODY_BYTES
+from protocols.manifest import Manifest, epoch_of, permits, topic
+from protocols.messages import Share, check_share, pack_body, unpack_body
+from protocols.peer import peer_id, public_key
+from protocols.recipe import Recipe, local_beacon, seed
+from protocols.vector_json import body_json, envelope_json, recipe_json, typed
+
+
+def load(name):
+    return json.loads((make_vectors.DIRECTORY / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def raw(value):
+    return bytes.fromhex(value) if isinstance(value, str) else b"".join(bytes.fromhex(part) * times for part, times in value)
+
+
+def same(value):
+    """As JSON reads it back: tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
+def cases(name, section):
+    entries = load(name)[section]
+    return [pytest.param(entry, id=entry.get("name", str(number))) for number, entry in enumerate(entries)]
+
+
+def read_body(kind, data, signer):
+    body = unpack_body(kind, data)
+    if isinstance(body, Share):
+        check_share(body, signer)
+    return body
+
+
+def read_envelope(case):
+    envelope = open_envelope(raw(case["bytes"]), bytes.fromhex(case["swarm_id"]))
+    return envelope, read_body(envelope.kind, envelope.body, envelope.key)
+
+
+def refusal(read, *arguments):
+    with pytest.raises(ProtocolError) as caught:
+        read(*arguments)
+    assert len(str(caught.value)) > 10
+    return caught.value.reason
+
+
+def test_committed_vectors_are_what_the_script_makes():
+    made = make_vectors.files()
+    assert {path.name for path in make_vectors.DIRECTORY.iterdir()} == set(made)
+    for name, text in made.items():
+        assert (make_vectors.DIRECTORY / name).read_text(encoding="utf-8") == text, "run: python -m protocols.make_vectors"
+
+
+def test_invalid_vectors_show_every_reason_of_the_wire():
+    shown = {case["reason"] for name in make_vectors.files() for case in load(name[:-5])["invalid"]}
+    wire = list(Reason)[: list(Reason).index(Reason.OWN_KEY)]
+    assert shown == {*wire, Reason.PROPOSER}
+
+
+@pytest.mark.parametrize("case", cases("codec", "valid"))
+def test_codec(case):
+    value = decode(raw(case["bytes"]), MAX_BODY_BYTES)
+    assert typed(value) == case["value"]
+    assert encode(value) == raw(case["bytes"])
+
+
+@pytest.mark.parametrize("case", cases("codec", "invalid"))
+def test_codec_refuses(case):
+    assert refusal(decode, raw(case["bytes"]), MAX_BODY_BYTES) == case["reason"]
+
+
+@pytest.mark.parametrize("case", cases("recipes", "valid"))
+def test_recipe(case):
+    recipe = Recipe.from_array(decode(raw(case["bytes"]), MAX_BODY_BYTES))
+    assert recipe_json(recipe) == case["recipe"]
+    assert str(seed(recipe, raw(case["beacon"]))) == case["seed"]
+
+
+@pytest.mark.parametrize("case", cases("recipes", "local_beacons"))
+def test_local_beacon(case):
+    assert local_beacon(raw(case["manifest_id"]), case["epoch"]).hex() == case["value"]
+
+
+@pytest.mark.parametrize("case", cases("peers", "valid"))
+def test_peer(case):
+    assert peer_id(raw(case["public_key"])) == case["peer_id"]
+    assert public_key(case["peer_id"]).hex() == case["public_key"]
+
+
+@pytest.mark.parametrize("case", cases("peers", "invalid"))
+def test_peer_refuses(case):
+    assert refusal(public_key, case["peer_id"]) == case["reason"]
+
+
+@pytest.mark.parametrize("case", cases("manifests", "valid"))
+def test_manifest(case):
+    manifest = Manifest.from_toml(case["toml"])
+    assert encode(manifest.to_array()).hex() == case["bytes"]
+    assert (manifest.swarm_id, topic(manifest)) == (case["swarm_id"], case["topic"])
+    assert [{"time_ms": each["time_ms"], "epoch": epoch_of(manifest, each["time_ms"])} for each in case["epochs"]] == case[
+        "epochs"
+    ]
+
+
+@pytest.mark.parametrize("case", cases("manifests", "invalid"))
+def test_manifest_refuses(case):
+    with pytest.raises(ManifestError):
+        Manifest.from_toml(case["toml"])
+
+
+@pytest.mark.parametrize("case", cases("manifests", "permits"))
+def test_permits(case):
+    fields = case["recipe"]
+    parameters = tuple((name, next(iter(value.values()))) for name, value in fields["parameters"])
+    recipe = Recipe(**{**fields, "parameters": parameters, "proposer": raw(fields["proposer"])})
+    assert permits(Manifest.from_toml(case["toml"]), recipe) == case["reason"]
+
+
+@pytest.mark.parametrize("case", cases("bodies", "valid"))
+def test_body(case):
+    body = read_body(case["kind"], raw(case["bytes"]), raw(case["signer"]))
+    assert same(body_json(body)) == case["body"]
+    assert pack_body(body) == raw(case["bytes"])
+
+
+@pytest.mark.parametrize("case", cases("bodies", "invalid"))
+def test_body_refuses(case):
+    assert refusal(read_body, case["kind"], raw(case["bytes"]), raw(case["signer"])) == case["reason"]
+
+
+@pytest.mark.parametrize("case", cases("envelopes", "valid"))
+def test_envelope(case):
+    envelope, body = read_envelope(case)
+    assert same(envelope_json(envelope)) == case["fields"]
+    assert same(body_json(body)) == case["body"]
+    assert envelope.id.hex() == case["id"]
+    key = make_vectors.Ed25519PrivateKey.from_private_bytes(raw(case["secret"]))
+    again = seal(key, envelope.sequence, envelope.previous, envelope.time_ms, body, envelope.swarm)
+    assert again.to_bytes() == raw(case["bytes"])
+
+
+@pytest.mark.parametrize("case", cases("envelopes", "invalid"))
+def test_envelope_refuses(case):
+    assert refusal(read_envelope, case) == case["reason"]
+
+
+def test_the_valid_envelopes_are_one_log_and_the_last_two_a_proof():
+    vectors = load("envelopes")
+    log = [read_envelope(case)[0] for case in vectors["valid"]]
+    assert [envelope.sequence for envelope in log] == [0, 1, 2]
+    assert [envelope.previous for envelope in log] == [bytes(32), log[0].id, log[1].id]
+    one, other = (open_envelope(raw(data), log[0].swarm) for data in vectors["equivocation"])
+    assert equivocates(one, other)
+    assert not equivocates(one, one)
+    assert not equivocates(log[0], log[1])
+
+
+@pytest.mark.parametrize("case", cases("invites", "valid"))
+def test_invite(case):
+    invite = Invite.from_string(f"  {case['text']}\n")
+    assert (invite.manifest_id.hex(), list(invite.addresses)) == (case["manifest_id"], case["addresses"])
+    assert invite.to_string() == case["text"]
+
+
+@pytest.mark.parametrize("case", cases("invites", "invalid"))
+def test_invite_refuses(case):
+    assert refusal(Invite.from_string, case["text"]) == case["reason"]
