@@ -1,0 +1,178 @@
+"""Imports point down only: the floors of ARCHITECTURE.md as data, and a check of every import statement against them.
+
+Every `import` in a file counts, those inside functions and under TYPE_CHECKING too: importing late saves time at start,
+it does not make a room know less. What a string names ("swarm.policy.worker:main", run in a child process) is no import.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Container, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAX_LINES = 400
+
+# A room may import rooms on lower floors. A module belongs to the room with the longest matching name.
+FLOORS = {
+    "protocols": 0,
+    "swarm": 1,
+    "swarm.errors": 1,
+    "swarm.records": 1,
+    "swarm.events": 1,
+    "swarm.config": 1,
+    "swarm.home": 1,
+    "swarm.identity": 1,
+    "swarm.clock": 1,
+    "swarm.child": 1,
+    "swarm.tasks": 2,
+    "swarm.policy": 2,
+    "swarm.pool": 2,
+    "swarm.net": 2,
+    "swarm.roles": 3,
+    "swarm.node": 4,
+    "swarm.sim": 5,
+    "swarm.cli": 5,
+}
+# Beyond that: all of floor 1 is one room to itself, the command line starts simulations, and the package's version is anybody's.
+ALSO = {("swarm.cli", "swarm.sim")} | {(room, "swarm") for room in FLOORS if room != "protocols"}
+
+# Libraries that only these rooms may import.
+ONLY_IN = {
+    "torch": {"swarm.policy"},
+    "transformers": {"swarm.policy"},
+    "safetensors": {"swarm.policy"},
+    "libp2p": {"swarm.net.libp2p"},
+    "multiaddr": {"swarm.net.libp2p"},
+    "reasoning_gym": {"swarm.tasks"},
+    "sqlite3": {"swarm.pool"},
+    "matplotlib": {"swarm.sim"},
+    "rich": {"swarm.sim"},
+    "click": {"swarm.cli"},
+    "pickle": set[str](),
+}
+WITHOUT_TRIO = {
+    "protocols",
+    "swarm",
+    "swarm.errors",
+    "swarm.records",
+    "swarm.events",
+    "swarm.config",
+    "swarm.home",
+    "swarm.identity",
+    "swarm.cli",
+}
+
+
+def within(module: str, rooms: Container[str]) -> str | None:
+    """The longest of `rooms` that `module` is in."""
+    parents = module.split(".")
+    return next((name for end in range(len(parents), 0, -1) if (name := ".".join(parents[:end])) in rooms), None)
+
+
+def imports(source: str, module: str, is_package: bool = False) -> Iterator[str]:
+    """Everything that `source` imports, by full name; what is imported from a package might be a module."""
+    parents = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = parents[: len(parents) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def violations(source: str, module: str, is_package: bool = False) -> list[str]:
+    room = within(module, FLOORS)
+    if room is None or (room == "swarm" and module != "swarm"):
+        return [f"{module} is in no room of ARCHITECTURE.md"]
+    return [problem for imported in imports(source, module, is_package) for problem in problems(room, module, imported)]
+
+
+def problems(room: str, module: str, imported: str) -> Iterator[str]:
+    target = within(imported, FLOORS)
+    if target not in (None, room) and (room, target) not in ALSO:
+        floor, target_floor = FLOORS[room], FLOORS[target]
+        if target_floor >= floor and not floor == target_floor == 1:
+            yield f"{module} (floor {floor}) imports {imported} (floor {target_floor})"
+    library = within(imported, ONLY_IN)
+    if library is not None and within(module, ONLY_IN[library]) is None:
+        yield f"{module} imports {imported}, which only {', '.join(sorted(ONLY_IN[library])) or 'nobody'} may"
+    if within(imported, {"trio"}) and room in WITHOUT_TRIO:
+        yield f"{module} imports {imported}"
+
+
+def sources() -> list[tuple[Path, str]]:
+    paths = [path for package in ("protocols", "swarm") for path in sorted((ROOT / package).rglob("*.py"))]
+    return [(path, ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")) for path in paths]
+
+
+def test_no_room_imports_what_the_floors_forbid() -> None:
+    found = [
+        violation
+        for path, module in sources()
+        for violation in violations(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("protocols.codec", "import swarm.errors"),
+        ("protocols.codec", "from trio import sleep"),
+        ("swarm.config.load", "import trio"),
+        ("swarm.clock", "import torch.nn"),
+        ("swarm.home", "from swarm.pool.store import Store"),
+        ("swarm.home", "from swarm import pool"),
+        ("swarm.pool.store", "from swarm.net import network"),
+        ("swarm.pool.store", "from ..net import network"),
+        ("swarm.pool.store", "from .. import net"),
+        ("swarm.tasks.scoring", "def late():\n    import torch"),
+        ("swarm.net.memory", "import libp2p"),
+        ("swarm.roles.solver", "if TYPE_CHECKING:\n    from swarm.node.loop import learn"),
+        ("swarm.node.loop", "from transformers import AutoModel"),
+        ("swarm.node.loop", "import swarm.cli.main"),
+        ("swarm.sim.simulation", "import swarm.cli.output"),
+        ("swarm.cli.daemon", "def start():\n    import torch"),
+        ("swarm.pool.packing", "import pickle"),
+        ("swarm.utils", "import os"),
+    ],
+)
+def test_the_check_finds(module: str, source: str) -> None:
+    assert violations(source, module)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("swarm.home", "import os\nfrom swarm.errors import HomeError"),
+        ("swarm.policy.model", "import torch, transformers"),
+        ("swarm.net.libp2p.host", "import libp2p, trio\nfrom swarm.net.network import Network\nfrom ..inbox import Inbox"),
+        ("swarm.roles.solver", "from swarm.policy.policy import Policy\nfrom swarm.tasks.scoring import Scorer"),
+        ("swarm.cli.daemon", "from swarm import __version__\nfrom swarm.sim.options import SimulationOptions\nimport torchlight"),
+    ],
+)
+def test_the_check_passes(module: str, source: str) -> None:
+    assert violations(source, module) == []
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules in a fresh interpreter after `statement`."""
+    code = f"{statement}\nimport sys; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
+
+
+def test_the_node_never_loads_the_models_libraries() -> None:
+    modules = [module for _, module in sources() if within(module, {"swarm.node", "swarm.roles", "swarm.pool"})]
+    assert len(modules) > 3
+    heavy = loaded_by(f"import {', '.join(modules)}") & {"torch", "transformers", "reasoning_gym", "matplotlib"}
+    assert not heavy
+
+
+def test_no_file_holds_two_ideas() -> None:
+    files = [path for folder in ("protocols", "swarm", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    long = {str(path.relative_to(ROOT)): lines for path in files if (lines := path.read_bytes().count(b"\n")) > MAX_LINES}
+    assert not long, f"over {MAX_LINES} lines: {long}"
