@@ -66,7 +66,8 @@ class NetworkStatistics:
 
     `payload_bytes_*` sum the messages' own lengths as published and as delivered; `wire_bytes_*` are all bytes on the
     connections: duplicates, encryption, multiplexing, gossip and requests included. `messages_dropped` overflowed the
-    inbound queue; `faults` are exceptions in background tasks that were isolated and logged.
+    inbound queue, `sends_dropped` (copies) a slow peer's outgoing one; `faults` are exceptions in background tasks that
+    were isolated and logged.
     """
 
     messages_sent: int = 0
@@ -79,6 +80,7 @@ class NetworkStatistics:
     payload_bytes_received: int = 0
     wire_bytes_sent: int = 0
     wire_bytes_received: int = 0
+    sends_dropped: int = 0
     requests: int = 0
     requests_served: int = 0
     requests_refused: int = 0

@@ -1,0 +1,57 @@
+"""Multiaddrs that others can dial: what a wildcard listens on, and which of them make sense to whom."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import ifaddr
+from multiaddr import Multiaddr
+from multiaddr.exceptions import MultiaddrError
+
+from swarm.errors import NetworkError
+
+
+def parse(address: str) -> tuple[Multiaddr, str]:
+    """The transport part and the peer id of "/ip4/…/tcp/…/p2p/12D3Koo…". Raises `NetworkError`."""
+    transport, marker, peer_id = address.rpartition("/p2p/")
+    try:
+        parsed = Multiaddr(transport)
+        Multiaddr(f"/p2p/{peer_id}")
+        names = [protocol.name for protocol in parsed.protocols()]
+    except (MultiaddrError, ValueError) as error:
+        raise NetworkError(f"{address!r} is not a multiaddr: {error}") from error
+    if not marker or names[-1:] != ["tcp"] or len(names) != 2 or names[0] not in ("ip4", "ip6", "dns", "dns4", "dns6"):
+        raise NetworkError(f"{address!r} cannot be dialled; write it like /ip4/192.0.2.1/tcp/4711/p2p/12D3Koo…")
+    return parsed, peer_id
+
+
+def dialable(bound: Multiaddr) -> list[Multiaddr]:
+    """The addresses under which a bound one can be reached: a wildcard stands for every interface of this machine."""
+    family, host = _host(bound)
+    if family not in ("ip4", "ip6") or not ipaddress.ip_address(host).is_unspecified:
+        return [bound]
+    port = bound.value_for_protocol("tcp")
+    return [Multiaddr(f"/{family}/{ip}/tcp/{port}") for ip in _interfaces(family)]
+
+
+def _interfaces(family: str) -> list[str]:
+    found = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            if family == "ip4" and ip.is_IPv4:
+                found.append(str(ip.ip))
+            # A link-local IPv6 address means nothing without the reader's own interface.
+            elif family == "ip6" and ip.is_IPv6 and not ipaddress.ip_address(ip.ip[0]).is_link_local:
+                found.append(str(ip.ip[0]))
+    return sorted(found, key=lambda ip: ipaddress.ip_address(ip).is_loopback)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is good only for programs on the same machine."""
+    family, host = _host(Multiaddr(address.rpartition("/p2p/")[0] or address))
+    return family in ("ip4", "ip6") and ipaddress.ip_address(host).is_loopback
+
+
+def _host(address: Multiaddr) -> tuple[str, str]:
+    family, host = next(iter(address.items()))
+    return family.name, str(host)

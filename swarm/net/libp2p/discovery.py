@@ -1,0 +1,187 @@
+"""Finding peers and staying connected: from one address a node comes to know all.
+
+Peers tell each other whom they know, by a request of our own ("/swarmd/1/peers") at every new connection and now and then
+later. Kademlia, which py-libp2p has too, answers "who is closest to this key", keeps its routing table by traffic that a
+small swarm does not have, knows nothing of topics, and stores records for strangers; a swarm wants "who else is here", and one
+bounded list answers that. Whoever was told a wrong address notices at the handshake, which proves the peer id.
+
+One loop dials what is due until there are enough connections. Bootstrap peers are tried for ever, so that a node that
+started alone joins later.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+
+from protocols.codec import decode, encode
+from protocols.errors import ProtocolError
+from swarm.errors import NetworkError
+from swarm.net.libp2p.addresses import is_loopback
+from swarm.net.libp2p.book import MAX_ADDRESSES, AddressBook
+from swarm.net.network import PeerRecord
+
+PEERS_PROTOCOL = "/swarmd/1/peers"
+MAX_SHARED_PEERS = 32
+MAX_EXCHANGE_BYTES = 65536
+TARGET_CONNECTIONS = 12  # GossipSub's upper mesh degree: enough to choose a mesh from
+DIALS_AT_ONCE = 4
+DIAL_TIMEOUT_S = 5.0  # per address; a dead one answers nothing for 20 s and more
+TICK_S = 0.25
+ASK_AGAIN_S = 30.0  # a random peer is asked for news this often, and four times as often while connections are missing
+YIELD_S = 1.0  # of two that hear of each other at once, the one with the higher id waits this long for the other's dial
+STRANGER_S = 15.0  # a connected peer that has not shown the topic by then is in another swarm
+
+logger = logging.getLogger(__name__)
+
+
+class Connections(Protocol):
+    """What discovery needs of the host."""
+
+    @property
+    def peer_id(self) -> str:
+        """Own peer id."""
+
+    def addresses(self) -> tuple[str, ...]:
+        """Own dialable addresses."""
+
+    def connected(self) -> dict[str, PeerRecord]:
+        """Open connections by peer id."""
+
+    def subscribers(self) -> frozenset[str]:
+        """Connected peers that have shown the topic."""
+
+    def nearby(self, peer_id: str) -> bool:
+        """Whether the connection to a peer stays on this machine."""
+
+    async def connect(self, address: str, timeout_s: float) -> str:
+        """Open a connection. Raises `NetworkError`."""
+
+    async def disconnect(self, peer_id: str) -> None:
+        """Close the connections to a peer."""
+
+
+Ask = Callable[[str, str, bytes, int], Awaitable[bytes]]
+
+
+class Discovery:
+    """Keeps `book` growing and connections open. `ask` sends a request; `answer` is the handler of `PEERS_PROTOCOL`."""
+
+    def __init__(
+        self, host: Connections, book: AddressBook, topic: str, ask: Ask, max_connections: int, now_ms: Callable[[], int]
+    ) -> None:
+        self._host = host
+        self._book = book
+        self._topic = topic
+        self._ask = ask
+        self._target = min(TARGET_CONNECTIONS, max_connections)
+        self._now_ms = now_ms
+        self._dialling: set[str] = set()
+        self._greeted: set[str] = set()
+
+    async def run(self) -> None:
+        """Dial, greet and part, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_asking)
+            while True:
+                connected = self._host.connected()
+                self._greeted &= set(connected)
+                for peer_id in set(connected) - self._greeted:
+                    self._greeted.add(peer_id)
+                    nursery.start_soon(self._exchange, peer_id)
+                for peer_id in self._strangers(connected.values()):
+                    logger.info("%s is not in this swarm", peer_id)
+                    self._book.forget(peer_id)
+                    nursery.start_soon(self._host.disconnect, peer_id)
+                missing = self._target - len(connected) - len(self._dialling)
+                due = self._book.due(trio.current_time(), [*connected, *self._dialling])
+                for peer_id in due[: max(0, min(missing, DIALS_AT_ONCE - len(self._dialling)))]:
+                    self._dialling.add(peer_id)
+                    nursery.start_soon(self._dial, peer_id)
+                await trio.sleep(TICK_S * random.uniform(0.5, 1.5))
+
+    def _strangers(self, records: Iterable[PeerRecord]) -> list[str]:
+        friends = self._host.subscribers()
+        latest = self._now_ms() - 1000 * STRANGER_S
+        return [
+            record.peer_id
+            for record in records
+            if record.peer_id not in friends and record.connected_since_ms is not None and record.connected_since_ms < latest
+        ]
+
+    async def _dial(self, peer_id: str) -> None:
+        try:
+            await self.reach(peer_id)
+        except NetworkError as error:
+            logger.debug("%s", error)
+        finally:
+            self._dialling.discard(peer_id)
+
+    async def reach(self, peer_id: str) -> None:
+        """Connect to a peer by any of its known addresses. Raises `NetworkError`."""
+        entry = self._book.entries.get(peer_id)
+        for address in entry.addresses if entry else ():
+            with suppress(NetworkError):
+                await self._host.connect(address, DIAL_TIMEOUT_S)
+                self._book.answered(peer_id, address)
+                return
+        self._book.failed(peer_id, trio.current_time(), alone=not self._host.connected())
+        raise NetworkError(f"{peer_id} answers at none of its known addresses")
+
+    async def _keep_asking(self) -> None:
+        while True:
+            enough = len(self._host.connected()) >= self._target
+            await trio.sleep(ASK_AGAIN_S * random.uniform(0.5, 1.5) / (1 if enough else 4))
+            if connected := list(self._host.connected()):
+                await self._exchange(random.choice(connected))
+
+    # The exchange: [topic, own addresses] there, [[address, …] of each known peer] back.
+
+    async def _exchange(self, peer_id: str) -> None:
+        try:
+            request = encode([self._topic, list(self._host.addresses()[:MAX_ADDRESSES])])
+            answer = decode(await self._ask(peer_id, PEERS_PROTOCOL, request, MAX_EXCHANGE_BYTES), MAX_EXCHANGE_BYTES)
+            for addresses in _lists(answer)[:MAX_SHARED_PEERS]:
+                self._learn(_texts(addresses), teller=peer_id)
+        except (NetworkError, ProtocolError) as error:
+            logger.debug("no peers from %s: %s", peer_id, error)
+
+    async def answer(self, peer_id: str, request: bytes) -> bytes:
+        """Tell a peer whom this node knows, and learn where it listens."""
+        value = decode(request, MAX_EXCHANGE_BYTES)
+        if not isinstance(value, list) or len(value) != 2 or value[0] != self._topic:
+            raise NetworkError(f"{peer_id} asks about another swarm")
+        self._learn([address for address in _texts(value[1]) if address.endswith(f"/p2p/{peer_id}")], teller=peer_id)
+        connected = self._host.connected()
+        known = [
+            entry
+            for other, entry in self._book.entries.items()
+            if other != peer_id and (other in connected or not entry.failures)
+        ]
+        known.sort(key=lambda entry: entry.addresses[0].rpartition("/p2p/")[2] not in connected)
+        return encode([list(entry.addresses) for entry in known[:MAX_SHARED_PEERS]])
+
+    def _learn(self, addresses: list[str], teller: str) -> None:
+        nearby = self._host.nearby(teller)
+        for address in addresses[:MAX_ADDRESSES]:
+            with suppress(NetworkError):
+                peer_id = address.rpartition("/p2p/")[2]
+                wait = YIELD_S if self._host.peer_id > peer_id else 0.0
+                # Another machine's loopback addresses lead back to this one.
+                if nearby or not is_loopback(address):
+                    self._book.learn(address, first_dial_s=trio.current_time() + wait)
+
+
+def _lists(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise NetworkError("a list was expected")
+    return value
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in _lists(value) if isinstance(text, str)]
