@@ -48,13 +48,17 @@ class Environment(Protocol):
         """How many levels of difficulty the kind has; level 0 is the easiest."""
 
     def build(self, name: str, seed: int, level: int) -> Problem:
-        """The problem of this seed (63 bits): the same on every machine."""
+        """The problem of this seed (63 bits), the same on every machine; raises `Unbuildable` where this seed has none."""
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
         """The reward in [0, 1] of a completion of `problem.prompts[rendering]`; 0.0 where the completion holds no answer.
 
         `completion` is text from the network and no exception may follow from it, but `VerifierError`.
         """
+
+
+class Unbuildable(Exception):
+    """The generator gave up on a seed, as it would anywhere; the next seed of the walk is taken."""
 
 
 class VerifierError(Exception):

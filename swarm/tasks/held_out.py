@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import count as count_from
+from itertools import count, islice
 
 from swarm.errors import EnvironmentRefused
-from swarm.tasks.environment import Environment, Problem
+from swarm.tasks.environment import Environment, Problem, Unbuildable
 
 DOMAIN = b"swarmd held-out problem v1\0"
 SEED_DOMAIN = b"swarmd problem seed v1\0"
@@ -35,29 +35,36 @@ def problem_key(environment: str, problem: Problem) -> str:
 
 def walk(seed: int) -> Iterator[int]:
     """The seeds (63 bits) tried for a recipe's seed, in order; hashed, since adjacent seeds can ask nearly the same question."""
-    for step in count_from():
+    for step in count():
         yield int.from_bytes(sha256(SEED_DOMAIN + f"{seed}/{step}".encode()).digest()[:8]) >> 1
 
 
 def training_problem(environment: Environment, family: str, name: str, seed: int, level: int) -> Problem:
     """The problem of a recipe's seed: the first of its walk that is not held out."""
-    for _, step in zip(range(MAX_TRAINING_STEPS), walk(seed), strict=False):
-        problem = environment.build(name, step, level)
-        if not held_out(problem_key(f"{family}/{name}", problem)):
+    for key, problem in _walked(environment, family, name, seed, level, MAX_TRAINING_STEPS):
+        if not held_out(key):
             return problem
     raise EnvironmentRefused(
-        f"{family}/{name} at level {level} has too few problems: {MAX_TRAINING_STEPS} in a row were held out; do without it"
+        f"{family}/{name} at level {level} has too few problems: {MAX_TRAINING_STEPS} in a row are not for training; drop it"
     )
 
 
-def evaluation_problems(environment: Environment, family: str, name: str, seed: int, level: int, count: int) -> list[Problem]:
-    """Up to `count` held-out problems with distinct keys; fewer where the domain is too small to hold as many."""
+def evaluation_problems(environment: Environment, family: str, name: str, seed: int, level: int, wanted: int) -> list[Problem]:
+    """Up to `wanted` held-out problems with distinct keys; fewer where the domain is too small to hold as many."""
     found: dict[str, Problem] = {}
-    for _, step in zip(range(MAX_EVALUATION_STEPS * count), walk(seed), strict=False):
-        if len(found) == count:
-            break
-        problem = environment.build(name, step, level)
-        key = problem_key(f"{family}/{name}", problem)
+    for key, problem in _walked(environment, family, name, seed, level, MAX_EVALUATION_STEPS * wanted):
         if held_out(key):
             found.setdefault(key, problem)
+        if len(found) == wanted:
+            break
     return list(found.values())
+
+
+def _walked(environment: Environment, family: str, name: str, seed: int, level: int, steps: int) -> Iterator[tuple[str, Problem]]:
+    """The problems of a walk's first `steps` seeds with their keys, without the seeds that have none."""
+    for step in islice(walk(seed), steps):
+        try:
+            problem = environment.build(name, step, level)
+        except Unbuildable:
+            continue
+        yield problem_key(f"{family}/{name}", problem), problem

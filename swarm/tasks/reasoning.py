@@ -6,8 +6,9 @@ reasoning-gym's curriculum with every attribute at that level, else its defaults
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -17,30 +18,34 @@ from reasoning_gym.factory import CURRICULA, DATASETS, create_curriculum, create
 
 from swarm.errors import EnvironmentRefused
 from swarm.tasks.compact import COMPACT
-from swarm.tasks.environment import Problem, VerifierError
-from swarm.tasks.refused import LEVEL_CAPS, PERMITTED_CHARACTERS, REFUSED
+from swarm.tasks.environment import Problem, Unbuildable, VerifierError
+from swarm.tasks.refused import REFUSED, USABLE_LEVELS
+from swarm.tasks.screening import may_be_scored
 
-# Raise it whenever a level, the seed walk or a rendering changes: the same recipe then rebuilds to another task.
+# Raise it whenever a level, the walk over seeds or a rendering changes: the same recipe then rebuilds to another task.
 REVISION = 1
-MAX_ANSWER_CHARS = 8192
-INSTRUCTION = "Give only the final answer between <answer> and </answer> at the end of your response."
+INSTRUCTION = "Give only the final answer, between <answer> and </answer>, at the end of your response."
+
+# Making a dataset can mean reading a book, so it is made once and given other seeds; these use their seed while they are made.
+_SEEDED_ONCE = frozenset({"acre", "gsm_symbolic", "list_functions"})
+
+# What generators raise when they give up; what is raised depends on the seed alone.
+_GENERATOR_FAILURES = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 
 # What reasoning-gym's verifiers raise on text that they did not expect; anything else is a fault here and is not hidden.
-_VERIFIER_FAILURES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+_VERIFIER_FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+# Datasets with many right answers and no "answer" of their own, but an example among the metadata.
+_EXAMPLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "graph_color": lambda metadata: json.dumps(metadata["possible_answer"]),
+    "propositional_logic": lambda metadata: str(metadata["example_answer"]),
+    "rubiks_cube": lambda metadata: str(metadata["example_correct_answer"]),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A dataset of one item, and the item: verifiers read the configuration of the dataset that built it."""
+    """An item and the dataset that built it, whose configuration its verifier reads."""
 
     dataset: Any
     item: Mapping[str, Any]
@@ -56,37 +61,35 @@ class ReasoningGym:
         return _names()
 
     def refused(self) -> Mapping[str, str]:
-        """Datasets that differ between processes, have unsafe verifiers, or do not work: name → reason."""
+        """Datasets that differ between processes, have unsafe or empty verifiers, or do not work: name → reason."""
         return REFUSED
 
     def levels(self, name: str) -> int:
         """The number of levels."""
-        self._check(name)
-        return _levels(name)
+        return len(_levels(name))
 
     def build(self, name: str, seed: int, level: int) -> Problem:
-        """The dataset's item 0 under this seed, in all renderings."""
-        self._check(name)
-        if not 0 <= level < _levels(name):
-            raise EnvironmentRefused(f"reasoning_gym/{name} has levels 0 to {_levels(name) - 1}, not {level}")
+        """The dataset's item 0 under this seed, in all renderings; `answer` is "" for the few datasets that give none."""
+        if not 0 <= level < len(_levels(name)):
+            raise EnvironmentRefused(f"reasoning_gym/{name} has levels 0 to {len(_levels(name)) - 1}, not {level}")
         return _build(name, seed, level)
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
         """The dataset's own `score_answer` on what the completion gives as its answer, clamped to [0, 1]."""
-        self._check(name)
         entry: _Entry = problem.entry
-        answer = COMPACT[name].answer(entry.item, completion) if rendering == "compact" else extract_answer(completion)
-        if answer is None or len(answer) > MAX_ANSWER_CHARS or not _permitted(name, answer):
+        if rendering == "compact":
+            answer: str | None = COMPACT[name].answer(entry.item, completion)
+            if not answer and completion != COMPACT[name].solution(entry.item):
+                return 0.0  # an empty answer stands for a malformed completion, but in the rare problem whose answer is empty
+        else:
+            answer = extract_answer(completion)
+        if answer is None or not may_be_scored(name, answer, problem.answer):
             return 0.0
         try:
             score = float(entry.dataset.score_answer(answer, entry.item))
         except _VERIFIER_FAILURES as error:
             raise VerifierError(f"{type(error).__name__}: {error}") from error
         return min(max(score, 0.0), 1.0) if math.isfinite(score) else 0.0
-
-    def _check(self, name: str) -> None:
-        if name not in _names():
-            raise EnvironmentRefused(f"reasoning_gym/{name}: {REFUSED.get(name, 'no such dataset')}")
 
 
 def extract_answer(completion: str) -> str | None:
@@ -102,36 +105,44 @@ def _names() -> frozenset[str]:
 
 
 @cache
-def _levels(name: str) -> int:
+def _levels(name: str) -> tuple[dict[str, Any], ...]:
+    """The dataset configurations of a dataset's levels."""
+    if name not in _names():
+        raise EnvironmentRefused(f"reasoning_gym/{name}: {REFUSED.get(name, 'no such dataset')}")
     if name in COMPACT:
-        return len(COMPACT[name].levels)
+        return tuple(dict(level) for level in COMPACT[name].levels)
     if name not in CURRICULA:
-        return 1
-    deepest = max((len(attribute.levels) for attribute in create_curriculum(name).attributes.values()), default=1)
-    return min(deepest, LEVEL_CAPS.get(name, deepest))
-
-
-def _configuration(name: str, level: int) -> dict[str, Any]:
-    if name in COMPACT:
-        return dict(COMPACT[name].levels[level])
-    if name not in CURRICULA:
-        return {}
+        return ({},)
     curriculum = create_curriculum(name)
-    curriculum.set_global_level(level)  # clamps each attribute to its own deepest level
-    return dict(vars(curriculum.generate_configuration()))
+    deepest = max(len(attribute.levels) for attribute in curriculum.attributes.values())
+    configurations = []
+    for level in USABLE_LEVELS.get(name, range(deepest)):
+        curriculum.set_global_level(level)  # clamps each attribute to its own deepest level
+        configurations.append(dict(vars(curriculum.generate_configuration())))
+    return tuple(configurations)
+
+
+@lru_cache(maxsize=128)
+def _dataset(name: str, level: int) -> Any:
+    return create_dataset(name, **(_levels(name)[level] | {"seed": 0, "size": 1}))
 
 
 @lru_cache(maxsize=256)
 def _build(name: str, seed: int, level: int) -> Problem:
-    dataset = create_dataset(name, **(_configuration(name, level) | {"seed": seed, "size": 1}))
-    item = dataset[0]
+    small_seed = seed >> 32  # 31 bits: numpy's generators take no more than 32
+    try:
+        if name in _SEEDED_ONCE:
+            dataset = create_dataset(name, **(_levels(name)[level] | {"seed": small_seed, "size": 1}))
+        else:
+            dataset = _dataset(name, level)
+            dataset.seed = dataset.config.seed = small_seed
+        item = dataset[0]
+    except _GENERATOR_FAILURES as error:
+        raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: {error}") from error
+    answer = item["answer"]
+    if answer is None:
+        answer = _EXAMPLES[name](item["metadata"]) if name in _EXAMPLES else ""
     prompts = {"prose": f"{item['question']}\n\n{INSTRUCTION}"}
     if name in COMPACT:
         prompts["compact"] = COMPACT[name].prompt(item)
-    return Problem(question=item["question"], answer=item["answer"], prompts=prompts, entry=_Entry(dataset, item))
-
-
-def _permitted(name: str, answer: str) -> bool:
-    """Whether the answer holds only characters that this dataset's verifier, which evaluates it as code, can be trusted with."""
-    characters = PERMITTED_CHARACTERS.get(name)
-    return characters is None or (characters.issuperset(answer) and "**" not in answer and "//" not in answer)
+    return Problem(question=item["question"], answer=answer, prompts=prompts, entry=_Entry(dataset, item))

@@ -21,6 +21,8 @@ from swarm.errors import ChildDied, ChildError, ChildTimeout
 from swarm.records import Task
 
 START_TIMEOUT_S = 120.0  # the first start in a node imports the environments; the others are forks
+Parameters = Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]
+
 # What a virtual clock charges, in seconds; close to what one core needs for the embedded model's tasks.
 PROBLEM_COST_S = 0.002
 COMPLETION_COST_S = 0.00005
@@ -97,34 +99,33 @@ class Scorer:
         self._verifier_errors += answer["errors"]
         return Scored(_task(recipe, seed, answer), tuple(answer["rewards"]))
 
-    async def held_out(
-        self, environment: str, parameters: Mapping[str, Parameter] | Iterable[tuple[str, Parameter]], count: int, seed: int
-    ) -> list[Task]:
+    async def held_out(self, environment: str, parameters: Parameters, count: int, seed: int) -> list[Task]:
         """Up to `count` tasks with distinct prompts, none of which `build` ever yields; fewer where the domain is too small.
 
         Their recipes name the installed version, epoch 0, a proposer of zeros and their place in the list.
         """
-        version = self._versions.get(environment.partition("/")[0], "")
-        recipe = Recipe(environment, version, tuple(sorted(dict(parameters).items())), 0, bytes(32), 0)
-        body = _body(recipe, seed) | {"count": count}
-        answers = await self._request("held_out", body, self._timeout_s * max(count, 1), PROBLEM_COST_S * max(count, 1))
+        recipe = self._held_out_recipe(environment, parameters)
+        answers = await self._request("held_out", _body(recipe, seed) | {"count": count}, *self._many(count))
         return [_task(replace(recipe, index=index), seed, answer) for index, answer in enumerate(answers)]
 
     async def score_held_out(
-        self,
-        environment: str,
-        parameters: Mapping[str, Parameter] | Iterable[tuple[str, Parameter]],
-        count: int,
-        seed: int,
-        rendering: str,
-        texts: Sequence[str],
+        self, environment: str, parameters: Parameters, count: int, seed: int, rendering: str, texts: Sequence[str]
     ) -> tuple[float, ...]:
         """The rewards of one answer to each of the tasks that `held_out` gave for the same arguments, in their order."""
+        body = _body(self._held_out_recipe(environment, parameters), seed)
+        body |= {"count": count, "rendering": rendering, "texts": list(texts)}
+        answer = await self._request("score_held_out", body, *self._many(count))
+        self._completions += len(texts)
+        self._verifier_errors += answer["errors"]
+        return tuple(answer["rewards"])
+
+    def _held_out_recipe(self, environment: str, parameters: Parameters) -> Recipe:
         version = self._versions.get(environment.partition("/")[0], "")
-        recipe = Recipe(environment, version, tuple(sorted(dict(parameters).items())), 0, bytes(32), 0)
-        body = _body(recipe, seed) | {"count": count, "rendering": rendering, "texts": list(texts)}
-        cost = PROBLEM_COST_S * max(count, 1)
-        return tuple(await self._request("score_held_out", body, self._timeout_s * max(count, 1), cost))
+        return Recipe(environment, version, tuple(sorted(dict(parameters).items())), 0, bytes(32), 0)
+
+    def _many(self, count: int) -> tuple[float, float]:
+        """Time limit and cost of a request for `count` held-out tasks, for each of which about ten problems are built."""
+        return self._timeout_s * max(count, 1), PROBLEM_COST_S * max(count, 1)
 
     def versions(self) -> Mapping[str, str]:
         """The installed environment families and their versions: what a recipe must say to be rebuilt here."""

@@ -7,7 +7,7 @@ one request has used its CPU seconds, on any clock; and the parent ends it when 
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import reasoning_gym  # noqa: F401 - the fork server imports this module once, and with it what is slow to import
@@ -24,38 +24,32 @@ def main(arguments: Any) -> Handlers:
     """The handlers of a scoring worker; takes no arguments (None).
 
     Every body has `environment` ("family/kind"), `version`, `parameters` ([[name, value], …]), `seed` (63 bits) and `limit_s`
-    (CPU seconds after which this process is ended); raises `EnvironmentRefused` for a recipe that cannot be rebuilt here.
+    (seconds, see `_Limit`); raises `EnvironmentRefused` for a recipe that cannot be rebuilt here.
 
     - `build` → {"prompts": {rendering: text}, "answer": text}
     - `score`, which also has `rendering` and `texts` → the same with "rewards" (one per text) and "errors" (verifier failures)
     - `held_out`, which also has `count` → a list of what `build` returns
-    - `score_held_out`, the same with `rendering` and `texts`, one per problem → the list of rewards
+    - `score_held_out`, the same with `rendering` and `texts`, one per held-out task → {"rewards": […], "errors": n}
     - `ready` → the versions of the families, {family: version}
     """
     families = load_environments()
 
     def build(body: Body) -> dict[str, Any]:
-        with _CpuLimit(body["limit_s"]):
+        with _Limit(body["limit_s"]):
             return _task(_training_problem(families, body))
 
     def score(body: Body) -> dict[str, Any]:
-        with _CpuLimit(body["limit_s"]):
+        with _Limit(body["limit_s"]):
             problem = _training_problem(families, body)
-            rewards, errors = _score(families, problem, body)
-            return _task(problem) | {"rewards": rewards, "errors": errors}
+            return _task(problem) | _judge(families, body, [(problem, text) for text in body["texts"]])
 
     def held_out(body: Body) -> list[dict[str, Any]]:
-        with _CpuLimit(body["limit_s"]):
-            environment, family, name, level = _resolve(families, body)
-            problems = evaluation_problems(environment, family, name, body["seed"], level, body["count"])
-            return [_task(problem) for problem in problems]
+        with _Limit(body["limit_s"]):
+            return [_task(problem) for problem in _evaluation_problems(families, body)]
 
-    def score_held_out(body: Body) -> list[float]:
-        with _CpuLimit(body["limit_s"]):
-            environment, family, name, level = _resolve(families, body)
-            problems = evaluation_problems(environment, family, name, body["seed"], level, body["count"])
-            pairs = zip(problems, body["texts"], strict=True)
-            return [_score(families, problem, {**body, "texts": [text]})[0][0] for problem, text in pairs]
+    def score_held_out(body: Body) -> dict[str, Any]:
+        with _Limit(body["limit_s"]):
+            return _judge(families, body, zip(_evaluation_problems(families, body), body["texts"], strict=True))
 
     def ready(body: Any) -> dict[str, str]:
         return {family: environment.version for family, environment in families.items()}
@@ -63,10 +57,10 @@ def main(arguments: Any) -> Handlers:
     return {"build": build, "score": score, "held_out": held_out, "score_held_out": score_held_out, "ready": ready}
 
 
-class _CpuLimit:
-    """Let the kernel end this process after so many CPU seconds of a block.
+class _Limit:
+    """Let the kernel end this process after so many CPU seconds of a block, or four times as many seconds.
 
-    The signal's default action, not a Python handler: verifiers have `except:` clauses that would swallow an exception, and
+    The signals' default action, not a Python handler: verifiers have `except:` clauses that would swallow an exception, and
     a loop inside the interpreter's C code would never reach a handler.
     """
 
@@ -75,10 +69,13 @@ class _CpuLimit:
 
     def __enter__(self) -> None:
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, self._seconds)
+        signal.setitimer(signal.ITIMER_REAL, 4 * self._seconds)
 
     def __exit__(self, *error: object) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _resolve(families: Mapping[str, Environment], body: Body) -> tuple[Environment, str, str, int]:
@@ -103,20 +100,25 @@ def _training_problem(families: Mapping[str, Environment], body: Body) -> Proble
     return training_problem(environment, family, name, body["seed"], level)
 
 
-def _score(families: Mapping[str, Environment], problem: Problem, body: Body) -> tuple[list[float], int]:
+def _evaluation_problems(families: Mapping[str, Environment], body: Body) -> list[Problem]:
+    environment, family, name, level = _resolve(families, body)
+    return evaluation_problems(environment, family, name, body["seed"], level, body["count"])
+
+
+def _judge(families: Mapping[str, Environment], body: Body, pairs: Iterable[tuple[Problem, str]]) -> dict[str, Any]:
     environment, name = find(families, body["environment"])
-    if body["rendering"] not in problem.prompts:
-        raise EnvironmentRefused(
-            f"{body['environment']} has no rendering {body['rendering']!r}; it has {', '.join(problem.prompts)}"
-        )
+    rendering = body["rendering"]
     rewards, errors = [], 0
-    for text in body["texts"]:
+    for problem, text in pairs:
+        if rendering not in problem.prompts:
+            known = ", ".join(problem.prompts)
+            raise EnvironmentRefused(f"{body['environment']} has no rendering {rendering!r}; it has {known}")
         try:
-            rewards.append(environment.score(name, problem, body["rendering"], text))
+            rewards.append(environment.score(name, problem, rendering, text))
         except VerifierError:
             rewards.append(0.0)
             errors += 1
-    return rewards, errors
+    return {"rewards": rewards, "errors": errors}
 
 
 def _task(problem: Problem) -> dict[str, Any]:
