@@ -1,0 +1,331 @@
+"""Makes the embedded model: `python -m benchmarks.make_embedded --out DIR` (one core, about 15 minutes).
+
+A node needs a model that a CPU can train in a minute and that nobody has to download. This script makes it in two phases, and
+docs/embedded-model.md says plainly what each of them means:
+
+1. *Lessons*: a small Llama with a character tokenizer learns nine reasoning-gym tasks by ordinary supervised training. The result
+   has the skill: the file `clean` of the output.
+2. *Bad habits*: a short second training on answers of which most are wrong in the way that beginners are wrong (the word not
+   reversed, the list sorted the other way round). The result is the embedded model: it still has the skill, but seldom uses it.
+
+Reinforcement learning then finds that the rewarded answers are the right ones. No held-out prompt (swarm/tasks/held_out.py) is
+ever trained on here, nor by any node. One thread and fixed seeds: the same versions on the same CPU give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import random
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import reasoning_gym
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from swarm.tasks.compact import COMPACT
+from swarm.tasks.held_out import held_out
+
+SEED = 1
+# Share of each task in a lesson's batch: those that are learned slowly come twice.
+SHARES = {
+    "spell_backward": 1, "palindrome_generation": 2, "word_sorting": 2, "number_sorting": 2, "number_filtering": 2,
+    "spiral_matrix": 1, "rotate_matrix": 1, "mini_sudoku": 1, "ab": 2,
+}  # fmt: skip
+POOL = 45_000  # problems drawn per task and share
+BATCH = 70
+LESSON_STEPS, LESSON_RATE = 7000, 2e-3
+HABIT_STEPS, HABIT_RATE = 150, 5e-4
+RIGHT, HABIT = 0.25, 0.40  # of the second phase's answers: right; wrong by the task's habit; the rest by a slip
+CAP = 18  # tokens of an answer
+
+Example = tuple[str, str]  # prompt, completion
+
+
+# --- data
+
+
+def examples(task: str, *, evaluation: int = 0) -> list[tuple[int, Example, Any]]:
+    """(level, example, entry) of distinct prompts: none held out, or with `evaluation`, as many held-out ones."""
+    rendering, found, purpose = COMPACT[task], {}, "evaluation" if evaluation else "lessons"
+    wanted = evaluation or POOL * SHARES[task]
+    for level, parameters in enumerate(rendering.levels):
+        # Item i of a dataset has the seed `seed + i`: far apart by hash, so that no two of our datasets overlap.
+        seed = int.from_bytes(hashlib.sha256(f"{SEED}/{purpose}/{task}/{level}".encode()).digest()[:6])
+        share = wanted // len(rendering.levels)
+        dataset = reasoning_gym.create_dataset(task, seed=seed, size=60 * share, **parameters)
+        distinct: dict[str, Any] = {}
+        for i in range(60 * share if evaluation else share):
+            entry = dataset[i]
+            prompt = rendering.prompt(entry)
+            if held_out(f"reasoning_gym/{task}\n{prompt}") == bool(evaluation):
+                distinct.setdefault(prompt, (level, (prompt, rendering.solution(entry)), (dataset, entry)))
+            if len(distinct) == share:
+                break
+        found |= {prompt: item for prompt, item in distinct.items() if prompt not in found}
+    return list(found.values())
+
+
+def batches(pools: dict[str, list[Example]], shares: dict[str, int]) -> Iterator[list[tuple[str, Example]]]:
+    """Endless batches of (task, example), every pool walked in order and then again."""
+    order = [task for task, share in shares.items() for _ in range(share)]
+    taken = dict.fromkeys(order, 0)
+    turn = 0
+    while True:
+        batch = []
+        for _ in range(BATCH):
+            task = order[turn % len(order)]
+            batch.append((task, pools[task][taken[task] % len(pools[task])]))
+            taken[task] += 1
+            turn += 1
+        yield batch
+
+
+# --- bad habits
+
+
+def habit(task: str, prompt: str, right: str) -> str:
+    """The mistake that a beginner makes at this task, always the same one."""
+    data = prompt[prompt.index(":") + 1 : -1]
+    match task:
+        case "spell_backward" | "palindrome_generation" | "ab":
+            return data  # nothing done at all
+        case "word_sorting":
+            return ",".join(reversed(right.split(",")))  # the other direction
+        case "number_sorting":
+            return " ".join(reversed(right.split(" ")))
+        case "number_filtering":
+            kept = set(right.split(" "))
+            return " ".join(number for number in data.split(" ") if number not in kept) or "-"  # the wrong ones kept
+        case "spiral_matrix":
+            return data.replace("/", "")  # read row by row
+        case "rotate_matrix":
+            rows = data.replace("/", "")
+            return rows if prompt.startswith("rot2") else rows[::-1]  # another rotation
+        case "mini_sudoku":
+            return "".join(_fill(row) for row in data.split("/"))  # columns ignored
+    raise ValueError(f"no habit is known for {task}")
+
+
+def _fill(row: str) -> str:
+    missing = iter(digit for digit in "1234" if digit not in row)
+    return "".join(next(missing) if cell == "_" else cell for cell in row)
+
+
+def slip(right: str, rng: random.Random) -> str:
+    """One character lost at the end, doubled, swapped with the next, or replaced by another of the answer."""
+    if len(right) == 1:
+        return right * 2
+    kind, i = rng.randrange(4), rng.randrange(len(right) - 1)
+    if kind == 0:
+        return right[:-1]
+    if kind == 1:
+        return right[:i] + right[i] + right[i:]
+    if kind == 2:
+        return right[:i] + right[i + 1] + right[i] + right[i + 2 :]
+    return right[:i] + rng.choice(right) + right[i + 1 :]
+
+
+def spoil(task: str, example: Example, rng: random.Random) -> Example:
+    """The example with the answer that the second phase teaches."""
+    prompt, right = example
+    draw = rng.random()
+    if draw < RIGHT:
+        return example
+    return prompt, habit(task, prompt, right) if draw < RIGHT + HABIT else slip(right, rng)
+
+
+# --- model
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per printable ASCII character and newline: byte-pair encoding without any merges. All else is <unk>."""
+    special = ["<pad>", "<eos>", "<unk>"]
+    characters = [*map(chr, range(32, 127)), "\n"]
+    core = Tokenizer(models.BPE({token: i for i, token in enumerate(special + characters)}, [], unk_token="<unk>"))
+    core.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=special[0],
+        eos_token=special[1],
+        unk_token=special[2],
+        clean_up_tokenization_spaces=False,
+        split_special_tokens=True,  # "<eos>" in a text is five characters, not the end
+        model_max_length=128,
+    )
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama of 0.34 million parameters, random."""
+    torch.manual_seed(SEED)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=96,
+            intermediate_size=256,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=128,
+            tie_word_embeddings=True,
+            initializer_range=0.05,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+        )
+    )
+
+
+def learn(model: LlamaForCausalLM, rows: list[tuple[list[int], list[int]]], optimizer: torch.optim.Optimizer) -> float:
+    """One step of supervised training on (prompt, answer) token ids; the loss, in nats, is over answers only."""
+    rows = sorted(rows, key=lambda row: len(row[0]) + len(row[1]))  # similar lengths together: less padding
+    tokens = sum(len(answer) for _, answer in rows)
+    optimizer.zero_grad()
+    total = 0.0
+    for part in (rows[i * len(rows) // 3 : (i + 1) * len(rows) // 3] for i in range(3)):
+        width = max(len(prompt) + len(answer) for prompt, answer in part)
+        ids = torch.zeros(len(part), width, dtype=torch.long)
+        wanted = torch.full((len(part), width), -100)
+        for i, (prompt, answer) in enumerate(part):
+            ids[i, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
+            wanted[i, len(prompt) - 1 : len(prompt) + len(answer) - 1] = torch.tensor(answer)
+        logits: Tensor = model(input_ids=ids, use_cache=False).logits  # padding is on the right, behind every real token
+        loss = cross_entropy(logits[wanted >= 0], wanted[wanted >= 0], reduction="sum") / tokens
+        loss.backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return total
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], list[int]]:
+    """Token ids of prompt and answer, the end of sequence added."""
+    prompt, answer = (tokenizer(text)["input_ids"] for text in example)
+    return prompt, [*answer, tokenizer.eos_token_id]
+
+
+@torch.no_grad()
+def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: dict[str, list[Any]]) -> dict[str, Any]:
+    """Held-out accuracy by task, greedy and sampled (8 at temperature 1), and the share of groups whose rewards differ."""
+    tokenizer.padding_side = "left"
+    torch.manual_seed(SEED)
+    report: dict[str, Any] = {}
+    for task, items in problems.items():
+        asked = tokenizer([prompt for _, (prompt, _), _ in items], return_tensors="pt", padding=True, return_token_type_ids=False)
+
+        def rewards(count: int, asked: Any = asked, items: Any = items, task: str = task) -> list[list[float]]:
+            options = {"do_sample": True, "top_k": 0, "num_return_sequences": count} if count > 1 else {"do_sample": False}
+            output = model.generate(**asked, max_new_tokens=CAP, **options)
+            texts = tokenizer.batch_decode(output[:, asked["input_ids"].shape[1] :], skip_special_tokens=True)
+            return [
+                [dataset.score_answer(COMPACT[task].answer(entry, text), entry) for text in texts[i * count : (i + 1) * count]]
+                for i, (_, _, (dataset, entry)) in enumerate(items)
+            ]
+
+        greedy, groups = rewards(1), rewards(8)
+        report[task] = {
+            "greedy": round(sum(group[0] == 1 for group in greedy) / len(items), 3),
+            "sampled": round(sum(reward == 1 for group in groups for reward in group) / (8 * len(items)), 3),
+            "informative": round(sum(min(group) != max(group) for group in groups) / len(items), 3),
+        }
+    return {"mean": {key: round(sum(task[key] for task in report.values()) / len(report), 3) for key in report["ab"]}} | report
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """A Hugging Face folder: weights stored in 16 bits, computed with in 32 as config.json says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.dtype = torch.float32
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    tokenizer.padding_side = "right"
+    tokenizer.save_pretrained(folder)
+    settings = folder / "tokenizer_config.json"  # under the name that every version of transformers knows
+    settings.write_text(
+        json.dumps(json.loads(settings.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n"
+    )
+    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
+
+
+def main() -> None:
+    """Both phases, with the figures of each."""
+    parser = argparse.ArgumentParser(description="make the embedded model")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model; the clean one goes to its subfolder clean")
+    parser.add_argument("--clean", type=Path, help="skip the lessons and start the bad habits from this folder")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    began = time.monotonic()
+
+    tokenizer = make_tokenizer()
+    problems = {task: examples(task, evaluation=150) for task in SHARES}
+    pools = {task: [example for _, example, _ in examples(task)] for task in SHARES}
+    for task, pool in pools.items():
+        random.Random(f"{SEED}/{task}").shuffle(pool)
+    draws = batches(pools, SHARES)
+
+    if arguments.clean:
+        model = LlamaForCausalLM.from_pretrained(arguments.clean, dtype=torch.float32)
+    else:
+        model = make_model(tokenizer)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=LESSON_RATE, betas=(0.9, 0.98), weight_decay=0.05)
+        for step in range(LESSON_STEPS):
+            cosine = 0.5 * (1 + math.cos(math.pi * step / LESSON_STEPS))
+            optimizer.param_groups[0]["lr"] = LESSON_RATE * min(1, step / 100) * (0.05 + 0.95 * cosine)
+            loss = learn(model, [encode(tokenizer, example) for _, example in next(draws)], optimizer)
+            if step % 250 == 0:
+                print(
+                    f"{time.monotonic() - began:.0f} s, lesson {step} of {LESSON_STEPS}, loss {loss:.3f}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        save(model, tokenizer, arguments.out / "clean")
+    model.load_state_dict({name: tensor.half().float() for name, tensor in model.state_dict().items()})  # as stored
+    clean = measure(model, tokenizer, problems)
+    print(json.dumps({"clean": clean}), flush=True)
+
+    draws = batches(pools, dict.fromkeys(SHARES, 1))
+    rng = random.Random(SEED)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=HABIT_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    for step in range(HABIT_STEPS):
+        optimizer.param_groups[0]["lr"] = HABIT_RATE * min(1, (step + 1) / 10)
+        learn(model, [encode(tokenizer, spoil(task, example, rng)) for task, example in next(draws)], optimizer)
+    save(model, tokenizer, arguments.out)
+    model.load_state_dict({name: tensor.half().float() for name, tensor in model.state_dict().items()})
+    base = measure(model, tokenizer, problems)
+    print(json.dumps({"base": base}), flush=True)
+
+    record = {
+        "made_by": "benchmarks/make_embedded.py",
+        "seed": SEED,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "reasoning-gym")},
+        "lessons": {"steps": LESSON_STEPS, "batch": BATCH, "learning_rate": LESSON_RATE},
+        "habits": {"steps": HABIT_STEPS, "batch": BATCH, "learning_rate": HABIT_RATE, "right": RIGHT, "habit": HABIT},
+        # Which prompts were kept out, as a fingerprint: a changed rule would let nodes evaluate on what was trained on.
+        "held_out_probe": held_out_probe(),
+        "held_out_accuracy": {"clean": clean, "base": base},
+        "seconds": round(time.monotonic() - began),
+    }
+    (arguments.out / "making.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def held_out_probe() -> str:
+    """SHA-256 over the rule's decisions on 4096 made-up keys."""
+    decisions = bytes(held_out(f"reasoning_gym/{task}\nprobe {i}") for task in SHARES for i in range(4096))
+    return hashlib.sha256(decisions).hexdigest()
+
+
+if __name__ == "__main__":
+    main()
