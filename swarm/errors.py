@@ -1,4 +1,4 @@
-"""The error tree. Every message says what is wrong and what to do; `exit_code` is what `swarmd` ends with (docs/exit-codes.md)."""
+"""The error tree. A message says what is wrong and what to do; `exit_code` is what `swarmd` ends with (docs/exit-codes.md)."""
 
 from __future__ import annotations
 

@@ -136,9 +136,10 @@ def known(name: str, origin: str) -> None:
     if name in FIELDS or (section in SECTIONS and not key):
         return
     if section not in SECTIONS:
-        # A key written without its section, or under the wrong one, is found by its own name.
+        close = difflib.get_close_matches(section, SECTIONS, n=1)
+        # A key written without its section, or under a wrong one, is found by its own name.
         elsewhere = [known for known in FIELDS if known.partition(".")[2] == (key.rpartition(".")[2] or section)]
-        near = elsewhere or difflib.get_close_matches(section, SECTIONS, n=1)
+        near = (close or elsewhere) if key else (elsewhere or close)
         raise ConfigError(f"{origin}: there is no section {section!r}{_suggest(near, 'the sections are ' + ', '.join(SECTIONS))}")
     keys = [known.partition(".")[2] for known in FIELDS if known.startswith(f"{section}.")]
     near = [f"{section}.{match}" for match in difflib.get_close_matches(key, keys, n=1)]
