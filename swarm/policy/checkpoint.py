@@ -123,6 +123,8 @@ def _listed(root: Path) -> list[Path]:
 def _put_in_place(temporary: Path, final: Path) -> None:
     aside = final.with_name(final.name + _REPLACED)
     if final.exists():
+        if aside.exists():  # a kill came between the two lines below; what is in place is whole
+            _remove(aside)
         final.rename(aside)
     temporary.rename(final)
     if aside.exists():
@@ -163,7 +165,7 @@ def _flush(path: Path) -> None:
     """Have the kernel put a file, or a folder's list of names, on the disk."""
     if path.is_dir() and os.name == "nt":  # Windows keeps folders by itself
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

@@ -7,7 +7,8 @@
 - `loss_type` "dapo" averages over all tokens of the batch, so a long answer's tokens weigh as much as a short one's; "grpo"
   averages within each completion first.
 - `scale_rewards` "none" does not divide the advantage by the group's standard deviation (Dr. GRPO, arXiv 2503.20783).
-- A weight per completion multiplies its advantage. The KL penalty (k3 estimator, to the frozen base model) is off by default.
+- A weight per completion multiplies its advantage. The KL penalty to the frozen base model is off by default; it is the k3
+  estimator times the ratio, whose gradient is that of the reverse KL (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
 - The end-of-sequence token is trained like any other. Sequences that would add nothing to the gradient are never forwarded.
 - No dropout. A step whose loss or gradient is not finite is left out and counted, never applied.
 """
@@ -82,7 +83,7 @@ def token_losses(
     if settings.beta == 0:
         return loss, stopped, torch.zeros_like(loss)
     difference = base - logprobs
-    kl = difference.exp() - difference - 1  # k3, http://joschu.net/blog/kl-approx.html
+    kl = ratio * (difference.exp() - difference - 1)  # k3: http://joschu.net/blog/kl-approx.html
     return loss + settings.beta * kl, stopped, kl.detach()
 
 
