@@ -91,9 +91,18 @@ class _Reader:
         self.at = end
         return taken
 
+    def head(self) -> int:
+        """The next byte."""
+        try:
+            head = self.data[self.at]
+        except IndexError:
+            raise ProtocolError(Reason.MALFORMED, f"the bytes end at {self.at}, before the value does") from None
+        self.at += 1
+        return head
+
     def value(self, depth: int) -> Value:
         """The next value; arrays in it may nest `depth` levels."""
-        head = self.take(1)[0]
+        head = self.head()
         if head < 0x80:
             return head
         if head >= 0xE0:

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from protocols import fields
 from protocols.codec import decode, encode
 from protocols.errors import ProtocolError, Reason
-from protocols.limits import CHECKSUM_BYTES, HASH_BYTES, MAX_ADDRESS_CHARS, MAX_ADDRESSES, MAX_INVITE_CHARS, PROTOCOL_VERSION
+from protocols.limits import (
+    CHECKSUM_BYTES,
+    HASH_BYTES,
+    MAX_ADDRESS_CHARS,
+    MAX_ADDRESSES,
+    MAX_INVITE_CHARS,
+    MAX_INVITE_DEPTH,
+    MAX_INVITE_VALUES,
+    PROTOCOL_VERSION,
+)
 from protocols.peer import public_key
 
 INVITE_DOMAIN = b"swarmd/1/invite\x00"
@@ -59,7 +68,9 @@ class Invite:
         payload, checksum = _unarmour(text.removeprefix(PREFIX))
         if checksum != _checksum(payload):
             raise ProtocolError(Reason.CHECKSUM, "the invite was mistyped or cut; copy it again, whole")
-        manifest_id, addresses = fields.array(decode(payload, MAX_INVITE_CHARS, MAX_ADDRESSES + 8, 2), "invite", 2, 2)
+        manifest_id, addresses = fields.array(
+            decode(payload, MAX_INVITE_CHARS, MAX_INVITE_VALUES, MAX_INVITE_DEPTH), "invite", 2, 2
+        )
         return cls(manifest_id, tuple(fields.array(addresses, "addresses", 0, MAX_ADDRESSES)))
 
 
