@@ -210,7 +210,9 @@ class MemoryNode:
         """One copy on its way from `sender`, whose uplink is done with it at `sent_s`; it arrives, or not, a latency later."""
         link = (sender.peer_id, self._peer_id, copy.message_id, attempt)
         cut = not self._network.reachable(sender.peer_id, self._peer_id)
+        copy.under_way.add(self._peer_id)
         await trio.sleep_until(sent_s + sender._latency("copy", *link[1:]))
+        copy.under_way.discard(self._peer_id)
         if cut or self._network.draw("loss", *link) < self._network.conditions.loss:
             return
         self._tally["wire_bytes_received"] += len(copy.data) + OVERHEAD_BYTES
@@ -226,7 +228,7 @@ class MemoryNode:
             if self.inbox.has(copy.message_id):
                 return
             holders = sorted(peer_id for peer_id in copy.holders if self._network.reachable(self._peer_id, peer_id))
-            if not holders:
+            if not holders or self._peer_id in copy.under_way:
                 continue
             pick = self._network.draw("holder", self._peer_id, copy.message_id, attempt)
             holder = self._network.member(holders[int(pick * len(holders))])
@@ -292,12 +294,13 @@ class MemoryNode:
 
 
 class Copy:
-    """A message on its way: its bytes, the tree it spreads over, and who has it by now."""
+    """A message on its way: its bytes, the tree it spreads over, who has it by now, and to whom a copy is being sent."""
 
     def __init__(self, data: bytes, message_id: bytes, order: tuple[str, ...]) -> None:
         self.data = data
         self.message_id = message_id
         self.holders = [order[0]]
+        self.under_way: set[str] = set()
         self._order = order
 
     def children(self, peer_id: str) -> tuple[str, ...]:

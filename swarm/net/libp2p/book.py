@@ -97,6 +97,13 @@ class AddressBook:
             if entry.failures >= FORGET_AFTER and not entry.lasting and not alone:
                 self.forget(peer_id)
 
+    def dismiss(self, peer_id: str, now_s: float) -> None:
+        """A peer that answers but is in another swarm: forget it or, if it was configured, look again in a while."""
+        if (entry := self.entries.get(peer_id)) and entry.lasting:
+            entry.next_dial_s = now_s + LAST_RETRY_S
+        else:
+            self.forget(peer_id)
+
     def forget(self, peer_id: str) -> None:
         """Remove a peer."""
         self._changed |= self.entries.pop(peer_id, None) is not None

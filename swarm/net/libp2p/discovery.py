@@ -72,17 +72,15 @@ Ask = Callable[[str, str, bytes, int], Awaitable[bytes]]
 class Discovery:
     """Keeps `book` growing and connections open. `ask` sends a request; `answer` is the handler of `PEERS_PROTOCOL`."""
 
-    def __init__(
-        self, host: Connections, book: AddressBook, topic: str, ask: Ask, max_connections: int, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, host: Connections, book: AddressBook, topic: str, ask: Ask, max_connections: int) -> None:
         self._host = host
         self._book = book
         self._topic = topic
         self._ask = ask
         self._target = min(TARGET_CONNECTIONS, max_connections)
-        self._now_ms = now_ms
         self._dialling: set[str] = set()
         self._greeted: set[str] = set()
+        self._unknown_since: dict[str, float] = {}
 
     async def run(self) -> None:
         """Dial, greet and part, for ever."""
@@ -94,9 +92,9 @@ class Discovery:
                 for peer_id in set(connected) - self._greeted:
                     self._greeted.add(peer_id)
                     nursery.start_soon(self._exchange, peer_id)
-                for peer_id in self._strangers(connected.values()):
+                for peer_id in self._strangers(connected):
                     logger.info("%s is not in this swarm", peer_id)
-                    self._book.forget(peer_id)
+                    self._book.dismiss(peer_id, trio.current_time())
                     nursery.start_soon(self._host.disconnect, peer_id)
                 missing = self._target - len(connected) - len(self._dialling)
                 due = self._book.due(trio.current_time(), [*connected, *self._dialling])
@@ -105,14 +103,14 @@ class Discovery:
                     nursery.start_soon(self._dial, peer_id)
                 await trio.sleep(TICK_S * random.uniform(0.5, 1.5))
 
-    def _strangers(self, records: Iterable[PeerRecord]) -> list[str]:
+    def _strangers(self, connected: Iterable[str]) -> list[str]:
+        now = trio.current_time()
         friends = self._host.subscribers()
-        latest = self._now_ms() - 1000 * STRANGER_S
-        return [
-            record.peer_id
-            for record in records
-            if record.peer_id not in friends and record.connected_since_ms is not None and record.connected_since_ms < latest
-        ]
+        self._unknown_since = {peer_id: self._unknown_since.get(peer_id, now) for peer_id in connected if peer_id not in friends}
+        strangers = [peer_id for peer_id, since in self._unknown_since.items() if now - since > STRANGER_S]
+        for peer_id in strangers:
+            del self._unknown_since[peer_id]
+        return strangers
 
     async def _dial(self, peer_id: str) -> None:
         try:

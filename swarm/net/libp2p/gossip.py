@@ -95,9 +95,21 @@ class MeshRouter(GossipSub):  # type: ignore[misc]
         # One RPC object for all peers: nobody changes it, and each peer's queue serialises it when its turn comes.
         packet = rpc_pb2.RPC(publish=[pubsub_msg])
         for peer_id in self.mesh.get(pubsub_msg.topicIDs[0], set()) - {msg_forwarder}:
-            queue = self.pubsub.peer_queues.get(peer_id)
-            if queue is not None and not queue.push(packet):
-                self._tally["sends_dropped"] += 1
+            self._queue(peer_id, packet)
+
+    async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
+        """Bring a new subscriber up to date with the last heartbeats' messages.
+
+        Through its queue: py-libp2p writes to the stream past it, and two writers' large messages end up interleaved.
+        """
+        for message_id in self.mcache.window(topic):
+            if message := self.mcache.get(message_id):
+                self._queue(peer_id, rpc_pb2.RPC(publish=[message]))
+
+    def _queue(self, peer_id: ID, packet: Any) -> None:
+        queue = self.pubsub.peer_queues.get(peer_id)
+        if queue is not None and not queue.push(packet):
+            self._tally["sends_dropped"] += 1
 
     async def emit_control_message(self, control_msg: Any, to_peer: ID) -> None:
         """Send a control message, without py-libp2p's signed address record, whose check costs more than the message."""

@@ -81,7 +81,7 @@ async def open_libp2p(
         book = AddressBook(str(host.get_id()), address_book)
         for address in bootstrap:
             book.learn(address, lasting=True)
-        network = Libp2pNetwork(host, pubsub, inbox, book, tally, topic, clock, config)
+        network = Libp2pNetwork(host, pubsub, inbox, book, tally, topic, config)
         managers = [IsolatingManager(service, tally) for service in (host.get_network(), router, pubsub)]
         for manager in managers:
             await manager.start_in(nursery)
@@ -157,6 +157,8 @@ async def _keep_saving(book: AddressBook) -> None:
 
 
 async def _close(host: BasicHost, managers: list[IsolatingManager]) -> None:
+    for listener in host.get_network().listeners.values():
+        await listener.close()
     async with trio.open_nursery() as nursery:
         for peer_id in host.get_connected_peers():
             nursery.start_soon(host.disconnect, peer_id)
@@ -175,7 +177,6 @@ class Libp2pNetwork:
         book: AddressBook,
         tally: Tally,
         topic: str,
-        clock: Clock,
         config: NetworkSection,
     ) -> None:
         self._host = host
@@ -185,7 +186,7 @@ class Libp2pNetwork:
         self._tally = tally
         self._requests = Requests(host, tally, config.request_timeout_s)
         self._timeout_s = config.request_timeout_s
-        self.discovery = Discovery(self, book, topic, self._requests.request, config.max_connections, clock.now_ms)
+        self.discovery = Discovery(self, book, topic, self._requests.request, config.max_connections)
         self.serve(PEERS_PROTOCOL, self.discovery.answer)
 
     @property

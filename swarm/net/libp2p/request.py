@@ -22,6 +22,10 @@ from swarm.net.serving import Services
 MAX_STREAMS_PER_PEER = 64  # streams of requests that one peer may have open here
 
 
+class FrameTooLarge(NetworkError):
+    """A frame announces more bytes than are allowed; nothing of it is read."""
+
+
 class Requests:
     """Both sides of requests on one host."""
 
@@ -46,7 +50,7 @@ class Requests:
         except (BaseLibp2pError, EOFError, ValueError) as error:
             await _abandon(stream)
             raise NetworkError(f"{peer_id} did not answer {protocol}: {error or type(error).__name__}") from error
-        except NetworkError as error:
+        except FrameTooLarge as error:
             await _abandon(stream)
             raise NetworkError(f"{peer_id} answered {protocol} with too much: {error}") from error
         except trio.Cancelled:
@@ -79,6 +83,9 @@ class Requests:
             with trio.fail_after(self._timeout_s):
                 await _write(stream, answer)
                 await stream.close()
+        except FrameTooLarge:
+            self._tally["requests_refused"] += 1
+            await _abandon(stream)
         except (BaseLibp2pError, EOFError, NetworkError, trio.TooSlowError):
             await _abandon(stream)
         finally:
@@ -94,7 +101,7 @@ async def _write(stream: INetStream, data: bytes) -> None:
 async def _read(stream: INetStream, max_bytes: int) -> bytes:
     (size,) = struct.unpack(">I", await _read_exactly(stream, 4))
     if size > max_bytes:
-        raise NetworkError(f"{size} bytes are over the limit of {max_bytes}")
+        raise FrameTooLarge(f"{size} bytes are over the limit of {max_bytes}")
     return await _read_exactly(stream, size)
 
 
