@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from swarm.cli.options import home_option, json_option
@@ -38,8 +40,10 @@ def init(
             raise click.UsageError("an invite names the swarm's rules; leave --manifest out")
         changes |= read_invite(invite)
     if manifest:
+        changes["swarm.manifest"] = manifest = absolute(manifest)
         find_manifest(manifest, home)
-        changes["swarm.manifest"] = absolute(manifest)
+    if model and Path(model).is_dir():
+        model = str(Path(model).absolute())
     options = {"policy.model": model, "node.profile": profile, "network.listen": listen}
     changes |= {name: value for name, value in options.items() if value}
     create_home(home, changes)

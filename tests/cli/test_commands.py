@@ -1,0 +1,248 @@
+"""The commands that need no daemon, through the public face: arguments in, output and exit code out."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from protocols.invite import Invite
+from swarm.cli.main import main
+from swarm.config.manifest import built_in
+from swarm.errors import SwarmdError
+from swarm.home import Home
+from swarm.identity import create
+from swarm.identity import load as load_identity
+
+PEER_ID = "12D3KooWQYV9dGMFoRzNStwpXztXaBUjtPqi6aU76ZgUriHhKust"
+PEER = f"/ip4/10.0.0.1/tcp/4711/p2p/{PEER_ID}"
+OTHER = f"/dns4/swarm.example/tcp/4711/p2p/{PEER_ID}"
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable in [name for name in os.environ if name.startswith("SWARMD_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("SWARMD_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def swarmd(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def ok(*arguments: str) -> str:
+    result = swarmd(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fails(code: int, *arguments: str) -> str:
+    result = swarmd(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1, "one sentence, no traceback"
+    return result.stderr
+
+
+def written(path: Path) -> dict[str, object]:
+    return tomllib.loads((path / "node.toml").read_text())
+
+
+def test_init_makes_a_home_and_says_what_comes_next(path: Path) -> None:
+    output = ok("init")
+    assert load_identity(path / "identity.key").peer_id in output
+    assert f"swarmd --home {path} start" in output
+    assert written(path) == {}
+    ok("config", "check")
+
+
+def test_init_writes_what_differs_only(path: Path) -> None:
+    (path.parent / "rules.toml").write_text(built_in()["embedded"].to_toml())
+    (path.parent / "model").mkdir()
+    ok("init", "--manifest", "rules.toml", "--model", "model", "--profile", "laptop", "--listen", "/ip4/127.0.0.1/tcp/1")
+    assert written(path) == {
+        "swarm": {"manifest": str(path.parent / "rules.toml")},
+        "policy": {"model": str(path.parent / "model")},
+        "node": {"profile": "laptop"},
+        "network": {"listen": ["/ip4/127.0.0.1/tcp/1"]},
+    }
+    ok("config", "check")
+
+
+def test_init_by_invite(path: Path) -> None:
+    ok("init", "--invite", Invite(bytes(32), (PEER,)).to_string())
+    assert written(path) == {"swarm": {"manifest": "00" * 32, "bootstrap": [PEER]}}
+    assert "fetched" in ok("config", "check")
+    assert "neither" in fails(3, "init", "--home", "other", "--invite", "swarmd1:xyz")
+    assert swarmd("init", "--home", "other", "--invite", "x", "--manifest", "y").exit_code == 2
+    assert not Path("other").exists()
+
+
+def test_init_again_changes_nothing(path: Path) -> None:
+    ok("init", "--profile", "laptop")
+    before = {file: file.read_bytes() for file in path.iterdir() if file.is_file()}
+    assert "exists and is left as it is" in fails(4, "init")
+    fails(4, "init", "--profile", "gpu")
+    assert {file: file.read_bytes() for file in path.iterdir() if file.is_file()} == before
+
+
+def test_init_completes_half_a_home(path: Path) -> None:
+    path.mkdir()
+    peer_id = create(path / "identity.key").peer_id
+    assert peer_id in ok("init")
+    (path / "identity.key").unlink()
+    (path / "node.toml").write_text("[node]\nseed = 3\n")
+    fails(4, "init", "--profile", "gpu")
+    assert peer_id not in ok("init")
+    assert written(path) == {"node": {"seed": 3}}
+
+
+@pytest.mark.parametrize("arguments", [("--manifest", "nothing"), ("--manifest", "no.toml"), ("--listen", "localhost:80")])
+def test_init_with_a_mistake_makes_nothing(path: Path, arguments: tuple[str, ...]) -> None:
+    fails(3, "init", *arguments)
+    assert not path.exists()
+
+
+def test_init_where_nothing_can_be_made(path: Path) -> None:
+    assert "choose another --home" in fails(4, "--home", "/dev/null/home", "init")
+
+
+def test_id(path: Path) -> None:
+    assert "restore" in fails(5, "id", "--home", str(create_home_without_key(path)))
+    (path / "node.toml").unlink()
+    assert "init" in fails(4, "id")
+    ok("init")
+    record = json.loads(ok("id", "--json"))
+    assert record == {
+        "peer_id": load_identity(path / "identity.key").peer_id,
+        "public_key": load_identity(path / "identity.key").public_key.hex(),
+        "home": str(path),
+    }
+    assert record["peer_id"] in ok("id")
+    assert json.loads(ok("--home", str(path), "id", "--json")) == record
+    (path / "identity.key").chmod(0o644)
+    assert f"chmod 600 {path / 'identity.key'}" in fails(5, "id")
+
+
+def create_home_without_key(path: Path) -> Path:
+    path.mkdir()
+    (path / "node.toml").write_text("")
+    return path
+
+
+def test_join_by_address_keeps_what_the_user_wrote(path: Path) -> None:
+    ok("init")
+    (path / "node.toml").write_text("# mine\n[swarm] # here\nbootstrap = [] # nobody yet\n[node]\nseed = 3\n")
+    assert PEER in ok("join", PEER)
+    ok("join", OTHER)
+    ok("join", PEER)
+    text = (path / "node.toml").read_text()
+    assert text == f'# mine\n[swarm] # here\nbootstrap = ["{PEER}", "{OTHER}"]  # nobody yet\n[node]\nseed = 3\n'
+
+
+def test_join_by_invite(path: Path) -> None:
+    ok("init")
+    ok("join", PEER)
+    same = built_in()["embedded"].id
+    ok("join", Invite(same, (OTHER,)).to_string())
+    assert written(path) == {"swarm": {"bootstrap": [PEER, OTHER]}}, "the same swarm: its name and peers stay"
+    ok("join", Invite(bytes(32), (OTHER,)).to_string())
+    assert written(path) == {"swarm": {"manifest": "00" * 32, "bootstrap": [OTHER]}}
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("/ip4/1.2.3.4/tcp/1", "/p2p/"),
+        ("/ip4/1.2.3.4/tcp/1/p2p/xyz", "/p2p/"),
+        ("hello", "neither an invite"),
+        ("swarmd1:AAAA", "neither"),
+    ],
+)
+def test_a_wrong_join_changes_nothing(path: Path, argument: str, message: str) -> None:
+    ok("init")
+    before = (path / "node.toml").read_bytes()
+    assert message in fails(3, "join", argument)
+    assert (path / "node.toml").read_bytes() == before
+
+
+def test_join_refuses_the_node_itself_and_what_is_no_home(path: Path) -> None:
+    fails(4, "join", PEER)
+    ok("init")
+    own = json.loads(ok("id", "--json"))["peer_id"]
+    assert "itself" in fails(3, "join", f"/ip4/127.0.0.1/tcp/4711/p2p/{own}")
+
+
+def test_join_tells_a_running_daemon_to_be_restarted(path: Path) -> None:
+    ok("init")
+    with Home(path).lock():
+        result = swarmd("join", PEER)
+    assert result.exit_code == 0
+    assert "restart" in result.stderr
+
+
+def test_config_explains_and_checks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ok("init", "--profile", "laptop")
+    rows = json.loads(ok("config", "explain", "--json", "--set", "node.seed=4"))
+    origins = {row["name"]: row["origin"] for row in rows}
+    assert origins["node.seed"] == "command line"
+    assert origins["policy.niceness"] == "profile laptop"
+    assert "Seed of sampling" in ok("config", "explain", "node.seed")
+    assert "max_groups" in ok("config", "explain")
+    assert "did you mean node.seed" in fails(3, "config", "explain", "node.sed")
+    assert "section.key=value" in fails(3, "config", "check", "--set", "nonsense")
+    assert "did you mean embedded" in fails(3, "config", "check", "--set", "swarm.manifest=embeded")
+    monkeypatch.setenv("SWARMD_NODE__SEDE", "1")
+    assert "SWARMD_NODE__SEDE" in fails(3, "config", "check")
+
+
+def test_the_example_is_a_valid_file(path: Path) -> None:
+    path.mkdir()
+    (path / "node.toml").write_text(ok("config", "example"))
+    ok("config", "check")
+
+
+def test_what_cannot_be_answered_without_a_daemon(path: Path) -> None:
+    ok("init")
+    for verb in ("status", "peers", "invite", "stop"):
+        assert "no daemon is running" in fails(7, verb)
+    assert "no pool yet" in fails(4, "rollouts", "ls")
+    assert "no whole checkpoint yet" in fails(4, "export", "--to", "out")
+    assert not Path("out").exists()
+
+
+def test_a_wrong_command_line_ends_with_2(path: Path) -> None:
+    for arguments in (["nonsense"], ["init", "--nonsense"], ["join"], ["sim", "--nodes", "0"], ["rollouts", "show", "x"]):
+        assert swarmd(*arguments).exit_code == 2
+
+
+def test_tracebacks_are_for_debugging(path: Path) -> None:
+    assert "Traceback" not in swarmd("id").stderr
+    assert "Traceback" in swarmd("--log-level", "debug", "id").stderr
+
+
+def test_no_message_carries_control_characters(path: Path) -> None:
+    assert "\x1b" not in fails(3, "config", "check", "--set", "node.profile=\x1b[31m")
+
+
+def test_errors_of_a_nursery_become_one_sentence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cause = SwarmdError("the cause")
+    cause.exit_code = 9
+
+    def broken(*arguments: object) -> None:
+        raise ExceptionGroup("nursery", [ExceptionGroup("inner", [cause]), SwarmdError("another")])
+
+    monkeypatch.setattr("swarm.identity.load", broken)
+    ok("init")
+    assert "the cause" in fails(9, "id")
+
+    def buggy(*arguments: object) -> None:
+        raise ExceptionGroup("nursery", [cause, KeyError("bug")])
+
+    monkeypatch.setattr("swarm.identity.load", buggy)
+    assert isinstance(swarmd("id").exception, ExceptionGroup), "a bug is never hidden behind a foreseen error"
