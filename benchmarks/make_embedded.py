@@ -45,7 +45,7 @@ SHARES = {
 }  # fmt: skip
 POOL = 45_000  # problems drawn per task and share
 BATCH = 70
-LESSON_STEPS, LESSON_RATE = 7000, 2e-3
+LESSON_STEPS, LESSON_RATE = 4000, 2e-3
 HABIT_STEPS, HABIT_RATE = 150, 5e-4
 RIGHT, HABIT = 0.25, 0.40  # of the second phase's answers: right; wrong by the task's habit; the rest by a slip
 CAP = 18  # tokens of an answer

@@ -1,0 +1,210 @@
+"""What reinforcement adds to the embedded model, and what sharing adds to that: `python -m benchmarks.embedded_learning`.
+
+Nodes in one process, without network, admission or curriculum, on the policy code of the real node: every round each node
+samples 8 completions for some questions, and trains once on I + J groups, informative own ones first, the rest drawn from the
+others' informative groups of the last rounds, of which only better-than-average answers count. Accuracy is greedy, on held-out
+prompts, over all tasks and levels; it is the mean over nodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import reasoning_gym
+import torch
+
+from protocols.messages import Completion
+from swarm.config.schema import PolicySection, TrainingSection
+from swarm.policy.batch import make_batch
+from swarm.policy.generation import CacheEngine
+from swarm.policy.model import EMBEDDED, load
+from swarm.policy.optimizer import Optimizer
+from swarm.policy.update import update
+from swarm.records import TrainingGroup
+from swarm.tasks.compact import COMPACT
+from swarm.tasks.held_out import held_out
+
+CAP, G, MEMORY = 18, 8, 3  # tokens of an answer, completions of a group, rounds that a shared group stays available
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with its verifier."""
+
+    task: str
+    prompt: str
+    entry: Any
+    dataset: Any
+
+    def score(self, text: str) -> float:
+        """The dataset's own verdict."""
+        return float(self.dataset.score_answer(COMPACT[self.task].answer(self.entry, text), self.entry))
+
+
+class Problems:
+    """Problems by task and level; held-out ones and the others never mix."""
+
+    def __init__(self) -> None:
+        # Item i has the seed `seed + i`: with indices of 40 random bits any seed is as good as another.
+        self._datasets = {
+            (task, level): reasoning_gym.create_dataset(task, seed=level << 48, size=1, **parameters)
+            for task, compact in COMPACT.items()
+            for level, parameters in enumerate(compact.levels)
+        }
+
+    def draw(self, task: str, random: Random, *, unseen: bool = False) -> Problem:
+        """A problem of a random level."""
+        dataset = self._datasets[task, random.randrange(len(COMPACT[task].levels))]
+        while True:
+            entry = dataset[random.getrandbits(40)]
+            prompt = COMPACT[task].prompt(entry)
+            if held_out(f"reasoning_gym/{task}\n{prompt}") == unseen:
+                return Problem(task, prompt, entry, dataset)
+
+    def evaluation(self, per_task: int) -> list[Problem]:
+        """Distinct held-out problems, the same at every call."""
+        random, found = Random(2024), {}
+        for task in COMPACT:
+            count = len(found) + per_task
+            while len(found) < count:
+                problem = self.draw(task, random, unseen=True)
+                found.setdefault(problem.prompt, problem)
+        return list(found.values())
+
+
+class Learner:
+    """A node without the node: policy, optimizer, and its own tasks."""
+
+    def __init__(self, source: Path, tasks: list[str], settings: TrainingSection, seed: int) -> None:
+        self.policy = load(source, PolicySection(device="cpu"))
+        self.engine = CacheEngine(self.policy)
+        self.optimizer = Optimizer(self.policy.parameters, settings)
+        self.settings, self.tasks, self.random = settings, tasks, Random(seed)
+
+    def solve(self, problems: Problems, count: int) -> list[TrainingGroup]:
+        """Scored groups of `count` questions."""
+        asked = [problems.draw(self.random.choice(self.tasks), self.random) for _ in range(count)]
+        prompts = self.policy.encode_prompts([problem.prompt for problem in asked])
+        seed = self.random.getrandbits(60)
+        sampled = self.engine.sample(prompts, num_generations=G, max_tokens=CAP, temperature=1.0, seed=seed)
+        groups = []
+        for problem, samples in zip(asked, sampled, strict=True):
+            ids = tuple(tuple(sample.token_ids) for sample in samples)
+            texts = self.policy.decode(ids)
+            completions = tuple(
+                Completion(text, sample.finished, len(sample.token_ids), sample.logprob)
+                for text, sample in zip(texts, samples, strict=True)
+            )
+            groups.append(TrainingGroup(problem.prompt, completions, tuple(map(problem.score, texts)), (1.0,) * G, False, ids))
+        return groups
+
+    def train(self, groups: list[TrainingGroup]) -> None:
+        """One update."""
+        update(self.policy, None, self.optimizer, make_batch(self.policy, groups, self.settings), self.settings, 1.0)
+
+    def accuracy(self, problems: list[Problem]) -> dict[str, float]:
+        """Greedy accuracy by task."""
+        prompts = self.policy.encode_prompts([problem.prompt for problem in problems])
+        sampled = self.engine.sample(prompts, num_generations=1, max_tokens=CAP, temperature=0.0, seed=0)
+        texts = self.policy.decode([sample.token_ids for (sample,) in sampled])
+        right: dict[str, list[bool]] = {}
+        for problem, text in zip(problems, texts, strict=True):
+            right.setdefault(problem.task, []).append(problem.score(text) == 1.0)
+        return {task: statistics.fmean(values) for task, values in right.items()}
+
+
+def informative(group: TrainingGroup) -> bool:
+    """Whether the rewards differ."""
+    return min(group.rewards) != max(group.rewards)
+
+
+def shared(group: TrainingGroup) -> TrainingGroup:
+    """A group as another node trains on it: text only, and only the better-than-average answers."""
+    mean = statistics.fmean(group.rewards)
+    weights = tuple(float(reward > mean) for reward in group.rewards)
+    return TrainingGroup(group.prompt, group.completions, group.rewards, weights, True, None)
+
+
+def run(source: Path, node_tasks: list[list[str]], *, generate: int, local: int, external: int, rounds: int, seed: int,
+        per_task: int, evaluate: int) -> dict[str, Any]:  # fmt: skip
+    """One configuration; `generate` questions per node and round, of which up to `local` groups are trained."""
+    problems = Problems()
+    unseen = problems.evaluation(per_task)
+    nodes = [Learner(source, tasks, TrainingSection(), seed * 1000 + i) for i, tasks in enumerate(node_tasks)]
+    random, pool = Random(seed), deque[list[tuple[int, TrainingGroup]]](maxlen=MEMORY)
+    rewards, useful, curve, began = [], [], {}, time.process_time()
+    spent = 0.0
+
+    def look(number: int) -> dict[str, float]:
+        nonlocal spent
+        start = time.process_time()
+        by_node = [node.accuracy(unseen) for node in nodes[:evaluate]]
+        by_task = {task: round(statistics.fmean(each[task] for each in by_node), 3) for task in COMPACT}
+        curve[number] = round(statistics.fmean(by_task.values()), 3)
+        spent += time.process_time() - start
+        return by_task
+
+    before = look(0)
+    for number in range(1, rounds + 1):
+        own = [node.solve(problems, generate) for node in nodes]
+        solved = [group for groups in own for group in groups]
+        rewards.append(statistics.fmean(sum(reward == 1.0 for reward in group.rewards) / G for group in solved))
+        useful.append(statistics.fmean(map(informative, solved)))
+        pool.append([(i, group) for i, groups in enumerate(own) for group in groups if informative(group)])
+        for i, node in enumerate(nodes):
+            mine = [group for group in own[i] if informative(group)][:local]
+            others = [group for groups in pool for j, group in groups if j != i]
+            places = local + external - len(mine) if external else 0
+            node.train(mine + [shared(group) for group in random.sample(others, min(places, len(others)))])
+        if number % 20 == 0 and number < rounds:
+            look(number)
+    after = look(rounds)
+    return {
+        "before": before, "after": after, "curve": curve, "cumulative_reward": round(sum(rewards), 1),
+        "informative": [round(statistics.fmean(useful[i : i + 10]), 2) for i in range(0, rounds, 10)],
+        "cpu_s": round(time.process_time() - began - spent),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Configurations, one JSON line each."""
+    parser = argparse.ArgumentParser(description="learning alone and together, in one process")
+    parser.add_argument("--model", type=Path, default=EMBEDDED)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=8)
+    parser.add_argument("--per-task", type=int, default=60, help="held-out prompts per task")
+    parser.add_argument("--evaluate", type=int, default=8, help="nodes evaluated")
+    parser.add_argument("--only", nargs="*", default=[], help="some of the configurations, by name")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    everything = list(COMPACT)
+    n = arguments.nodes
+    thirds = [everything[i % 3 :: 3] for i in range(n)]
+    configurations = {
+        "alone 2": ([everything], 2, 2, 0),
+        "alone 8": ([everything], 8, 8, 0),
+        "together 2 + 6": ([everything] * n, 2, 2, 6),
+        "specialised, alone 2": (thirds[:3], 2, 2, 0),
+        "specialised, alone 8": (thirds[:3], 8, 8, 0),
+        "specialised, 2 + 6": (thirds, 2, 2, 6),
+    }
+    for name, (tasks, generate, local, external) in configurations.items():
+        if not arguments.only or name in arguments.only:
+            result = run(
+                arguments.model, tasks, generate=generate, local=local, external=external, rounds=arguments.rounds,
+                seed=arguments.seed, per_task=arguments.per_task, evaluate=arguments.evaluate,
+            )  # fmt: skip
+            print(json.dumps({"configuration": name, "rounds": arguments.rounds, "seed": arguments.seed} | result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
