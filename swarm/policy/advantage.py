@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Sequence
 
 # TRL's guard against division by zero; kept equal so that figures can be compared.
@@ -16,6 +16,9 @@ def group_advantages(rewards: Sequence[float], scale_rewards: str) -> list[float
     """
     if len(rewards) < 2 or min(rewards) == max(rewards):
         return [0.0] * len(rewards)
-    mean = statistics.fmean(rewards)
-    scale = statistics.stdev(rewards) + EPSILON if scale_rewards == "group" else 1.0
-    return [(reward - mean) / scale for reward in rewards]
+    mean = sum(rewards) / len(rewards)
+    deviations = [reward - mean for reward in rewards]
+    if scale_rewards == "none":
+        return deviations
+    spread = math.sqrt(sum(d * d for d in deviations) / (len(rewards) - 1))
+    return [deviation / (spread + EPSILON) for deviation in deviations]

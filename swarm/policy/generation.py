@@ -118,8 +118,8 @@ class CacheEngine:
 
 def _draw(distribution: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
     """One token per row, [R, 1], from log-probabilities [R, V]."""
-    if temperature == 0:
-        return distribution.argmax(-1, keepdim=True)
     if not distribution.isfinite().any(-1).all():
         raise PolicyError("the policy's weights give no finite probabilities; go back to an earlier checkpoint")
+    if temperature == 0:
+        return distribution.argmax(-1, keepdim=True)
     return torch.multinomial(distribution.exp(), 1, generator=generator)

@@ -67,6 +67,8 @@ class LanguageModel:
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of each prompt: one user message if the model has a chat template, else with the tokenizer's own prefix."""
+        if not prompts:
+            return []
         if self.tokenizer.chat_template:
             messages = [[{"role": "user", "content": prompt}] for prompt in prompts]
             texts = [self.tokenizer.apply_chat_template(m, add_generation_prompt=True, tokenize=False) for m in messages]
