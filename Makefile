@@ -9,6 +9,8 @@ DEVELOP := .venv/.installed-for-development
 # Nodes and tests share the cores; a pool of threads in each of them would only be in the others' way.
 export OMP_NUM_THREADS ?= 1
 
+BENCHMARKS := $(filter-out make_%,$(basename $(notdir $(wildcard benchmarks/*.py))))
+
 .PHONY: help sim test lint format bench docs clean
 
 help:
@@ -35,7 +37,7 @@ format: $(DEVELOP)
 	@$(PY) -m ruff format .
 
 bench: $(DEVELOP)
-	@for script in benchmarks/*.py; do $(PY) $$script || exit 1; done
+	@for name in $(BENCHMARKS); do $(PY) -m benchmarks.$$name || exit 1; done
 
 docs: $(USE)
 	@.venv/bin/swarmd config example > node.toml.example

@@ -173,6 +173,9 @@ def test_the_node_never_loads_the_models_libraries() -> None:
 
 
 def test_no_file_holds_two_ideas() -> None:
-    files = [path for folder in ("protocols", "swarm", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
-    long = {str(path.relative_to(ROOT)): lines for path in files if (lines := path.read_bytes().count(b"\n")) > MAX_LINES}
+    folders = ("protocols", "swarm", "tests", "benchmarks")
+    files = [path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    # Environments that benchmarks make for themselves are hidden folders.
+    ours = [path for path in files if not any(part.startswith(".") for part in path.parts)]
+    long = {str(path): lines for path in ours if (lines := (ROOT / path).read_bytes().count(b"\n")) > MAX_LINES}
     assert not long, f"over {MAX_LINES} lines: {long}"
