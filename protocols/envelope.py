@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -26,6 +27,7 @@ from protocols.limits import (
     MAX_ENVELOPE_BYTES,
     MAX_ENVELOPE_DEPTH,
     MAX_ENVELOPE_VALUES,
+    MAX_KIND,
     PROTOCOL_VERSION,
     SIGNATURE_BYTES,
 )
@@ -66,11 +68,15 @@ class Envelope:
     @property
     def signed_bytes(self) -> bytes:
         """Domain, swarm id, canonical array of the first seven fields."""
-        return _signed(self.swarm, self.version, self.kind, self.key, self.sequence, self.previous, self.time_ms, self.body)
+        return _signed_bytes(self.swarm, self._signed)
+
+    @property
+    def _signed(self) -> list[Any]:
+        return [self.version, self.kind, self.key, self.sequence, self.previous, self.time_ms, self.body]
 
     def to_bytes(self) -> bytes:
         """The envelope as it travels."""
-        return encode([self.version, self.kind, self.key, self.sequence, self.previous, self.time_ms, self.body, self.signature])
+        return encode([*self._signed, self.signature])
 
 
 def seal(private_key: Ed25519PrivateKey, sequence: int, previous: bytes, time_ms: int, body: Body, swarm: bytes) -> Envelope:
@@ -78,39 +84,22 @@ def seal(private_key: Ed25519PrivateKey, sequence: int, previous: bytes, time_ms
 
     Raises ProtocolError if a peer would refuse the result.
     """
-    kind, packed = int(kind_of(body)), pack_body(body)
     key = private_key.public_key().public_bytes_raw()
-    signature = private_key.sign(_signed(swarm, PROTOCOL_VERSION, kind, key, sequence, previous, time_ms, packed))
-    envelope = Envelope(PROTOCOL_VERSION, kind, key, sequence, previous, time_ms, packed, signature, swarm)
+    signed = [PROTOCOL_VERSION, int(kind_of(body)), key, sequence, previous, time_ms, pack_body(body)]
+    envelope = _from_array([*signed, private_key.sign(_signed_bytes(swarm, signed))], swarm)
     if len(data := envelope.to_bytes()) > MAX_ENVELOPE_BYTES:
         raise ProtocolError(Reason.TOO_LARGE, f"an envelope of {len(data)} bytes; announce bodies over MAX_INLINE_BODY_BYTES")
-    _check_position(sequence, previous)
     return envelope
 
 
 def open_envelope(data: bytes, swarm: bytes) -> Envelope:
-    """Decode and verify; the body stays packed.
+    """Decode and verify what was signed in `swarm` (its manifest's id); the body stays packed.
 
     Raises ProtocolError: "too-large", "version", "malformed", "not-canonical", "schema", "signature", checked in this order.
     """
     if len(data) <= MAX_ENVELOPE_BYTES:
         _check_version(data)
-    items = decode(data, MAX_ENVELOPE_BYTES, MAX_ENVELOPE_VALUES, MAX_ENVELOPE_DEPTH)
-    version, kind, key, sequence, previous, time_ms, body, signature = fields.array(items, "envelope", 8, 8)
-    envelope = Envelope(
-        fields.integer(version, "version", PROTOCOL_VERSION, PROTOCOL_VERSION),
-        fields.integer(kind, "kind", 1, 127),
-        fields.binary(key, "key", KEY_BYTES),
-        fields.integer(sequence, "sequence"),
-        fields.binary(previous, "previous", HASH_BYTES),
-        fields.integer(time_ms, "time_ms"),
-        body,
-        fields.binary(signature, "signature", SIGNATURE_BYTES),
-        swarm,
-    )
-    if type(body) is not bytes:
-        raise fields.schema_error("body must be binary")
-    _check_position(sequence, previous)
+    envelope = _from_array(decode(data, MAX_ENVELOPE_BYTES, MAX_ENVELOPE_VALUES, MAX_ENVELOPE_DEPTH), swarm)
     _verify(envelope)
     return envelope
 
@@ -121,22 +110,33 @@ def equivocates(one: Envelope, other: Envelope) -> bool:
     return same_place and one.id != other.id
 
 
-def _signed(
-    swarm: bytes, version: int, kind: int, key: bytes, sequence: int, previous: bytes, time_ms: int, body: bytes
-) -> bytes:
-    fields.binary(swarm, "swarm id", HASH_BYTES)
-    return ENVELOPE_DOMAIN + swarm + encode([version, kind, key, sequence, previous, time_ms, body])
+def _from_array(value: Any, swarm: bytes) -> Envelope:
+    version, kind, key, sequence, previous, time_ms, body, signature = fields.array(value, "envelope", 8, 8)
+    if type(body) is not bytes:
+        raise fields.schema_error("body must be binary")
+    if (sequence == 0) != (previous == NO_PREVIOUS):
+        raise fields.schema_error("previous must be 32 zero bytes at sequence 0, and only there")
+    return Envelope(
+        fields.integer(version, "version", PROTOCOL_VERSION, PROTOCOL_VERSION),
+        fields.integer(kind, "kind", 1, MAX_KIND),
+        fields.binary(key, "key", KEY_BYTES),
+        fields.integer(sequence, "sequence"),
+        fields.binary(previous, "previous", HASH_BYTES),
+        fields.integer(time_ms, "time_ms"),
+        body,
+        fields.binary(signature, "signature", SIGNATURE_BYTES),
+        swarm,
+    )
+
+
+def _signed_bytes(swarm: bytes, signed: list[Any]) -> bytes:
+    return ENVELOPE_DOMAIN + fields.binary(swarm, "swarm id", HASH_BYTES) + encode(signed)
 
 
 def _check_version(data: bytes) -> None:
     """In every version an envelope starts with a short array's head and the version, so that a newer one is known as such."""
     if len(data) >= 2 and 0x91 <= data[0] <= 0x9F and data[1] <= 0x7F and data[1] != PROTOCOL_VERSION:
         raise ProtocolError(Reason.VERSION, f"protocol version {data[1]}; this node speaks {PROTOCOL_VERSION}")
-
-
-def _check_position(sequence: int, previous: bytes) -> None:
-    if (sequence == 0) != (previous == NO_PREVIOUS):
-        raise fields.schema_error("previous must be 32 zero bytes at sequence 0, and only there")
 
 
 def _verify(envelope: Envelope) -> None:

@@ -25,6 +25,7 @@ HASH_BYTES: Final = 32  # SHA-256
 KEY_BYTES: Final = 32  # Ed25519 public key
 SIGNATURE_BYTES: Final = 64  # Ed25519
 BEACON_BYTES: Final = 32  # public random value of an epoch
+MAX_KIND: Final = 127  # kinds of bodies are 1..127
 
 # Share.
 MAX_GROUPS: Final = 128  # groups of one share
