@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import trio
 
-from swarm.errors import NetworkError
+from protocols.errors import ProtocolError
+from swarm.errors import NetworkError, SwarmdError
 from swarm.net.inbox import Tally
 from swarm.net.network import Handler
 
@@ -59,7 +60,8 @@ class Services:
         except Exception as error:
             # A handler that fails on a peer's bytes must not end the node, whatever it raises.
             self._tally["requests_refused"] += 1
-            if not isinstance(error, trio.TooSlowError):
+            if not isinstance(error, SwarmdError | ProtocolError | trio.TooSlowError):
+                self._tally["faults"] += 1
                 logger.warning("the handler of %s failed on a request from %s", protocol, peer_id, exc_info=error)
             raise NetworkError(f"no answer for {protocol} to {peer_id}: {error!r}") from error
         finally:

@@ -105,6 +105,7 @@ class Listener(IListener):  # type: ignore[misc]
         self._tally = tally
         self._scope = trio.CancelScope()
         self._listeners: Sequence[trio.SocketListener] = ()
+        self._bound: tuple[Multiaddr, ...] = ()
 
     async def listen(self, maddr: Multiaddr) -> None:
         """Bind and begin to accept. Raises `NetworkError` naming the address."""
@@ -115,6 +116,7 @@ class Listener(IListener):  # type: ignore[misc]
             raise NetworkError(
                 f"cannot listen on {maddr}: {error.strerror or error}; stop what uses it or change network.listen"
             ) from error
+        self._bound = tuple(multiaddr_from_socket(listener.socket) for listener in self._listeners)
         self._nursery.start_soon(self._serve)
 
     async def _serve(self) -> None:
@@ -134,7 +136,7 @@ class Listener(IListener):  # type: ignore[misc]
 
     def get_addrs(self) -> tuple[Multiaddr, ...]:
         """The addresses bound, with the real port."""
-        return tuple(multiaddr_from_socket(listener.socket) for listener in self._listeners)
+        return self._bound
 
     async def close(self) -> None:
         """Stop accepting; connections that were accepted end with it."""
