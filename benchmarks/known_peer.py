@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=2, help="rounds of either side that are not")
     parser.add_argument("--hidden", type=int, default=64, help="width of the model")
     parser.add_argument("--layers", type=int, default=2, help="layers of the model")
-    parser.add_argument("--timeout", type=int, default=300, help="seconds after which one measurement is given up")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds after which one measurement is given up")
     parser.add_argument("--keep", action="store_true", help="leave the working folder with all logs behind")
     options = parser.parse_args()
     peer_python = install_peer() if options.side != "ours" else None
