@@ -97,7 +97,10 @@ def node_state(path: Path) -> dict[str, Any]:
 
 
 def prune(root: Path, keep: int) -> None:
-    """Remove all but the latest `keep` whole checkpoints, and what was left unfinished or damaged. `HomeError` if it cannot."""
+    """Remove what is older than the latest `keep` whole checkpoints, and what killed writers left. `HomeError` if it cannot.
+
+    Reads every byte of those it keeps: call it from a thread.
+    """
     try:
         _sweep(root)
         kept = 0
@@ -123,7 +126,7 @@ def _listed(root: Path) -> list[Path]:
 def _put_in_place(temporary: Path, final: Path) -> None:
     aside = final.with_name(final.name + _REPLACED)
     if final.exists():
-        if aside.exists():  # a kill came between the two lines below; what is in place is whole
+        if aside.exists():  # left by a kill just before its removal; what is in place is whole
             _remove(aside)
         final.rename(aside)
     temporary.rename(final)
