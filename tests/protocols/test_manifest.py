@@ -18,10 +18,6 @@ SMALLEST = Manifest.from_toml(MANIFEST)
 def test_a_manifest_survives_its_text(manifest):
     again = Manifest.from_toml(manifest.to_toml())
     assert again == manifest
-    assert (
-        repr(again.environments) == repr(tuple(sorted(manifest.environments, key=lambda rule: rule.name)))
-        or again.id == manifest.id
-    )
     assert again.id == manifest.id
     assert topic(manifest) == f"/swarmd/1/{manifest.swarm_id}/rollouts"
 
