@@ -24,7 +24,7 @@ from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
 from swarm.pool.admission import Admission
 from swarm.pool.pool import Pool
-from swarm.roles.proposer import Proposer
+from swarm.roles.proposer import Proposer, chosen_rules
 from swarm.tasks.scoring import Scorer
 
 OpenNetwork = Callable[[Validate], AbstractAsyncContextManager[Network]]
@@ -50,6 +50,7 @@ async def open_node(
         async with clock.work(0):
             newest = await trio.to_thread.run_sync(checkpoint.newest, home.checkpoints)
         scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
+        _check_versions(manifest, config, scorer)
         policy = await stack.enter_async_context(
             Policy(config.policy, config.generation, config.training, clock, checkpoint=newest)
         )
@@ -99,3 +100,15 @@ async def open_node(
             finally:
                 nursery.cancel_scope.cancel()
     node.emit(NodeStopped(identity.peer_id, node.round))
+
+
+def _check_versions(manifest: Manifest, config: Config, scorer: Scorer) -> None:
+    installed = scorer.versions()
+    for rule in chosen_rules(manifest, config.tasks):
+        family = rule.name.partition("/")[0]
+        if installed.get(family) != rule.version:
+            have = f"version {installed[family]} is installed" if family in installed else "it is not installed"
+            raise ConfigError(
+                f"the swarm {manifest.name} needs {family} {rule.version}, but here {have}; install the swarm's version, or join "
+                "a swarm of yours"
+            )

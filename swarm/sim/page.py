@@ -1,0 +1,55 @@
+"""report.html: the report in one file that can be sent to somebody, pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 860px; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; } td, th { padding: .2rem .8rem; text-align: left; border-bottom: 1px solid #ddd; }
+img { max-width: 100%; } pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 13px; }
+"""
+
+_FIGURES = {
+    "eval_before": "held-out accuracy before",
+    "eval_after": "held-out accuracy after",
+    "cumulative_reward": "cumulative reward per node",
+    "groups_trained_own": "own groups trained on",
+    "groups_trained_foreign": "foreign groups trained on",
+    "delivery_ratio": "shared groups delivered",
+    "generated_tokens": "tokens generated",
+    "wall_s": "seconds",
+}
+
+
+def write_page(directory: Path, report: dict[str, Any], pictures: Sequence[Path]) -> None:
+    """Write report.html beside the pictures."""
+    alone = report.get("alone")
+    heads = "<th></th><th>together</th><th>alone</th>" if alone else "<th></th><th></th>"
+    rows = "".join(
+        f"<tr><td>{label}</td><td>{_number(report[key])}</td>" + (f"<td>{_number(alone[key])}</td>" if alone else "") + "</tr>"
+        for key, label in _FIGURES.items()
+    )
+    images = "".join(
+        f'<p><img alt="{path.stem}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"></p>'
+        for path in pictures
+    )
+    title = f"{report['nodes']} nodes, {report['rounds']} rounds, seed {report['seed']}, {html.escape(report['network'])}"
+    whole = html.escape(json.dumps(report, indent=1))
+    (directory / "report.html").write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>swarmd sim: {title}</title><style>{_STYLE}</style>'
+        f"<h1>swarmd sim</h1><p>{title}</p><table><tr>{heads}</tr>{rows}</table>{images}"
+        f"<details><summary>report.json</summary><pre>{whole}</pre></details></html>\n",
+        encoding="utf-8",
+    )
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
