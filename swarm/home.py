@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from swarm.errors import HomeError
 
 VARIABLE = "SWARMD_HOME"
 _PROBE_BYTES = 65536
+_LOCK_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +111,12 @@ class Home:
         with storage(self.path):
             descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(descriptor):
                 holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
                 raise HomeError(
                     f"{self.path} is in use by a running swarmd (process {holder}); "
                     f"stop it with: swarmd --home {self.path} stop, or choose another --home"
-                ) from None
+                )
             with storage(self.path):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -139,6 +139,18 @@ class Home:
         finally:
             os.close(descriptor)
         return None
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock; several tries, since `holder` asks by holding it for an instant."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:

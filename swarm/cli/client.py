@@ -55,4 +55,6 @@ def _endpoint(home: Home) -> tuple[int, str]:
 
 
 def _not_running(home: Home) -> NotRunningError:
+    if (holder := home.holder()) is not None:
+        return NotRunningError(f"the daemon of {home.path} (process {holder}) does not answer; if it is starting, ask again soon")
     return NotRunningError(f"no daemon is running for {home.path}; start it with: swarmd --home {home.path} start")

@@ -91,7 +91,8 @@ def stop(home: Home, timeout_s: float, force: bool) -> None:
     if not force:
         raise SwarmdError(f"the daemon has not ended within {timeout_s:g} s; wait longer with --timeout, or kill it with --force")
     if (holder := home.holder()) is not None:
-        os.kill(holder, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(holder, signal.SIGKILL)
     if not _ended(home, 10.0):
         raise SwarmdError("the daemon does not die; the system may be waiting for its disk")
 

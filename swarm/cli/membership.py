@@ -42,7 +42,7 @@ def join(home: Home, invite_or_address: str) -> None:
     text = home.node_toml.read_text(encoding="utf-8") if home.node_toml.exists() else ""
     text = edit(text, changes, str(home.node_toml))
     check_text(text, str(home.node_toml))
-    write_atomically(home.node_toml, text.encode(), mode=0o644)
+    write_atomically(home.node_toml.resolve(), text.encode(), mode=0o644)
     for name, value in changes.items():
         click.echo(f"{name} = {value if isinstance(value, str) else ', '.join(value)}")
     if home.holder() is not None:

@@ -1,9 +1,11 @@
 import errno
+import fcntl
 import os
 import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,13 @@ def test_the_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:
     with home.lock():
         assert home.holder() == os.getpid()
     assert home.holder() is None
+
+
+def test_asking_for_the_holder_does_not_keep_a_daemon_from_starting(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.lock_file.touch()
+    asking = os.open(home.lock_file, os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, [asking]).start()
+    with home.lock():
+        assert home.holder() == os.getpid()
