@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from decimal import Context, localcontext
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -30,7 +31,7 @@ INSTRUCTION = "Give only the final answer, between <answer> and </answer>, at th
 _SEEDED_ONCE = frozenset({"acre", "gsm_symbolic", "list_functions"})
 
 # What generators raise when they give up; what is raised depends on the seed alone.
-_GENERATOR_FAILURES = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
+_GENERATOR_FAILURES = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 
 # What reasoning-gym's verifiers raise on text that they did not expect; anything else is a fault here and is not hidden.
 _VERIFIER_FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -76,20 +77,14 @@ class ReasoningGym:
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
         """The dataset's own `score_answer` on what the completion gives as its answer, clamped to [0, 1]."""
-        entry: _Entry = problem.entry
         if rendering == "compact":
-            answer: str | None = COMPACT[name].answer(entry.item, completion)
-            if not answer and completion != COMPACT[name].solution(entry.item):
+            item = problem.entry.item
+            answer: str | None = COMPACT[name].answer(item, completion)
+            if not answer and completion != COMPACT[name].solution(item):
                 return 0.0  # an empty answer stands for a malformed completion, but in the rare problem whose answer is empty
         else:
             answer = extract_answer(completion)
-        if answer is None or not may_be_scored(name, answer, problem.answer):
-            return 0.0
-        try:
-            score = float(entry.dataset.score_answer(answer, entry.item))
-        except _VERIFIER_FAILURES as error:
-            raise VerifierError(f"{type(error).__name__}: {error}") from error
-        return min(max(score, 0.0), 1.0) if math.isfinite(score) else 0.0
+        return 0.0 if answer is None else _reward(name, problem, answer)
 
 
 def extract_answer(completion: str) -> str | None:
@@ -131,12 +126,13 @@ def _dataset(name: str, level: int) -> Any:
 def _build(name: str, seed: int, level: int) -> Problem:
     small_seed = seed >> 32  # 31 bits: numpy's generators take no more than 32
     try:
-        if name in _SEEDED_ONCE:
-            dataset = create_dataset(name, **(_levels(name)[level] | {"seed": small_seed, "size": 1}))
-        else:
-            dataset = _dataset(name, level)
-            dataset.seed = dataset.config.seed = small_seed
-        item = dataset[0]
+        with localcontext(Context()):  # one dataset sets the precision of decimals, and another one's problems depend on it
+            if name in _SEEDED_ONCE:
+                dataset = create_dataset(name, **(_levels(name)[level] | {"seed": small_seed, "size": 1}))
+            else:
+                dataset = _dataset(name, level)
+                dataset.seed = dataset.config.seed = small_seed
+            item = dataset[0]
     except _GENERATOR_FAILURES as error:
         raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: {error}") from error
     answer = item["answer"]
@@ -145,4 +141,18 @@ def _build(name: str, seed: int, level: int) -> Problem:
     prompts = {"prose": f"{item['question']}\n\n{INSTRUCTION}"}
     if name in COMPACT:
         prompts["compact"] = COMPACT[name].prompt(item)
-    return Problem(question=item["question"], answer=answer, prompts=prompts, entry=_Entry(dataset, item))
+    problem = Problem(question=item["question"], answer=answer, prompts=prompts, entry=_Entry(dataset, item))
+    if answer and _reward(name, problem, answer.strip()) != 1.0:
+        raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: its own answer {answer!r} is not right")
+    return problem
+
+
+def _reward(name: str, problem: Problem, answer: str) -> float:
+    if not may_be_scored(name, answer, problem.answer):
+        return 0.0
+    try:
+        with localcontext(Context()):
+            score = float(problem.entry.dataset.score_answer(answer, problem.entry.item))
+    except _VERIFIER_FAILURES as error:
+        raise VerifierError(f"{type(error).__name__}: {error}") from error
+    return min(max(score, 0.0), 1.0) if math.isfinite(score) else 0.0

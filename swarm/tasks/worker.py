@@ -6,8 +6,10 @@ one request has used its CPU seconds, on any clock; and the parent ends it when 
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import reasoning_gym  # noqa: F401 - the fork server imports this module once, and with it what is slow to import
@@ -24,7 +26,7 @@ def main(arguments: Any) -> Handlers:
     """The handlers of a scoring worker; takes no arguments (None).
 
     Every body has `environment` ("family/kind"), `version`, `parameters` ([[name, value], …]), `seed` (63 bits) and `limit_s`
-    (seconds, see `_Limit`); raises `EnvironmentRefused` for a recipe that cannot be rebuilt here.
+    (seconds, see `_guarded`); raises `EnvironmentRefused` for a recipe that cannot be rebuilt here.
 
     - `build` → {"prompts": {rendering: text}, "answer": text}
     - `score`, which also has `rendering` and `texts` → the same with "rewards" (one per text) and "errors" (verifier failures)
@@ -35,20 +37,20 @@ def main(arguments: Any) -> Handlers:
     families = load_environments()
 
     def build(body: Body) -> dict[str, Any]:
-        with _Limit(body["limit_s"]):
+        with _guarded(body):
             return _task(_training_problem(families, body))
 
     def score(body: Body) -> dict[str, Any]:
-        with _Limit(body["limit_s"]):
+        with _guarded(body):
             problem = _training_problem(families, body)
             return _task(problem) | _judge(families, body, [(problem, text) for text in body["texts"]])
 
     def held_out(body: Body) -> list[dict[str, Any]]:
-        with _Limit(body["limit_s"]):
+        with _guarded(body):
             return [_task(problem) for problem in _evaluation_problems(families, body)]
 
     def score_held_out(body: Body) -> dict[str, Any]:
-        with _Limit(body["limit_s"]):
+        with _guarded(body):
             return _judge(families, body, zip(_evaluation_problems(families, body), body["texts"], strict=True))
 
     def ready(body: Any) -> dict[str, str]:
@@ -57,23 +59,21 @@ def main(arguments: Any) -> Handlers:
     return {"build": build, "score": score, "held_out": held_out, "score_held_out": score_held_out, "ready": ready}
 
 
-class _Limit:
-    """Let the kernel end this process after so many CPU seconds of a block, or four times as many seconds.
+@contextmanager
+def _guarded(body: Body) -> Iterator[None]:
+    """Let the kernel end this process after `limit_s` CPU seconds of a block, or four times as many seconds; print nothing.
 
     The signals' default action, not a Python handler: verifiers have `except:` clauses that would swallow an exception, and
     a loop inside the interpreter's C code would never reach a handler.
     """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, self._seconds)
-        signal.setitimer(signal.ITIMER_REAL, 4 * self._seconds)
-
-    def __exit__(self, *error: object) -> None:
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, body["limit_s"])
+    signal.setitimer(signal.ITIMER_REAL, 4 * body["limit_s"])
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            yield
+    finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
