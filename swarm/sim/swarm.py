@@ -161,7 +161,7 @@ class _Swarm:
                 clock=self.clock,
                 config=config.network,
             )
-        from swarm.net.libp2p import open_libp2p
+        from swarm.net.libp2p.host import open_libp2p
 
         return lambda validate: open_libp2p(
             key.private_bytes_raw(),
