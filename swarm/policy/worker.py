@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers.models.auto import modeling_auto  # noqa: F401 - what follows is imported lazily, seconds per child
+from transformers.models.llama import modeling_llama  # noqa: F401
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from protocols.messages import Completion

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -151,7 +152,7 @@ def test_state_that_is_no_json_leaves_nothing_behind(tmp_path):
 
 def test_read_only_or_impossible_places_are_one_sentence(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    for root in (tmp_path / "file", Path("/proc/swarmd-checkpoints")):
+    for root in (tmp_path / "file", Path("/proc/checkpoints")):
         with pytest.raises(HomeError, match="cannot write the checkpoint"):
             write(root, 1)
 
@@ -203,10 +204,8 @@ def test_a_full_disk_at_any_operation_leaves_the_earlier_checkpoint(tmp_path, st
 
         with pytest.MonkeyPatch.context() as patch:
             calls = counted(patch, refuse)
-            try:
+            with contextlib.suppress(HomeError):
                 write(root, step, {"round": 2})
-            except HomeError as error:
-                assert "No space left on device" in str(error)
         if calls[0] < at:
             assert at > 10
             break
