@@ -109,7 +109,12 @@ class Manifest:
 
 def topic(manifest: Manifest) -> str:
     """The GossipSub topic of the swarm's envelopes."""
-    return f"/swarmd/{PROTOCOL_VERSION}/{manifest.swarm_id}/rollouts"
+    return topic_of(manifest.swarm_id)
+
+
+def topic_of(swarm_id: str) -> str:
+    """The topic of the swarm with this id (64 hexadecimal digits), for a peer that has not got its manifest yet."""
+    return f"/swarmd/{PROTOCOL_VERSION}/{swarm_id}/rollouts"
 
 
 def epoch_of(manifest: Manifest, time_ms: int) -> int:

@@ -88,7 +88,7 @@ class Node:
         self.reward_mean: float | None = None
         self._log = parts.log
         self._listeners = tuple(listeners)
-        self._stopping = False
+        self.stopping = False
         self._round_begun = trio.current_time()
         self.restore(state)
 
@@ -97,7 +97,7 @@ class Node:
     @property
     def finished(self) -> bool:
         """Whether the loop ends here."""
-        return self._stopping or 0 < self.config.node.rounds <= self.round
+        return self.stopping or 0 < self.config.node.rounds <= self.round
 
     @property
     def rendering(self) -> str:
@@ -225,7 +225,7 @@ class Node:
 
     def stop(self) -> None:
         """End the loop after the round it is in."""
-        self._stopping = True
+        self.stopping = True
 
     @property
     def connected_peers(self) -> int:

@@ -1,0 +1,131 @@
+"""The daemon: one node in the foreground of one process, from its home, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import trio
+
+from protocols.errors import ProtocolError
+from protocols.manifest import Manifest, topic, topic_of
+from swarm import identity
+from swarm.clock import WallClock
+from swarm.config.manifest import find_manifest
+from swarm.config.schema import Config
+from swarm.errors import ConfigError, NetworkError, SwarmdError
+from swarm.events import Event, EventLog, Listener, PartRestarted, RoundFinished
+from swarm.home import Home, write_atomically
+from swarm.identity import Identity
+from swarm.net.libp2p.host import open_libp2p
+from swarm.net.network import Network, Validate, Verdict
+from swarm.node.control import serve_control
+from swarm.node.learning import keep_learning
+from swarm.node.node import Node
+from swarm.node.opening import open_node
+from swarm.node.receiving import MANIFEST_PROTOCOL
+from swarm.node.supervisor import find
+
+logger = logging.getLogger(__name__)
+
+MAX_MANIFEST_BYTES = 65536
+# Between two rounds of asking the bootstrap peers for a manifest.
+ASK_AGAIN_S = 5.0
+
+
+def run_daemon(home: Home, config: Config) -> None:
+    """Run the node of `home` until it has finished. Raises the `SwarmdError` that ended it, if one did."""
+    home.check_writable()
+    with home.lock():
+        who = identity.load(home.identity_key)
+        try:
+            trio.run(_main, home, config, who)
+        except BaseExceptionGroup as group:
+            # trio wraps what its nurseries raise; the operator gets the one sentence inside.
+            error = find(group, (SwarmdError,))
+            if error is None:
+                raise
+            raise error from group
+
+
+async def _main(home: Home, config: Config, who: Identity) -> None:
+    clock = WallClock()
+
+    def opener(topic_name: str) -> Callable[[Validate], AbstractAsyncContextManager[Network]]:
+        return lambda validate: open_libp2p(
+            who.seed,
+            topic=topic_name,
+            validate=validate,
+            clock=clock,
+            config=config.network,
+            bootstrap=config.swarm.bootstrap,
+            address_book=home.address_book,
+        )
+
+    async with trio.open_nursery() as nursery:
+        node_here: list[Node] = []
+        nursery.start_soon(_watch_signals, nursery.cancel_scope, node_here)
+        manifest = find_manifest(config.swarm.manifest, home)
+        if manifest is None:
+            manifest = await _fetch_manifest(home, config, opener(topic_of(config.swarm.manifest)))
+        listeners: list[Listener] = [EventLog(home.events), _log_event]
+        async with open_node(home, who, config, manifest, clock, opener(topic(manifest)), listeners) as node:
+            node_here.append(node)
+            addresses = node.network.addresses() if node.network else ()
+            logger.info("node %s listens on %s", who.peer_id, ", ".join(addresses))
+            nursery.start_soon(serve_control, node)
+            await keep_learning(node)
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(scope: trio.CancelScope, nodes: Sequence[Node]) -> None:
+    """The first SIGINT or SIGTERM ends the node after its round, with a checkpoint; the second at once."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            if not nodes or nodes[0].stopping:
+                scope.cancel()
+                return
+            logger.info("finishing the round and saving; once more ends at once")
+            nodes[0].stop()
+
+
+async def _fetch_manifest(
+    home: Home, config: Config, open_network: Callable[[Validate], AbstractAsyncContextManager[Network]]
+) -> Manifest:
+    """Ask the bootstrap peers for the manifest whose id is the swarm's, and keep it in the home."""
+    wanted = bytes.fromhex(config.swarm.manifest)
+    if not config.swarm.bootstrap:
+        raise ConfigError(
+            "the swarm's manifest is not here and swarm.bootstrap names no peer to ask for it; join with an invite: swarmd join"
+        )
+    async with open_network(lambda data: Verdict.IGNORE) as network:
+        while True:
+            for address in config.swarm.bootstrap:
+                try:
+                    peer = await network.dial(address)
+                    text = (await network.request(peer, MANIFEST_PROTOCOL, wanted, MAX_MANIFEST_BYTES)).decode()
+                    manifest = Manifest.from_toml(text)
+                except (NetworkError, ProtocolError, UnicodeDecodeError) as error:
+                    logger.warning("no manifest from %s yet: %s", address, error)
+                    continue
+                if manifest.id == wanted:
+                    write_atomically(home.manifest, text.encode())
+                    return manifest
+                logger.warning("%s answered with another swarm's manifest", address)
+            await trio.sleep(ASK_AGAIN_S)
+
+
+def _log_event(event: Event) -> None:
+    if isinstance(event, RoundFinished):
+        logger.info(
+            "round %d: reward %.3f, trained %d own and %d foreign groups, %d peers",
+            event.round,
+            event.reward_mean,
+            event.trained_own,
+            event.trained_foreign,
+            event.peers,
+        )
+    elif isinstance(event, PartRestarted):
+        logger.warning("%s begins again after: %s", event.part, event.error)
