@@ -74,8 +74,13 @@ class Child:
             target=_run, args=(theirs, self._target, self._arguments, self._niceness), daemon=True
         )
         async with self._clock.work(0):
-            await trio.to_thread.run_sync(process.start)
-        theirs.close()
+            try:
+                await trio.to_thread.run_sync(process.start)
+            except (EOFError, OSError) as error:
+                ours.close()
+                raise ChildDied(f"the child {self._target} could not be started: {error!r}") from error
+            finally:
+                theirs.close()
         self._process = process
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
@@ -156,8 +161,9 @@ async def _receive_exactly(stream: trio.SocketStream, count: int) -> bytes:
 
 def _run(connection: socket.socket, target: str, arguments: Any, niceness: int) -> None:
     """The child's side: answer requests until the parent's end closes."""
-    # Ctrl-C reaches the whole process group; ending is the parent's decision.
+    # These reach the whole process group; ending is the parent's decision (see swarm.fork_server).
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if niceness and hasattr(os, "nice"):
         os.nice(niceness)
     _prefer_for_memory_kill()
