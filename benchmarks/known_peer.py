@@ -238,7 +238,7 @@ def measure_ours(folder: Path, model: Path, options: argparse.Namespace) -> dict
                 begins = [
                     len(seen) if index is None else index + options.warm_up for seen, index in zip(marks, full, strict=True)
                 ]
-                time.sleep(0.02)
+                time.sleep(0.05)
     timed = [seen[begin : begin + options.our_rounds + 1] for seen, begin in zip(marks, begins, strict=True)]
     rounds = [event for seen in timed for _, event in seen[1:]]
     labels = sorted({label for event in rounds for label in event["seconds"]})
