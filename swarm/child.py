@@ -33,7 +33,7 @@ MAX_FRAME_BYTES = 256 * 2**20
 Handlers = Mapping[str, Callable[[Any], Any]]
 
 # Modules that the fork server imports once; a missing or broken one only makes the child import it itself.
-PRELOAD = ["swarm.policy.worker", "swarm.tasks.worker", "swarm.frozen"]
+PRELOAD = ["swarm.fork_server", "swarm.policy.worker", "swarm.tasks.worker", "swarm.frozen"]
 
 
 def _context() -> BaseContext:
