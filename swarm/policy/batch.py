@@ -51,7 +51,7 @@ class _Row:
 def make_batch(language_model: LanguageModel, groups: Sequence[TrainingGroup], settings: TrainingSection) -> Batch:
     """Encode, weigh and split.
 
-    Left out altogether: completions of weight 0, without tokens, or too long for the model (a peer's model may take more).
+    Left out altogether: completions of weight 0, without tokens (the vocabulary may lack a peer's), or too long for the model.
     Counted in the averages but not forwarded, since they add nothing: those of advantage 0 (with beta > 0 they add KL).
     `mask_truncated_completions` works as in TRL: their tokens count nowhere, the completions do in "grpo"'s mean.
     """

@@ -111,7 +111,7 @@ class CacheEngine:
                 seen = None if mask is None else mask[:, : prefix.width + step + 1]
                 logits = self._lm.logits(token, seen, positions, cache, last_only=True)[:, 0]
                 positions = positions + 1
-        sums = logprobs.double().sum(1).tolist()
+        sums = logprobs.cpu().double().sum(1).tolist()
         table = zip(tokens.tolist(), lengths.tolist(), finished.tolist(), sums, strict=True)
         return [Sampled(ids[:length], end, total) for ids, length, end, total in table]
 

@@ -28,9 +28,10 @@ class LanguageModel:
 
     def __init__(self, source: str | Path, *, revision: str, device: torch.device, dtype: torch.dtype) -> None:
         where = {"revision": revision or None, "trust_remote_code": False}
+        weights = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}  # pickled weights can run code
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source, **where)
-            model, info = AutoModelForCausalLM.from_pretrained(source, **where, dtype=dtype, output_loading_info=True)
+            model, info = AutoModelForCausalLM.from_pretrained(source, **where, **weights)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise PolicyError(
                 f"cannot load the model {source}: {error}; policy.model must be `embedded`, a model folder or a hub name"
@@ -74,7 +75,7 @@ class LanguageModel:
             texts = [self.tokenizer.apply_chat_template(m, add_generation_prompt=True, tokenize=False) for m in messages]
             rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         else:
-            rows = self.tokenizer(list(prompts))["input_ids"]
+            rows = self.tokenizer(list(prompts), split_special_tokens=True)["input_ids"]
             # A tokenizer that closes every text would end the answer before it began.
             rows = [row[:-1] if row and row[-1] in self.stop_ids else row for row in rows]
         # A model must be given something to continue; a prompt without any token is its start (or end) of text.
@@ -82,11 +83,17 @@ class LanguageModel:
         return [row or [start] for row in rows]
 
     def encode_completions(self, texts: Sequence[str], finished: Sequence[bool]) -> list[list[int]]:
-        """Token ids of completions known as text, end of sequence added to finished ones. Special tokens in a text stay text."""
+        """Token ids of completions known as text, end of sequence added to finished ones. Special tokens in a text stay text.
+
+        A text with characters that the vocabulary lacks gets no tokens at all: this model could never say it.
+        """
         if not texts:
             return []
         rows = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return [[*row, self.stop_ids[0]] if end else row for row, end in zip(rows, finished, strict=True)]
+        unknown = self.tokenizer.unk_token_id
+        return [
+            [] if unknown in row else [*row, self.stop_ids[0]] if end else row for row, end in zip(rows, finished, strict=True)
+        ]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """The exact text of each row of token ids, special tokens left out."""

@@ -26,11 +26,12 @@ LOAD_COST = SAVE_COST = 0.1
 
 @dataclass(frozen=True, slots=True)
 class PolicyStatistics:
-    """Totals since the handle was made; seconds are the child's real time."""
+    """Totals since the handle was made; seconds are the child's real time. Answering (evaluation) counts no generated tokens."""
 
     generated_tokens: int = 0
     trained_tokens: int = 0
     generate_seconds: float = 0.0
+    answer_seconds: float = 0.0
     train_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
     updates: int = 0
@@ -72,31 +73,15 @@ class Policy:
         self, prompts: Sequence[str], *, num_generations: int, max_completion_length: int, temperature: float, seed: int
     ) -> list[tuple[Sample, ...]]:
         """Sample `num_generations` completions of at most `max_completion_length` tokens for every prompt, in one batched run."""
-        weight = GENERATE_COST + GENERATE_COST_PER_WEIGHT * self._parameters
-        answer = await self._request(
-            "generate",
-            {
-                "prompts": list(prompts),
-                "num_generations": num_generations,
-                "max_completion_length": max_completion_length,
-                "temperature": temperature,
-                "seed": seed,
-            },
-            cost=weight * len(prompts) * num_generations * max_completion_length,
-        )
-        groups = [
-            tuple(Sample(Completion(text, end, len(ids), logprob), tuple(ids)) for text, end, logprob, ids in group)
-            for group in answer["groups"]
-        ]
+        groups, seconds = await self._sample(prompts, num_generations, max_completion_length, temperature, seed)
         tokens = sum(sample.completion.tokens for group in groups for sample in group)
-        self._count(generated_tokens=tokens, generate_seconds=answer["seconds"])
+        self._count(generated_tokens=tokens, generate_seconds=seconds)
         return groups
 
     async def answer(self, prompts: Sequence[str], *, max_completion_length: int) -> list[str]:
         """The likeliest completion of every prompt, token by token (greedy), as text."""
-        groups = await self.generate(
-            prompts, num_generations=1, max_completion_length=max_completion_length, temperature=0.0, seed=0
-        )
+        groups, seconds = await self._sample(prompts, 1, max_completion_length, 0.0, 0)
+        self._count(answer_seconds=seconds)
         return [group[0].completion.text for group in groups]
 
     async def train(self, groups: Sequence[TrainingGroup]) -> TrainReport:
@@ -160,6 +145,26 @@ class Policy:
             raise
         self._tag = PolicyTag(*answer["tag"])
         self._parameters = answer["parameters"]
+
+    async def _sample(
+        self, prompts: Sequence[str], num_generations: int, max_completion_length: int, temperature: float, seed: int
+    ) -> tuple[list[tuple[Sample, ...]], float]:
+        """The groups, and the child's seconds."""
+        body = {
+            "prompts": list(prompts),
+            "num_generations": num_generations,
+            "max_completion_length": max_completion_length,
+            "temperature": temperature,
+            "seed": seed,
+        }
+        tokens = len(prompts) * num_generations * max_completion_length
+        cost = (GENERATE_COST + GENERATE_COST_PER_WEIGHT * self._parameters) * tokens
+        answer = await self._request("generate", body, cost=cost)
+        groups = [
+            tuple(Sample(Completion(text, end, len(ids), logprob), tuple(ids)) for text, end, logprob, ids in group)
+            for group in answer["groups"]
+        ]
+        return groups, answer["seconds"]
 
     async def _request(self, kind: str, body: Any, *, cost: float) -> Any:
         try:

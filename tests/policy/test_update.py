@@ -184,6 +184,12 @@ def test_what_a_peer_sends_too_long_is_left_out(small):
     assert batch.micro_batches == []
 
 
+def test_what_the_vocabulary_lacks_is_left_out(small):
+    lm = open_model(small)
+    assert lm.encode_completions(["2\u00e9", "2"], [True, True])[0] == []
+    assert make_batch(lm, [group("1+1=", ["2", "\u00e9", "3"], [1, 1, 0])], TrainingSection()).completions == 2
+
+
 def test_nothing_to_learn_changes_nothing(small):
     lm = open_model(small)
     before = lm.digest()
