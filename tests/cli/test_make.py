@@ -30,7 +30,7 @@ class Checkout:
     def make(self, *arguments: str) -> tuple[int, list[str]]:
         """The exit code, and what was called."""
         self.log.write_text("")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        environment = {name: value for name, value in os.environ.items() if name != "ARGS" and not name.startswith("MAKE")}
         result = subprocess.run(["make", *arguments], cwd=self.path, env=environment, capture_output=True)
         return result.returncode, [line for line in self.log.read_text().splitlines() if "pip --version" not in line]
 
