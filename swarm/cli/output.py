@@ -14,7 +14,15 @@ import click
 
 def printable(value: Any) -> str:
     """`value` as one line of text without control characters: they are shown escaped."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    match value:
+        case None:
+            text = "-"
+        case str():
+            text = value
+        case float():
+            text = f"{value:.6g}"
+        case _:
+            text = json.dumps(value, ensure_ascii=False, default=str)
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
