@@ -12,7 +12,7 @@ import trio
 
 from swarm.clock import WallClock
 from swarm.config.schema import NetworkSection
-from swarm.net.libp2p.host import open_libp2p
+from swarm.net.libp2p import open_libp2p
 from swarm.net.memory import Conditions, MemoryNetwork
 from swarm.net.network import Message, Network, Verdict
 

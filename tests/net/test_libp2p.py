@@ -24,9 +24,9 @@ from multiaddr import Multiaddr
 
 from swarm.clock import WallClock
 from swarm.errors import NetworkError
-from swarm.net.libp2p import discovery, gossip
+from swarm.net.libp2p import discovery, gossip, open_libp2p
 from swarm.net.libp2p.addresses import is_loopback, parse
-from swarm.net.libp2p.host import Libp2pNetwork, open_libp2p
+from swarm.net.libp2p.node import Libp2pNetwork
 from swarm.net.network import Network, Verdict
 
 
@@ -96,7 +96,14 @@ async def test_an_address_that_cannot_be_listened_on_is_an_error(address: str) -
 
 @pytest.mark.parametrize(
     "address",
-    ["", "nonsense", "/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1/p2p/", "/ip4/127.0.0.1/tcp/1/p2p/12D3Koo", "/p2p/" + "1" * 52],
+    [
+        "",
+        "nonsense",
+        "/ip4/127.0.0.1/tcp/1",
+        "/ip4/127.0.0.1/tcp/1/p2p/",
+        "/ip4/127.0.0.1/tcp/1/p2p/12D3Koo",
+        "/ip4/0.0.0.0/tcp/1/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5",
+    ],
 )
 async def test_an_address_that_cannot_be_dialled_is_an_error(address: str) -> None:
     with pytest.raises(NetworkError):
@@ -276,3 +283,45 @@ async def test_an_insecure_connection_is_refused() -> None:
         with trio.move_on_after(5), pytest.raises(BaseLibp2pError):
             await plain.connect(info_from_p2p_addr(Multiaddr(one.addresses()[0])))
         assert one.statistics().connections == 0
+
+
+async def test_neighbours_find_each_other_by_multicast() -> None:
+    async with (
+        _open(0, mdns=True, listen=("/ip4/0.0.0.0/tcp/0",)) as one,
+        _open(1, mdns=True, listen=("/ip4/0.0.0.0/tcp/0",)) as two,
+        _open(2, mdns=True, listen=("/ip4/0.0.0.0/tcp/0",), topic="swarmd/other") as stranger,
+    ):
+        try:
+            await connected(one, two, count=1, timeout_s=10)
+        except trio.TooSlowError:
+            pytest.skip("no multicast on this machine")
+        assert stranger.peers() == ()
+
+
+# Faults inside
+
+
+async def test_a_fault_in_a_background_task_is_counted_and_ends_nothing_else() -> None:
+    async def faulty(stream: object) -> None:
+        raise KeyError("a bug in a protocol handler")
+
+    async with _open(0) as one, _open(1, one.addresses()) as two:
+        await connected(one, two)
+        _host(one).set_stream_handler("/test/faulty", faulty)
+        await _host(two).new_stream(ID.from_string(one.peer_id), ["/test/faulty"])
+        await trio.sleep(0.3)
+        assert one.statistics().faults == 1
+        await two.publish(b"still here")
+        assert [message.data for message in await received(one, 1)] == [b"still here"]
+
+
+async def test_a_broken_main_loop_ends_the_network_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object) -> None:
+        raise KeyError("a bug in the router")
+
+    async with _open(1) as other:
+        with pytest.raises(NetworkError, match="must be opened again"), trio.fail_after(5):
+            async with _open(0, other.addresses()):
+                monkeypatch.setattr(gossip.MeshRouter, "mesh_heartbeat", broken)
+                await trio.sleep_forever()
+        monkeypatch.undo()

@@ -22,6 +22,9 @@ def parse(address: str) -> tuple[Multiaddr, str]:
         raise NetworkError(f"{address!r} is not a multiaddr: {error}") from error
     if not marker or names[-1:] != ["tcp"] or len(names) != 2 or names[0] not in ("ip4", "ip6", "dns", "dns4", "dns6"):
         raise NetworkError(f"{address!r} cannot be dialled; write it like /ip4/192.0.2.1/tcp/4711/p2p/12D3Koo…")
+    family, host = _host(parsed)
+    if family in ("ip4", "ip6") and ipaddress.ip_address(host).is_unspecified:
+        raise NetworkError(f"{address!r} is good for listening only; name an address of the machine")
     return parsed, peer_id
 
 

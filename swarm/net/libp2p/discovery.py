@@ -24,7 +24,6 @@ from protocols.errors import ProtocolError
 from swarm.errors import NetworkError
 from swarm.net.libp2p.addresses import is_loopback
 from swarm.net.libp2p.book import MAX_ADDRESSES, AddressBook
-from swarm.net.network import PeerRecord
 
 PEERS_PROTOCOL = "/swarmd/1/peers"
 MAX_SHARED_PEERS = 32
@@ -50,8 +49,8 @@ class Connections(Protocol):
     def addresses(self) -> tuple[str, ...]:
         """Own dialable addresses."""
 
-    def connected(self) -> dict[str, PeerRecord]:
-        """Open connections by peer id."""
+    def connected(self) -> frozenset[str]:
+        """The peers with an open connection."""
 
     def subscribers(self) -> frozenset[str]:
         """Connected peers that have shown the topic."""
@@ -88,8 +87,8 @@ class Discovery:
             nursery.start_soon(self._keep_asking)
             while True:
                 connected = self._host.connected()
-                self._greeted &= set(connected)
-                for peer_id in set(connected) - self._greeted:
+                self._greeted &= connected
+                for peer_id in connected - self._greeted:
                     self._greeted.add(peer_id)
                     nursery.start_soon(self._exchange, peer_id)
                 for peer_id in self._strangers(connected):

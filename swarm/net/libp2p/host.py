@@ -26,7 +26,6 @@ from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
-from libp2p.rcmgr import Direction
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
@@ -38,14 +37,14 @@ from swarm.clock import Clock
 from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
 from swarm.net.inbox import Inbox, Tally
-from swarm.net.libp2p.addresses import dialable, is_loopback, parse
+from swarm.net.libp2p.addresses import dialable
 from swarm.net.libp2p.book import AddressBook
-from swarm.net.libp2p.discovery import PEERS_PROTOCOL, Discovery
 from swarm.net.libp2p.gossip import MeshRouter, TopicPubsub
 from swarm.net.libp2p.isolation import IsolatingManager, isolated
-from swarm.net.libp2p.request import Requests
+from swarm.net.libp2p.mdns import look_around
+from swarm.net.libp2p.node import Libp2pNetwork
 from swarm.net.libp2p.transport import CountedTCP
-from swarm.net.network import Handler, Message, Network, NetworkStatistics, PeerRecord, Validate
+from swarm.net.network import Network, Validate
 from swarm.net.tasks import background
 
 CLOSE_S = 2.0  # for saying goodbye; a peer that does not take it in time is left
@@ -93,12 +92,14 @@ async def open_libp2p(
             async with background() as tasks:
                 tasks.start_soon(network.discovery.run)
                 tasks.start_soon(_keep_saving, book)
+                if config.mdns:
+                    tasks.start_soon(look_around, host, topic, book)
                 yield network
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
-                inbox.close()
                 book.save()
                 await _close(host, managers)
+            inbox.close()
 
 
 def _assemble(seed: bytes, config: NetworkSection, nursery: trio.Nursery, tally: Tally) -> BasicHost:
@@ -164,122 +165,3 @@ async def _close(host: BasicHost, managers: list[IsolatingManager]) -> None:
             nursery.start_soon(host.disconnect, peer_id)
     for manager in reversed(managers):
         await manager.stop()
-
-
-class Libp2pNetwork:
-    """One node on libp2p; satisfies `swarm.net.network.Network`."""
-
-    def __init__(
-        self,
-        host: BasicHost,
-        pubsub: TopicPubsub,
-        inbox: Inbox,
-        book: AddressBook,
-        tally: Tally,
-        topic: str,
-        config: NetworkSection,
-    ) -> None:
-        self._host = host
-        self._pubsub = pubsub
-        self._inbox = inbox
-        self._book = book
-        self._tally = tally
-        self._requests = Requests(host, tally, config.request_timeout_s)
-        self._timeout_s = config.request_timeout_s
-        self.discovery = Discovery(self, book, topic, self._requests.request, config.max_connections)
-        self.serve(PEERS_PROTOCOL, self.discovery.answer)
-
-    @property
-    def peer_id(self) -> str:
-        """This node's peer id."""
-        return str(self._host.get_id())
-
-    @property
-    def messages(self) -> trio.MemoryReceiveChannel[Message]:
-        """Messages of the topic from others, each once."""
-        return self._inbox.messages
-
-    def addresses(self) -> tuple[str, ...]:
-        """Multiaddrs, with /p2p/<peer id>, under which others can dial this node."""
-        return tuple(str(address) for address in self._host.get_addrs())
-
-    def peers(self) -> tuple[PeerRecord, ...]:
-        """Connected peers first, then those in the address book."""
-        connected = self.connected()
-        known = [
-            PeerRecord(peer_id, entry.addresses) for peer_id, entry in self._book.entries.items() if peer_id not in connected
-        ]
-        return (
-            *sorted(connected.values(), key=lambda record: record.peer_id),
-            *sorted(known, key=lambda record: record.peer_id),
-        )
-
-    def statistics(self) -> NetworkStatistics:
-        """Counts since the network was opened."""
-        return self._tally.statistics(len(self._host.get_network().connections))
-
-    async def publish(self, data: bytes) -> None:
-        """Send `data` to everybody on the topic."""
-        await self._pubsub.send(data)
-
-    async def request(self, peer_id: str, protocol: str, data: bytes, max_bytes: int) -> bytes:
-        """Ask one peer, connecting to it first if it is only known."""
-        if peer_id not in self.connected():
-            await self.discovery.reach(peer_id)
-        return await self._requests.request(peer_id, protocol, data, max_bytes)
-
-    def serve(self, protocol: str, handler: Handler, *, max_request_bytes: int = 65536) -> None:
-        """Answer requests of `protocol` with `handler`."""
-        self._requests.serve(protocol, handler, max_request_bytes)
-
-    async def dial(self, address: str) -> str:
-        """Connect to a multiaddr with /p2p/<peer id> and return the peer id."""
-        peer_id = await self.connect(address, self._timeout_s)
-        self._book.learn(address)
-        self._book.answered(peer_id, address)
-        return peer_id
-
-    # What discovery needs
-
-    def connected(self) -> dict[str, PeerRecord]:
-        """Open connections by peer id."""
-        records = {}
-        for peer_id, connections in self._host.get_network().connections.items():
-            if connections:
-                oldest = min(connections, key=lambda connection: connection._created_at)
-                name = str(peer_id)
-                entry = self._book.entries.get(name)
-                remote = tuple(f"{address}/p2p/{name}" for address in oldest.get_transport_addresses())
-                inbound = oldest.direction == Direction.INBOUND
-                # An inbound connection's own port is not one that can be dialled.
-                addresses = entry.addresses if entry else () if inbound else remote
-                records[name] = PeerRecord(name, addresses, int(oldest._created_at * 1000), inbound)
-        return records
-
-    def subscribers(self) -> frozenset[str]:
-        """Connected peers that have shown the topic."""
-        return self._pubsub.subscribers()
-
-    def nearby(self, peer_id: str) -> bool:
-        """Whether the connection to a peer stays on this machine."""
-        connections = self._host.get_network().get_connections(ID.from_string(peer_id))
-        return any(is_loopback(str(address)) for connection in connections for address in connection.get_transport_addresses())
-
-    async def connect(self, address: str, timeout_s: float) -> str:
-        """Open a connection unless there is one. Raises `NetworkError`."""
-        transport, peer_id = parse(address)
-        if peer_id == self.peer_id:
-            raise NetworkError(f"{address} is this node itself")
-        if peer_id in self.connected():
-            return peer_id
-        with trio.move_on_after(timeout_s):
-            try:
-                await self._host.get_network().dial_addr(transport, ID.from_string(peer_id))
-            except BaseLibp2pError as error:
-                raise NetworkError(f"{address} cannot be reached: {error.__cause__ or error}") from error
-            return peer_id
-        raise NetworkError(f"{address} does not answer within {timeout_s:g} s")
-
-    async def disconnect(self, peer_id: str) -> None:
-        """Close the connections to a peer."""
-        await self._host.disconnect(ID.from_string(peer_id))
