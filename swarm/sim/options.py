@@ -16,7 +16,7 @@ class SimulationOptions:
     """
 
     nodes: int = 8
-    rounds: int = 40
+    rounds: int = 60
     seed: int = 1
     local: int | None = None
     external: int | None = None
