@@ -16,6 +16,7 @@ from swarm.config.schema import TrainingSection
 from swarm.errors import PolicyError
 from swarm.policy.advantage import group_advantages
 from swarm.policy.model import LanguageModel
+from swarm.policy.packing import Packing, pack
 from swarm.records import TrainingGroup
 
 
@@ -29,6 +30,7 @@ class MicroBatch:
     mask: Tensor  # [B, T] 1 for tokens, 0 for padding
     advantages: Tensor  # [B, 1] advantage times the completion's weight
     scale: Tensor  # [B, T] each token's share of the loss, 0 on padding
+    packing: Packing | None  # the same completions in the packed layout, where that pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +118,16 @@ def _tensors(rows: Sequence[_Row], prompts: Sequence[list[int]], language_model:
     place = {number: position for position, number in enumerate(numbers)}
     width = max(len(row.ids) for row in rows)
     device = language_model.device
+    owners = [place[row.prompt] for row in rows]
+    some_prompts = [prompts[number] for number in numbers]
     lengths = torch.tensor([len(row.ids) for row in rows], device=device)
     mask = (torch.arange(width, device=device) < lengths[:, None]).long()
     return MicroBatch(
-        prompts=[prompts[number] for number in numbers],
-        owners=torch.tensor([place[row.prompt] for row in rows], device=device),
+        prompts=some_prompts,
+        owners=torch.tensor(owners, device=device),
         ids=torch.tensor([row.ids + [language_model.pad_id] * (width - len(row.ids)) for row in rows], device=device),
         mask=mask,
         advantages=torch.tensor([[row.advantage] for row in rows], device=device),
         scale=mask * torch.tensor([[row.share] for row in rows], device=device),
+        packing=pack(language_model, some_prompts, owners, [row.ids for row in rows]),
     )

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
@@ -42,8 +43,11 @@ class LanguageModel:
         self.device = device
         self.dtype = dtype
         self._takes = frozenset(inspect.signature(model.forward).parameters)
-        if "past_key_values" not in self._takes or not all(hasattr(la, "batch_select_indices") for la in self.new_cache().layers):
+        layers = self.new_cache().layers
+        if "past_key_values" not in self._takes or not all(hasattr(layer, "batch_select_indices") for layer in layers):
             raise PolicyError(f"the model {source} keeps no attention cache; choose one with attention layers only")
+        # Every token sees all before it, by an implementation that takes any mask.
+        self.full_attention = model.config._attn_implementation == "sdpa" and all(type(layer) is DynamicLayer for layer in layers)
         self.stop_ids = _stop_ids(model, self.tokenizer)
         self.pad_id: int = self.stop_ids[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         self.max_length: int = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", 1 << 30)
@@ -55,14 +59,15 @@ class LanguageModel:
         return DynamicCache(config=self.model.config)
 
     def logits(self, ids: Tensor, mask: Tensor | None, positions: Tensor, cache: Any, *, last_only: bool = False) -> Tensor:
-        """One forward pass behind what `cache` holds (which grows): logits [B, T, V], or [B, 1, V] with `last_only`.
+        """One forward pass behind what `cache` holds (and then holds too): logits [B, T, V], or [B, 1, V] with `last_only`.
 
-        `ids` and `positions` are [B, T]; `mask` is [B, cached + T] with 0 for padding, or None without any.
+        `ids` and `positions` are [B, T]; `mask` is [B, cached + T] with 0 for padding, or None without any, or says for every
+        token whether it sees every other, [B, 1, T, T].
         """
         options: dict[str, Any] = {"logits_to_keep": 1} if last_only and "logits_to_keep" in self._takes else {}
         if "position_ids" in self._takes:
             options["position_ids"] = positions
-        output = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options)
+        output = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, **options)
         logits: Tensor = output.logits
         return logits[:, -1:] if last_only else logits
 
@@ -105,7 +110,7 @@ class LanguageModel:
         total = hashlib.sha256()
         for name, parameter in self.parameters:
             total.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
-            total.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            total.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
         return total.digest()
 
     def save(self, directory: Path) -> None:
@@ -122,7 +127,8 @@ class LanguageModel:
 
 def load_base(config: PolicySection) -> LanguageModel:
     """The base model that the configuration names."""
-    return load(EMBEDDED if config.model == "embedded" else config.model, config, revision=config.revision)
+    folder = EMBEDDED if config.model == "embedded" else Path(config.model).expanduser()
+    return load(folder if folder.is_dir() else config.model, config, revision=config.revision)
 
 
 def load(source: str | Path, config: PolicySection, *, revision: str = "") -> LanguageModel:

@@ -24,6 +24,7 @@ from swarm.config.schema import TrainingSection
 from swarm.policy.batch import Batch, MicroBatch
 from swarm.policy.model import LanguageModel
 from swarm.policy.optimizer import Optimizer
+from swarm.policy.packing import packed_logprobs
 from swarm.policy.prefix import completion_logprobs
 
 
@@ -55,7 +56,7 @@ def update(
         optimizer.clear()
         sums = torch.zeros(3)  # loss, clipped tokens, KL
         for number, micro in enumerate(batch.micro_batches):
-            logprobs = completion_logprobs(policy, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)  # [B, T]
+            logprobs = micro_batch_logprobs(policy, micro, temperature)  # [B, T]
             if iteration == 0:
                 old.append(logprobs.detach())
                 base.append(_reference_logprobs(reference, micro, temperature) if settings.beta > 0 else old[-1])
@@ -87,8 +88,15 @@ def token_losses(
     return loss + settings.beta * kl, stopped, kl.detach()
 
 
+def micro_batch_logprobs(language_model: LanguageModel, micro: MicroBatch, temperature: float) -> Tensor:
+    """Log-probability of every completion token [B, T], in whichever layout is cheaper; they give the same numbers."""
+    if micro.packing is not None:
+        return packed_logprobs(language_model, micro.packing, micro.ids, micro.mask, temperature)
+    return completion_logprobs(language_model, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)
+
+
 def _reference_logprobs(reference: LanguageModel | None, micro: MicroBatch, temperature: float) -> Tensor:
     if reference is None:
         raise ValueError("beta > 0 needs the reference model")
     with torch.no_grad():
-        return completion_logprobs(reference, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)
+        return micro_batch_logprobs(reference, micro, temperature)

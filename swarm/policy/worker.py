@@ -140,6 +140,7 @@ class Worker:
         try:
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise PolicyError(f"{target} exists and is not an empty folder; name a new one")
+            shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             self._policy.save(partial)
             if target.exists():

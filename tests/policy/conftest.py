@@ -17,6 +17,10 @@ from transformers import (
     MistralConfig,
     MistralForCausalLM,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 ALPHABET = " 0123456789abcdefghijklmnopqrstuvwxyz+-*/=?:,.<|>_"
@@ -56,6 +60,12 @@ def make_model(architecture: str = "llama", *, seed: int = 0, positions: int = 2
     torch.manual_seed(seed)
     if architecture == "llama":
         return LlamaForCausalLM(LlamaConfig(**common, **shape)).eval()
+    if architecture == "mistral":
+        return MistralForCausalLM(MistralConfig(**common, **shape, sliding_window=None)).eval()
+    if architecture == "qwen2":
+        return Qwen2ForCausalLM(Qwen2Config(**common, **shape)).eval()
+    if architecture == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(**common, **shape)).eval()
     if architecture == "sliding":
         return MistralForCausalLM(MistralConfig(**common, **shape, sliding_window=7)).eval()
     if architecture == "gemma":

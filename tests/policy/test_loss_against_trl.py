@@ -89,7 +89,10 @@ def trl_trainer(folder, tmp_path, settings, temperature, rewards):
     ],
     ids=lambda changes: ",".join(f"{key}={value}" for key, value in changes.items()) or "defaults",
 )
-def test_loss_and_gradients_equal_trl(model_folder, tmp_path, changes):
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "cached"])
+def test_loss_and_gradients_equal_trl(model_folder, tmp_path, monkeypatch, changes, packed):
+    if not packed:
+        monkeypatch.setattr("swarm.policy.packing.MAX_ROW_TOKENS", 0)
     changes = dict(changes)
     temperature = changes.pop("temperature", 1.0)
     settings = TrainingSection(**{"num_iterations": 2, "epsilon": 0.05, "epsilon_high": 0.08, **changes})

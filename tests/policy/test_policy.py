@@ -20,7 +20,7 @@ from trio.testing import MockClock
 from swarm.clock import VirtualClock, WallClock
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import ChildDied, HomeError, PolicyError
-from swarm.policy import checkpoint
+from swarm.policy import checkpoint, worker
 from swarm.policy.policy import Policy
 from swarm.records import TrainingGroup
 
@@ -267,3 +267,20 @@ def test_importing_the_worker_starts_no_threads():
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
     assert not torch.cuda.is_initialized()
+
+
+def test_large_models_are_hashed_at_checkpoints_only(model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "DIGEST_EVERY_STEP_BELOW", 1000)
+    config = dataclasses.asdict(PolicySection(model=str(model_folder), device="cpu"))
+    arguments = {"policy": config, "generation": dataclasses.asdict(GenerationSection()), "training": {}, "checkpoint": None}
+    try:
+        handlers = worker.main(arguments)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    _, before, _ = handlers["hello"](None)["tag"]
+    fields = {"prompt": "1+1=", "rewards": [1.0, 0.0], "weights": [1.0, 1.0], "foreign": True, "token_ids": None}
+    _, digest, step = handlers["train"]([{**fields, "completions": [("2", True, 2, -1.0), ("3", True, 2, -1.0)]}])["tag"]
+    assert (digest, step) == (before, 1)
+    _, digest, _ = handlers["save"]({"directory": str(tmp_path), "node_state": {}})["tag"]
+    assert digest != before
+    assert checkpoint.meta(checkpoint.newest(tmp_path))["digest"] == digest.hex()

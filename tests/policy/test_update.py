@@ -16,7 +16,7 @@ from swarm.policy.batch import make_batch
 from swarm.policy.model import LanguageModel, load_base
 from swarm.policy.optimizer import Optimizer
 from swarm.policy.prefix import completion_logprobs
-from swarm.policy.update import update
+from swarm.policy.update import micro_batch_logprobs, update
 from swarm.records import TrainingGroup
 
 
@@ -95,6 +95,36 @@ def test_logprobs_do_not_depend_on_neighbours(tmp_path, architecture):
             torch.testing.assert_close(alone, plain, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "mistral", "qwen2", "qwen3"])
+def test_the_packed_layout_gives_the_same_numbers(tmp_path, architecture):
+    lm = open_model(write_model(tmp_path / "m", architecture, hidden=32, layers=2))
+    (micro,) = make_batch(lm, GROUPS, TrainingSection(beta=0.1)).micro_batches
+    found, gradients = [], []
+    for packing in (micro.packing, None):
+        lm.model.zero_grad()
+        logprobs = micro_batch_logprobs(lm, dataclasses.replace(micro, packing=packing), 0.9)
+        (logprobs * micro.scale).sum().backward()
+        found.append(logprobs.detach())
+        gradients.append(torch.cat([p.grad.flatten() for _, p in lm.parameters]))
+    assert micro.packing is not None
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-4)
+
+
+def test_what_is_not_packed(small, tmp_path):
+    few = GROUPS[:1]
+    (micro,) = make_batch(open_model(small), few, TrainingSection()).micro_batches
+    assert micro.packing is not None
+    (micro,) = make_batch(
+        open_model(small), [group("1", ["2" * 200] * 2 + ["3" * 150], [1, 0, 0])], TrainingSection()
+    ).micro_batches
+    assert micro.packing is None, "attention over long rows costs more than it saves"
+    for architecture in ("sliding", "gemma"):
+        lm = open_model(write_model(tmp_path / architecture, architecture, hidden=32, layers=2))
+        (micro,) = make_batch(lm, few, TrainingSection()).micro_batches
+        assert micro.packing is None, "the mask does not know of windows"
+
+
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "sliding", "gemma"])
 def test_the_shared_prompt_carries_the_whole_gradient(tmp_path, architecture):
     lm = open_model(write_model(tmp_path / "m", architecture, hidden=32, layers=2))
@@ -115,9 +145,12 @@ def test_the_shared_prompt_carries_the_whole_gradient(tmp_path, architecture):
         torch.testing.assert_close(parameter.grad, expected, atol=1e-4 * max(1.0, scale), rtol=0, msg=name)
 
 
+@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
 @pytest.mark.parametrize("beta", [0.0, 0.2])
-def test_micro_batches_add_up_to_the_batch(small, loss_type, beta):
+def test_micro_batches_add_up_to_the_batch(small, monkeypatch, loss_type, beta, packed):
+    if not packed:
+        monkeypatch.setattr("swarm.policy.packing.MAX_ROW_TOKENS", 0)
     lm = open_model(small)
     settings = {"loss_type": loss_type, "beta": beta}
     whole = gradient(lm, GROUPS, **settings)
