@@ -284,3 +284,11 @@ def test_large_models_are_hashed_at_checkpoints_only(model_folder, tmp_path, mon
     _, digest, _ = handlers["save"]({"directory": str(tmp_path), "node_state": {}})["tag"]
     assert digest != before
     assert checkpoint.meta(checkpoint.newest(tmp_path))["digest"] == digest.hex()
+
+
+async def test_the_embedded_model_is_the_default():
+    async with Policy(
+        PolicySection(device="cpu"), GenerationSection(), TrainingSection(), WallClock(), checkpoint=None
+    ) as handle:
+        assert handle.tag.model == "embedded"
+        assert len(await handle.answer(PROMPTS, max_completion_length=4)) == 2
