@@ -27,6 +27,8 @@ FLOORS = {
     "swarm.identity": 1,
     "swarm.clock": 1,
     "swarm.child": 1,
+    "swarm.fork_server": 1,
+    "swarm.frozen": 1,
     "swarm.tasks": 2,
     "swarm.policy": 2,
     "swarm.pool": 2,
