@@ -3,7 +3,7 @@
 The checks run from the cheapest to the dearest, and the first that fails names the refusal:
 
     screen   bytes      size, MessagePack, signature, schema                     (also GossipSub's validator)
-    envelope history    own key, duplicate, equivocation, standing, time
+    envelope history    own key, standing, duplicate, equivocation, chain, time
     share    range      epoch, index range and continuity
     group    rules      proposer, environment and version, parameters, group size, rendering, lengths
     verify   work       rebuild the task from its recipe, score every answer in a worker; the claimed rewards must be ours
@@ -28,7 +28,7 @@ from protocols.recipe import Recipe, seed
 from swarm.clock import Clock
 from swarm.errors import ChildError, ChildTimeout, NetworkError
 from swarm.pool.pool import Pool
-from swarm.pool.standing import Standing
+from swarm.pool.standing import MAX_SIGNERS, Standing
 from swarm.pool.store import Store, StoredEnvelope
 from swarm.records import ScoredGroup, Task
 
@@ -115,8 +115,8 @@ class Admission:
         self._clock = clock
         self.standing = Standing()
         self._screened: OrderedDict[bytes, tuple[Envelope, Body]] = OrderedDict()
-        # Per signer: sequence number, epoch and end of the index range of its newest share.
-        self._newest: dict[bytes, tuple[int, int, int]] = {}
+        # Per signer, the one heard last at the end: sequence number, epoch and end of the index range of its newest share.
+        self._newest: OrderedDict[bytes, tuple[int, int, int]] = OrderedDict()
         self._messages = 0
         self._received = 0
         self._groups = 0
@@ -190,9 +190,14 @@ class Admission:
             raise _Refused(Reason.OWN_KEY)
         if not self.standing.good(envelope.key, now_ms):
             raise _Refused(Reason.STANDING)
-        held = await self._pool.run(lambda store: store.envelope_at(envelope.key, envelope.sequence))
+        key, sequence = envelope.key, envelope.sequence
+        before, held = await self._pool.run(
+            lambda store: (store.envelope_at(key, sequence - 1), store.envelope_at(key, sequence))
+        )
         if held is not None:
             raise _Refused(Reason.DUPLICATE if held == envelope.id else Reason.EQUIVOCATION)
+        if before is not None and before != envelope.previous:
+            raise _Refused(Reason.CHAIN)
         if envelope.time_ms > now_ms + CLOCK_SKEW_MS:
             raise _Refused(Reason.FUTURE)
 
@@ -229,6 +234,9 @@ class Admission:
                 raise _Refused(Reason.INDEX_GAP)
         if envelope.sequence > sequence:
             self._newest[envelope.key] = (envelope.sequence, share.epoch, end)
+            self._newest.move_to_end(envelope.key)
+            if len(self._newest) > MAX_SIGNERS:
+                self._newest.popitem(last=False)
 
     async def _check_group(self, group: RolloutGroup, signer: bytes) -> None:
         recipe, rules = group.recipe, self._manifest

@@ -19,6 +19,7 @@ MAX_SIGNERS = 10_000
 BLAMED = frozenset(
     {
         Reason.EQUIVOCATION,
+        Reason.CHAIN,
         Reason.INDEX,
         Reason.INDEX_GAP,
         Reason.PROPOSER,
@@ -48,7 +49,8 @@ class Standing:
     def points(self, signer: bytes, now_ms: int) -> float:
         """Points left of what the signer was blamed for."""
         points, since_ms = self._points.get(signer, (0.0, now_ms))
-        return points * math.exp2(-(now_ms - since_ms) / 1000 / HALF_LIFE_S)
+        # A clock that was set back must not make old points grow.
+        return points * math.exp2(-max(now_ms - since_ms, 0) / 1000 / HALF_LIFE_S)
 
     def good(self, signer: bytes, now_ms: int) -> bool:
         """Whether the signer is listened to."""
