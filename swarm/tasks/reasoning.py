@@ -148,7 +148,7 @@ def _build(name: str, seed: int, level: int) -> Problem:
 
 
 def _reward(name: str, problem: Problem, answer: str) -> float:
-    if not may_be_scored(name, answer, problem.answer):
+    if not may_be_scored(name, answer, problem.answer, problem.entry.item):
         return 0.0
     try:
         with localcontext(Context()):

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-_DIFFERS = "its problems differ between processes with different hash seeds"
-_EVALUATES = "its verifier evaluates the answer as code, and no harmless set of characters covers its answers"
+_DIFFERS = "its problems or answers differ between processes with different hash seeds"
 
 REFUSED: Mapping[str, str] = {
     "codeio": "it runs the sample programs of its data set, which open files and print, with the rights of the worker",
     "composite": "it has no problems of its own; name the datasets themselves",
-    "game_of_life_halting": "its verifier accepts every answer that is not empty",
-    "intermediate_integration": _EVALUATES,
+    "intermediate_integration": _DIFFERS,
     "isomorphic_strings": _DIFFERS,
     "knight_swap": _DIFFERS,
     "polynomial_multiplication": _DIFFERS,
     "ransom_note": _DIFFERS,
-    "simple_integration": _EVALUATES,
-    "sokoban": "some of its problems take more than five seconds to build",
     "word_ladder": _DIFFERS,
 }
 
-# Levels of reasoning-gym's curricula that work: the others crash, or take more than a second
-# for some problems. Even so a few problems in thousands take longer than others; the workers' time limit is for those.
+# Levels of reasoning-gym's curricula that work: the others crash, take more than a second for some problems, or have fewer
+# than ten problems. Even so a few problems in thousands take longer than others; the workers' time limit is for those.
 USABLE_LEVELS: Mapping[str, Sequence[int]] = {
     "bf": (0, 1),
     "caesar_cipher": (0, 1),
@@ -33,9 +29,11 @@ USABLE_LEVELS: Mapping[str, Sequence[int]] = {
     "modulo_grid": (0, 2, 3, 4, 5),
     "n_queens": (0, 1, 2, 3),
     "number_sequence": (0, 1),
+    "propositional_logic": (1, 2, 3, 4),
     "puzzle24": (0, 1, 2, 3, 4, 5),
     "quantum_lock": (0, 1, 2, 3, 4, 5, 6, 7, 8),
     "rubiks_cube": (0, 1, 2, 3),
+    "sokoban": (1,),
     "sudoku": (0, 1, 2),
     "survo": (0, 1),
     "zebra_puzzles": (0, 1, 2),

@@ -48,7 +48,7 @@ def main(order: str, which: str, seeds: int, levels: str) -> None:
     environment = ReasoningGym()
     jobs = []
     if which == "refused":
-        names = [name for name, reason in environment.refused().items() if reason.startswith("its problems differ")]
+        names = [name for name, reason in environment.refused().items() if reason.startswith("its problems or answers differ")]
         jobs = [(name, 0, number) for name in names for number in range(seeds)]
     else:
         for name in sorted(environment.names()):
