@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from conftest import BOS, EOS, write_model
+from tiny_models import BOS, EOS, write_model
 from tokenizers.processors import TemplateProcessing
 
 from swarm.config.schema import PolicySection

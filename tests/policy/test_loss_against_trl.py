@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import EOS
 from datasets import Dataset
+from tiny_models import EOS
 from trl import GRPOConfig, GRPOTrainer
 
 from protocols.messages import Completion

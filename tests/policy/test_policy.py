@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import trio
-from conftest import EOS, write_model
+from tiny_models import EOS, write_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trio.testing import MockClock
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import EOS, write_model
+from tiny_models import EOS, write_model
 
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
