@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from swarm.errors import HomeError
 from swarm.pool.packing import pack_group, unpack_group
@@ -27,7 +28,7 @@ CREATE TABLE envelopes (
     bytes INTEGER NOT NULL, envelope BLOB NOT NULL, body_hash BLOB, body BLOB, UNIQUE (signer, sequence)
 );
 CREATE INDEX envelopes_by_body ON envelopes (body_hash) WHERE body_hash IS NOT NULL;
-CREATE INDEX envelopes_by_age ON envelopes (own, received_ms);
+CREATE INDEX envelopes_by_age ON envelopes (own, received_ms, bytes);
 CREATE TABLE groups (
     key INTEGER PRIMARY KEY, signer BLOB NOT NULL, epoch INTEGER NOT NULL, item INTEGER NOT NULL, own INTEGER NOT NULL,
     environment TEXT NOT NULL, rendering TEXT NOT NULL, reward_mean REAL NOT NULL, informative INTEGER NOT NULL,
@@ -171,18 +172,23 @@ class Store:
 
     def _own(self, order: str) -> Iterator[StoredEnvelope]:
         columns = "id, signer, sequence, received_ms, envelope, body_hash, body"
-        rows = self._db.execute(f"SELECT {columns} FROM envelopes WHERE own = 1 ORDER BY sequence {order}")  # noqa: S608
-        return (StoredEnvelope(*row) for row in rows)
+        with _explained(self._path):
+            for row in self._db.execute(f"SELECT {columns} FROM envelopes WHERE own = 1 ORDER BY sequence {order}"):  # noqa: S608
+                yield StoredEnvelope(*row)
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with _explained(self._path):
+            return self._db.execute(query, values).fetchall()
 
     def envelope_at(self, signer: bytes, sequence: int) -> bytes | None:
         """The id of the held envelope of a signer with this sequence number."""
-        row = self._db.execute("SELECT id FROM envelopes WHERE signer = ? AND sequence = ?", (signer, sequence)).fetchone()
-        return None if row is None else bytes(row[0])
+        rows = self._rows("SELECT id FROM envelopes WHERE signer = ? AND sequence = ?", (signer, sequence))
+        return rows[0][0] if rows else None
 
     def body(self, body_hash: bytes) -> bytes | None:
         """An announced body, own or foreign, by its SHA-256."""
-        row = self._db.execute("SELECT body FROM envelopes WHERE body_hash = ?", (body_hash,)).fetchone()
-        return None if row is None else bytes(row[0])
+        rows = self._rows("SELECT body FROM envelopes WHERE body_hash = ?", (body_hash,))
+        return rows[0][0] if rows else None
 
     # Groups
 
@@ -213,22 +219,24 @@ class Store:
 
     def has_group(self, signer: bytes, epoch: int, index: int) -> bool:
         """Whether a group of this task of this signer is held."""
-        row = self._db.execute("SELECT 1 FROM groups WHERE signer = ? AND epoch = ? AND item = ?", (signer, epoch, index))
-        return row.fetchone() is not None
+        return bool(self._rows("SELECT 1 FROM groups WHERE signer = ? AND epoch = ? AND item = ?", (signer, epoch, index)))
 
     def candidates(
         self, *, since_ms: int, max_policy_age: int, rendering: str, environments: Sequence[str], limit: int
     ) -> list[Candidate]:
         """The newest informative foreign groups not trained on yet, in an order that depends on their content only."""
         marks = ",".join("?" * len(environments))
-        rows = self._db.execute(
+        rows = self._rows(
+            # A bare column beside MAX is of the row that has it (SQLite's own rule): a signer's latest group tells its step,
+            # not its highest one, since a node that was killed goes on from an earlier checkpoint.
             f"""
-            SELECT key, groups.signer, environment, reward_mean, newest - policy_step AS age, received_ms
-            FROM groups JOIN (SELECT signer, MAX(policy_step) AS newest FROM groups WHERE own = 0 GROUP BY signer) AS steps
-                ON groups.signer = steps.signer
-            WHERE own = 0 AND informative = 1 AND trained_round IS NULL AND received_ms >= ? AND age <= ?
+            SELECT key, groups.signer, environment, reward_mean, MAX(newest - policy_step, 0) AS age, groups.received_ms
+            FROM groups JOIN (
+                SELECT signer, policy_step AS newest, MAX(received_ms) FROM groups WHERE own = 0 GROUP BY signer
+            ) AS steps ON groups.signer = steps.signer
+            WHERE own = 0 AND informative = 1 AND trained_round IS NULL AND groups.received_ms >= ? AND age <= ?
                 AND rendering = ? AND environment IN ({marks})
-            ORDER BY received_ms DESC, groups.signer, epoch, item LIMIT ?
+            ORDER BY groups.received_ms DESC, groups.signer, epoch, item LIMIT ?
             """,  # noqa: S608 - the only parts put together are question marks
             (since_ms, max_policy_age, rendering, *environments, limit),
         )
@@ -236,8 +244,16 @@ class Store:
 
     def load(self, keys: Sequence[int]) -> list[ScoredGroup]:
         """The groups with these keys, in their order; those trimmed away meanwhile are left out."""
-        rows = (self._db.execute("SELECT record FROM groups WHERE key = ?", (key,)).fetchone() for key in keys)
-        return [unpack_group(row[0]) for row in rows if row is not None]
+        rows = [row for key in keys for row in self._rows("SELECT record FROM groups WHERE key = ?", (key,))]
+        return [self._unpacked(record) for (record,) in rows]
+
+    def _unpacked(self, record: bytes) -> ScoredGroup:
+        try:
+            return unpack_group(record)
+        except (ValueError, TypeError) as error:
+            raise HomeError(
+                f"a group in the pool {self._path} is damaged ({error}); move the file away to begin a new pool"
+            ) from None
 
     def mark_trained(self, keys: Sequence[int], round: int) -> None:
         """Remember in which round these groups were trained on, so that they are not drawn again."""
@@ -247,11 +263,11 @@ class Store:
     def groups(self, *, limit: int, signer: bytes | None = None) -> list[tuple[int, int | None, ScoredGroup]]:
         """(key, round trained in, group), newest first."""
         where, values = ("WHERE signer = ?", (signer,)) if signer is not None else ("", ())
-        rows = self._db.execute(
+        rows = self._rows(
             f"SELECT key, trained_round, record FROM groups {where} ORDER BY received_ms DESC, key DESC LIMIT ?",  # noqa: S608
             (*values, limit),
         )
-        return [(key, trained, unpack_group(record)) for key, trained, record in rows]
+        return [(key, trained, self._unpacked(record)) for key, trained, record in rows]
 
     # Refusals
 
@@ -267,18 +283,18 @@ class Store:
 
     def refusals(self) -> dict[str, int]:
         """How often each reason was given, since the pool was made."""
-        return dict(self._db.execute("SELECT reason, count FROM refusal_counts ORDER BY reason").fetchall())
+        return dict(self._rows("SELECT reason, count FROM refusal_counts ORDER BY reason"))
 
     def statistics(self) -> StoreStatistics:
         """Rows and bytes held now."""
-        one = self._db.execute(
+        (one,) = self._rows(
             """
             SELECT (SELECT COUNT(*) FROM envelopes WHERE own = 1), (SELECT COUNT(*) FROM envelopes WHERE own = 0),
                 (SELECT COALESCE(SUM(bytes), 0) FROM envelopes WHERE own = 0), (SELECT COUNT(*) FROM groups WHERE own = 1),
                 (SELECT COUNT(*) FROM groups WHERE own = 0),
                 (SELECT COUNT(*) FROM groups WHERE own = 0 AND trained_round IS NOT NULL)
             """
-        ).fetchone()
+        )
         return StoreStatistics(*one)
 
 

@@ -447,7 +447,7 @@ async def test_the_real_verifier_judges(tmp_path: Path) -> None:
             return replace(peer.group(index), recipe=recipe, completions=answers(*texts), rewards=(1.0, 0.0, 0.0, 0.0))
 
         honest, boasting = await group(0), await group(1)
-        true = [each for each in honest.completions]
+        true = honest.completions
         partial = (
             await scorer.score(honest.recipe, seed(honest.recipe, beacon(epoch)), "compact", [t.text for t in true])
         ).rewards

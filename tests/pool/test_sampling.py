@@ -1,0 +1,136 @@
+"""What every sampler keeps to, and what each of them prefers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from swarm_shapes import NOW_MS, scored
+
+from swarm.config.load import FIELDS
+from swarm.pool.sampling import SAMPLERS
+from swarm.pool.sampling.drawing import Budget, Drawn, Sampler, training_group
+from swarm.pool.sampling.uniform import UNIFORM
+from swarm.pool.sampling.useful import USEFUL
+from swarm.pool.store import Candidate
+from swarm.records import ScoredGroup
+
+OWN = bytes([9]) * 32
+
+
+def own(index: int, informative: bool) -> ScoredGroup:
+    return scored(OWN, index, rewards=(1.0, 0.0) if informative else (1.0, 1.0), token_ids=((1, 2), (3,)))
+
+
+def candidate(key: int, **changes: object) -> Candidate:
+    plain = {
+        "signer": bytes(32), "environment": "toy/add", "reward_mean": 0.5, "policy_age": 0, "received_ms": NOW_MS,
+    }  # fmt: skip
+    return Candidate(key=key, **(plain | changes))  # type: ignore[arg-type]
+
+
+own_groups = st.lists(st.booleans(), max_size=6).map(lambda each: [own(index, useful) for index, useful in enumerate(each)])
+candidates = st.lists(
+    st.builds(
+        Candidate,
+        key=st.integers(1, 10**6),
+        signer=st.binary(min_size=32, max_size=32),
+        environment=st.sampled_from(["toy/add", "toy/sort", "toy/new"]),
+        reward_mean=st.floats(-1000, 1000) | st.sampled_from([0.0, 0.5, 1.0]),
+        policy_age=st.integers(0, 1000),
+        received_ms=st.integers(0, 2**45),
+    ),
+    max_size=20,
+    unique_by=lambda each: each.key,
+)
+budgets = st.builds(Budget, st.integers(0, 8), st.integers(0, 8))
+rates = st.dictionaries(st.sampled_from(["toy/add", "toy/sort"]), st.floats(0, 1))
+
+
+def test_the_settings_name_the_samplers() -> None:
+    assert set(FIELDS["sampling.sampler"].metadata["choices"]) == set(SAMPLERS)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+@given(own_groups, candidates, budgets, rates, st.integers(0, 2**32))
+def test_a_draw_keeps_to_the_budget_and_to_what_there_is(
+    sampler: Sampler, own: list[ScoredGroup], pool: list[Candidate], budget: Budget, rates: dict[str, float], seed: int
+) -> None:
+    drawn = sampler.draw(own, pool, budget, rates, Random(seed))
+    assert drawn == sampler.draw(own, pool, budget, rates, Random(seed)), "a seed says all"
+    assert len(drawn.own) <= budget.local
+    assert len(drawn.own) + len(drawn.foreign) <= budget.local + budget.external
+    assert budget.external or not drawn.foreign, "without a foreign budget nothing foreign is trained"
+    assert len({group.task.recipe.index for group in drawn.own}) == len(drawn.own)
+    assert all(group in own for group in drawn.own)
+    assert len(set(drawn.foreign)) == len(drawn.foreign)
+    assert set(drawn.foreign) <= {each.key for each in pool}
+    assert len(drawn.foreign) >= min(budget.external, len(pool)), "places are not left empty"
+
+
+def counted(sampler: Sampler, pool: list[Candidate], draws: int, external: int = 1, **rates: float) -> Counter[int]:
+    named = {f"toy/{name}": rate for name, rate in rates.items()}
+    keys = (sampler.draw([], pool, Budget(0, external), named, Random(seed)).foreign for seed in range(draws))
+    return Counter(key for each in keys for key in each)
+
+
+def test_uniform_is_uniform() -> None:
+    pool = [candidate(key, reward_mean=key / 100, policy_age=key, received_ms=key) for key in range(1, 21)]
+    counts = counted(UNIFORM, pool, 2000, external=2)
+    expected = 2000 * 2 / 20
+    assert sum((counts[key] - expected) ** 2 / expected for key in range(1, 21)) < 50, "chi-square, 19 degrees of freedom"
+    chosen = Counter(
+        group.task.recipe.index
+        for seed in range(1000)
+        for group in UNIFORM.draw([own(index, False) for index in range(5)], [], Budget(2, 0), {}, Random(seed)).own
+    )
+    assert all(330 < chosen[index] < 470 for index in range(5)), "own groups as well, informative or not"
+
+
+def test_useful_gives_uninformative_groups_places_to_foreign_ones() -> None:
+    pool = [candidate(key) for key in range(1, 11)]
+    groups = [own(0, False), own(1, True), own(2, False), own(3, True), own(4, True)]
+
+    def draw(groups: list[ScoredGroup], budget: Budget) -> Drawn:
+        return USEFUL.draw(groups, pool, budget, {}, Random(1))
+
+    assert [group.task.recipe.index for group in draw(groups, Budget(2, 3)).own] == [1, 3]
+    assert len(draw(groups, Budget(2, 3)).foreign) == 3
+    assert len(draw(groups[:3], Budget(2, 3)).foreign) == 4
+    assert len(draw(groups[:1], Budget(2, 3)).foreign) == 5
+    assert draw(groups[:1], Budget(2, 0)) == Drawn((), ())
+
+
+def test_useful_prefers_what_the_node_fails_at() -> None:
+    pool = [candidate(1, environment="toy/add"), candidate(2, environment="toy/sort")]
+    counts = counted(USEFUL, pool, 2000, add=0.9, sort=0.1)
+    assert counts[2] > 4 * counts[1] > 0
+    assert counted(USEFUL, pool, 2000, add=1.0, sort=1.0)[1] > 800, "a solved environment is still drawn, evenly here"
+    unknown = counted(USEFUL, pool, 2000, add=0.5)
+    assert unknown[2] > 1.5 * unknown[1], "what was never tried counts as failing"
+
+
+def test_useful_prefers_spread_and_freshness() -> None:
+    spread = counted(USEFUL, [candidate(1, reward_mean=0.5), candidate(2, reward_mean=0.05)], 2000)
+    assert spread[1] > 3 * spread[2] > 0
+    age = counted(USEFUL, [candidate(1), candidate(2, policy_age=4)], 2000)
+    assert age[1] > 3 * age[2] > 0
+
+
+def test_what_is_trained_of_a_foreign_group() -> None:
+    group = scored(OWN, 0, rewards=(1.0, 0.0, 0.5, 0.4), token_ids=None)
+    assert UNIFORM.foreign_weights(group) == (1.0, 1.0, 1.0, 1.0)
+    assert USEFUL.foreign_weights(group) == (1.0, 0.0, 1.0, 0.0)
+
+
+def test_a_foreign_group_is_trained_on_its_text_under_the_own_rendering() -> None:
+    group = own(0, True)
+    ours = training_group(group, "compact", (1.0, 1.0), foreign=False)
+    theirs = training_group(group, "prose", (1.0, 0.0), foreign=True)
+    assert (ours.prompt, ours.token_ids) == (group.task.prompts["compact"], group.token_ids)
+    assert (theirs.prompt, theirs.token_ids, theirs.foreign, theirs.weights) == ("Please.", None, True, (1.0, 0.0))
+    assert theirs.completions == group.completions
+    assert theirs.rewards == group.rewards
