@@ -23,7 +23,7 @@ from swarm.tasks.environment import Problem, Unbuildable, VerifierError
 from swarm.tasks.refused import REFUSED, USABLE_LEVELS
 from swarm.tasks.screening import may_be_scored
 
-# Raise it whenever a level, the walk over seeds or a rendering changes: the same recipe then rebuilds to another task.
+# Raise it whenever a level, the walk over seeds, a rendering or the screening changes: a recipe then means another task.
 REVISION = 1
 INSTRUCTION = "Give only the final answer, between <answer> and </answer>, at the end of your response."
 

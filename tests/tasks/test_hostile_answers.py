@@ -186,12 +186,12 @@ CONSTANTS = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_constant_answer_is_not_always_right(name):
-    several = problems(name, 12)
+    several = problems(name, 8)
     for constant in [*CONSTANTS, *(problem.answer for problem in several)]:
         others = [problem for problem in several if problem.answer != constant]
         right = sum(score(name, problem, constant) == 1.0 for problem in others)
         # "P or Q" does follow from most premises that have P and Q in them.
-        assert right <= (11 if name == "propositional_logic" else 7), constant
+        assert right <= (8 if name == "propositional_logic" else 5), constant
 
 
 @settings(max_examples=300, deadline=None)
