@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections import deque
 from decimal import Context, localcontext
+from importlib import resources
 from inspect import getsource
 from itertools import islice
 from pathlib import Path
@@ -177,3 +179,13 @@ def test_datasets_without_an_answer_of_their_own_can_be_solved():
     road = min(roads, key=lambda problem: problem.entry.item["metadata"]["min_moves"])
     answer = rush_hour_solution(road.entry.item["metadata"]["board_config"])
     assert GYM.score("rush_hour", road, "prose", f"<answer>{answer}</answer>") == 1.0
+
+
+@pytest.mark.parametrize("manifest", ["embedded", "reasoning"])
+def test_the_built_in_manifests_name_what_can_be_rebuilt(manifest):
+    rules = tomllib.loads(resources.files("swarm").joinpath("manifests", f"{manifest}.toml").read_text())["environment"]
+    assert rules
+    for rule in rules:
+        environment, name = find(load_environments(), rule["name"])
+        assert rule["version"] == environment.version
+        assert rule["parameters"] == {"level": {"min": 0, "max": environment.levels(name) - 1}}
