@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swarm.tasks.compact import COMPACT
 from swarm.tasks.environment import Problem, Unbuildable, VerifierError
 from swarm.tasks.held_out import walk
 from swarm.tasks.reasoning import ReasoningGym, extract_answer
@@ -272,3 +273,23 @@ def test_hexadecimal_answers_are_not_taken_for_exponents():
 def test_polynomials_only_where_sympy_evaluates_them(answer, passes):
     assert may_pass("simple_integration", answer) is passes
     assert GYM.score("simple_integration", problems("simple_integration")[0], "prose", f"<answer>{answer}</answer>") in (0.0, 1.0)
+
+
+@pytest.mark.parametrize("name", sorted(COMPACT))
+def test_compact_completions_are_right_or_worth_little(name):
+    for problem in problems(name, 12):
+        solution = COMPACT[name].solution(problem.entry.item)
+        assert GYM.score(name, problem, "compact", solution) == 1.0
+        for text in [
+            *CODE,
+            *BOMBS,
+            *NOTHING,
+            *WRONG_TYPES,
+            f"{solution}\n",
+            f" {solution}",
+            f"{solution};x",
+            problem.prompts["compact"],
+        ]:
+            if text != solution:
+                with limited():
+                    assert GYM.score(name, problem, "compact", text) < 0.5, text
