@@ -19,6 +19,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Self
@@ -168,21 +169,20 @@ def _run(connection: socket.socket, target: str, arguments: Any, niceness: int) 
         os.nice(niceness)
     _prefer_for_memory_kill()
     handlers: Handlers | None = None
-    with connection, connection.makefile("rb") as source, connection.makefile("wb") as sink:
+    with connection, connection.makefile("rb") as source, suppress(ConnectionError):
+        # A connection error is the parent's death; nobody is left to hear of it.
         while len(header := source.read(4)) == 4:
             kind, body = msgpack.unpackb(source.read(struct.unpack(">I", header)[0]), strict_map_key=False)
             try:
                 if handlers is None:
                     module, function = target.split(":")
                     handlers = getattr(importlib.import_module(module), function)(arguments)
-                answer = [True, handlers[kind](body)]
+                answer = _pack([True, handlers[kind](body)])
             except Exception as error:  # noqa: BLE001 - whatever a handler raises is the caller's answer
-                answer = [False, [type(error).__name__, str(error)]]
-            try:
-                sink.write(_pack(answer))
-                sink.flush()
-            except BrokenPipeError:
-                return
+                # A path in a message may hold what is not Unicode.
+                text = str(error).encode("utf-8", "backslashreplace").decode()
+                answer = _pack([False, [type(error).__name__, text]])
+            connection.sendall(answer)
 
 
 def _prefer_for_memory_kill() -> None:
