@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from itertools import product
 from random import Random
 
+import trio
+
 from protocols.manifest import EnvironmentRule, Manifest, Range, epoch_of
 from protocols.recipe import Parameter, Recipe, seed
 from swarm.clock import Clock
 from swarm.config.schema import TasksSection
-from swarm.errors import ConfigError
+from swarm.errors import ChildDied, ChildFailed, ChildTimeout, ConfigError
 from swarm.records import Task
 from swarm.roles.curriculum import Arm, Curriculum
 from swarm.tasks.scoring import Scorer
@@ -57,7 +59,10 @@ class Proposer:
         return tuple(self._rules)
 
     async def propose(self, count: int, random: Random) -> list[Task]:
-        """Up to `count` tasks; fewer at the end of the epoch's indices, which the manifest caps."""
+        """Up to `count` tasks, in order; fewer at the end of the epoch's indices, which the manifest caps.
+
+        Raises `ChildFailed` for a task that its environment refuses.
+        """
         now = epoch_of(self._manifest, self._clock.now_ms())
         if now > self._epoch:
             self._epoch, self._first, self._next = now, 0, 0
@@ -65,7 +70,25 @@ class Proposer:
         recipes = [self._recipe(self._next + offset, *self.curriculum.choose(random)) for offset in range(count)]
         self._next += count
         value = self._beacon(self._epoch)
-        return await self._scorer.build([(recipe, seed(recipe, value)) for recipe in recipes])
+        built: list[Sequence[Task]] = [()] * count
+        refused: list[ChildFailed] = []
+
+        async def build(position: int) -> None:
+            recipe = recipes[position]
+            # A task that takes its worker too long, or down, is left out; an environment that refuses is an error to be seen.
+            try:
+                built[position] = await self._scorer.build([(recipe, seed(recipe, value))])
+            except ChildFailed as error:
+                refused.append(error)
+            except (ChildTimeout, ChildDied):
+                return
+
+        async with trio.open_nursery() as nursery:
+            for position in range(count):
+                nursery.start_soon(build, position)
+        if refused:
+            raise refused[0]
+        return [task for tasks in built for task in tasks]
 
     def _recipe(self, index: int, environment: str, level: int) -> Recipe:
         rule = self._rules[environment]
