@@ -263,7 +263,7 @@ async def test_random_bytes_on_the_port_do_no_harm() -> None:
 
 
 async def test_who_forwards_invalid_messages_is_left() -> None:
-    async with _open(0, valid=False) as one, _open(1, one.addresses()) as two, _open(2, one.addresses()) as three:
+    async with _open(0, valid=False) as one, _open(1, one.addresses()) as two, _open(2, one.addresses(), valid=False) as three:
         await connected(one, two, three)
         await trio.sleep(0.5)
         for number in range(gossip.MAX_REJECTED):
@@ -271,8 +271,39 @@ async def test_who_forwards_invalid_messages_is_left() -> None:
         with trio.fail_after(5):
             while one.statistics().rejected < gossip.MAX_REJECTED:
                 await trio.sleep(0.05)
+        # It comes back, and is not listened to.
+        await two.dial(one.addresses()[0])
+        await trio.sleep(1)
+        await two.publish(b"bad again")
+        await trio.sleep(0.5)
+        assert one.statistics().rejected == gossip.MAX_REJECTED
         await one.publish(b"good")
-        assert b"good" in {message.data for message in await received(three, gossip.MAX_REJECTED + 1)}
+        assert [message.data for message in await received(three, 1)] == [b"good"]
+
+
+async def test_a_flood_is_slowed_down_and_silences_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "BURST", 50.0)
+    async with _open(0) as one, _open(1, one.addresses()) as flooder, _open(2, one.addresses()) as three:
+        await connected(one, flooder, three)
+        await trio.sleep(0.5)
+
+        async def flood() -> None:
+            while True:
+                await flooder.publish(os.urandom(500))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood)
+            await trio.sleep(1)
+            before = one.statistics().messages_received
+            await three.publish(b"still here")
+            with trio.fail_after(3):
+                while (await one.messages.receive()).data != b"still here":
+                    pass
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        # Two forwarders, each at its rate, and what was read before the pause.
+        assert one.statistics().messages_received - before < 2 * 5 * gossip.MESSAGES_PER_S
+        assert flooder.statistics().sends_dropped > 0
 
 
 async def test_an_insecure_connection_is_refused() -> None:

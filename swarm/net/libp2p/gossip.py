@@ -46,8 +46,31 @@ OUTGOING_QUEUE = 512  # RPCs waiting per peer; py-libp2p's 32 delivers 17 of a b
 MAX_RPC_BYTES = 1024 * 1024  # libp2p's own limit; `MAX_MESSAGE_BYTES` stays below it
 MAX_SUBSCRIPTIONS_PER_RPC = 16
 MAX_REJECTED = 20  # invalid messages from one peer before it is disconnected; one can slip through by a version's mistake
+BAN_S = 600.0  # and then not listened to for so long; without gossip it counts as a stranger, whom discovery disconnects
+
+# New messages taken from one forwarder: a rate, and how far it may be exceeded at once. A flood is read no faster than this,
+# so it waits at its sender and costs at most a few tenths of this node's CPU.
+MESSAGES_PER_S = 100.0
+BURST = 1000.0
 
 logger = logging.getLogger(__name__)
+
+
+class Pace:
+    """A token bucket: says how long to wait before more is read."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._filled_s = trio.current_time()
+
+    def wait_s(self, spent: int) -> float:
+        """Seconds to wait after `spent` more messages."""
+        now = trio.current_time()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_s) * self._rate) - spent
+        self._filled_s = now
+        return max(0.0, -self._tokens / self._rate)
 
 
 def content_id(message: Any) -> bytes:
@@ -97,7 +120,8 @@ class MeshRouter(GossipSub):  # type: ignore[misc]
         # One RPC object for all peers: nobody changes it, and each peer's queue serialises it when its turn comes.
         packet = rpc_pb2.RPC(publish=[pubsub_msg])
         for peer_id in self.mesh.get(pubsub_msg.topicIDs[0], set()) - {msg_forwarder}:
-            self._queue(peer_id, packet)
+            # What this node wrote itself goes ahead of what it forwards: a flood must not silence those it passes through.
+            self._queue(peer_id, packet, priority=msg_forwarder == self.pubsub.my_id)
 
     async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
         """Bring a new subscriber up to date with the last heartbeats' messages.
@@ -108,9 +132,9 @@ class MeshRouter(GossipSub):  # type: ignore[misc]
             if message := self.mcache.get(message_id):
                 self._queue(peer_id, rpc_pb2.RPC(publish=[message]))
 
-    def _queue(self, peer_id: ID, packet: Any) -> None:
+    def _queue(self, peer_id: ID, packet: Any, *, priority: bool = False) -> None:
         queue = self.pubsub.peer_queues.get(peer_id)
-        if queue is not None and not queue.push(packet):
+        if queue is not None and not queue.push(packet, priority=priority):
             self._tally["sends_dropped"] += 1
 
     async def emit_control_message(self, control_msg: Any, to_peer: ID) -> None:
@@ -138,37 +162,47 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
         self._inbox = inbox
         self._tally = tally
         self._rejected: dict[ID, int] = {}
+        self._banned_until_s: dict[ID, float] = {}
 
     async def send(self, data: bytes) -> None:
         """Publish `data` on the topic."""
         self._inbox.published(data)
         await self.router.publish(self.my_id, rpc_pb2.Message(data=data, topicIDs=[self._topic]))
+        await trio.lowlevel.checkpoint()
 
     def subscribers(self) -> frozenset[str]:
         """The peers that have shown the topic."""
         return frozenset(str(peer_id) for peer_id in self.peer_topics.get(self._topic, ()))
 
-    async def push_msg(self, msg_forwarder: ID, msg: Any) -> None:
-        """Deliver and forward a peer's message if it is new and valid."""
+    async def push_msg(self, msg_forwarder: ID, msg: Any) -> bool:
+        """Deliver and forward a peer's message if it is new and valid, and say whether it was."""
         if list(msg.topicIDs) != [self._topic]:
-            return
+            return False
         rejected = self._tally["rejected"]
         if self._inbox.arrived(msg.data, str(msg_forwarder)):
             # Rebuilt, so that nobody can have us forward what is not in the content's hash.
             await self.router.publish(msg_forwarder, rpc_pb2.Message(data=msg.data, topicIDs=[self._topic]))
-        elif self._tally["rejected"] > rejected:
+            return True
+        if self._tally["rejected"] > rejected:
             await self._blame(msg_forwarder)
+        return False
 
     async def _blame(self, peer_id: ID) -> None:
         """Count an invalid message against its forwarder, who should have checked it, and part from repeat offenders."""
         self._rejected[peer_id] = self._rejected.get(peer_id, 0) + 1
         if self._rejected[peer_id] >= MAX_REJECTED:
             logger.warning("disconnecting %s: %d invalid messages", peer_id, self._rejected.pop(peer_id))
+            now = trio.current_time()
+            self._banned_until_s = {other: until for other, until in self._banned_until_s.items() if until > now}
+            self._banned_until_s[peer_id] = now + BAN_S
             self.manager.run_task(self.host.disconnect, peer_id)
 
     async def stream_handler(self, stream: INetStream) -> None:
         """Read a peer's RPCs until its stream ends."""
         peer_id = stream.muxed_conn.peer_id
+        if self._banned_until_s.get(peer_id, 0.0) > trio.current_time():
+            await stream.reset()
+            return
         try:
             await self.continuously_read_stream(stream)
         except (DecodeError, NetworkError) as error:
@@ -183,15 +217,19 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
         """Read and handle RPCs. Raises at the end of the stream, or for bytes that are not RPCs."""
         peer_id = stream.muxed_conn.peer_id
         frames = VarintFrames(MAX_RPC_BYTES)
+        pace = Pace(MESSAGES_PER_S, BURST)
         while chunk := await stream.read():
             for frame in frames.feed(chunk):
                 rpc = rpc_pb2.RPC()
                 rpc.ParseFromString(frame)
-                await self._handle(peer_id, rpc)
+                new = await self._handle(peer_id, rpc)
+                if wait_s := pace.wait_s(new):
+                    await trio.sleep(wait_s)
 
-    async def _handle(self, peer_id: ID, rpc: Any) -> None:
+    async def _handle(self, peer_id: ID, rpc: Any) -> int:
+        new = 0
         for message in rpc.publish:
-            await self.push_msg(peer_id, message)
+            new += await self.push_msg(peer_id, message)
             # A frame of many small messages is handled in one go otherwise, and the loop waits.
             await trio.lowlevel.checkpoint()
         for subscription in rpc.subscriptions[:MAX_SUBSCRIPTIONS_PER_RPC]:
@@ -199,6 +237,7 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
         if rpc.HasField("control"):
             rpc.ClearField("senderRecord")
             await self.router.handle_rpc(rpc, peer_id)
+        return new
 
     async def handle_sending_messages(self, peer_id: ID, stream: INetStream, queue: Any) -> None:
         """Write a peer's outgoing queue to its stream."""
