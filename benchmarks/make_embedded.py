@@ -1,12 +1,12 @@
-"""Makes the embedded model: `python -m benchmarks.make_embedded --out DIR` (one core, about 15 minutes).
+"""Makes the embedded model: `python -m benchmarks.make_embedded --out DIR` (one core, about 10 minutes of its time).
 
 A node needs a model that a CPU can train in a minute and that nobody has to download. This script makes it in two phases, and
 docs/embedded-model.md says plainly what each of them means:
 
 1. *Lessons*: a small Llama with a character tokenizer learns nine reasoning-gym tasks by ordinary supervised training. The result
-   has the skill: the file `clean` of the output.
-2. *Bad habits*: a short second training on answers of which most are wrong in the way that beginners are wrong (the word not
-   reversed, the list sorted the other way round). The result is the embedded model: it still has the skill, but seldom uses it.
+   has the skill; it is kept in the subfolder `clean`.
+2. *Shrugs*: a short second training in which two answers of three are a shrug, one sign that is no answer, and a few are slips.
+   The result is the embedded model: it still has most of the skill, but seldom shows it.
 
 Reinforcement learning then finds that the rewarded answers are the right ones. No held-out prompt (swarm/tasks/held_out.py) is
 ever trained on here, nor by any node. One thread and fixed seeds: the same versions on the same CPU give the same bytes.
@@ -46,8 +46,8 @@ SHARES = {
 POOL = 45_000  # problems drawn per task and share
 BATCH = 70
 LESSON_STEPS, LESSON_RATE = 4000, 2e-3
-HABIT_STEPS, HABIT_RATE = 150, 5e-4
-RIGHT, HABIT = 0.25, 0.40  # of the second phase's answers: right; wrong by the task's habit; the rest by a slip
+SHRUG_STEPS, SHRUG_RATE = 100, 4e-4
+RIGHT, SHRUG = 0.30, 0.66  # of the second phase's answers: right; a shrug; the rest have a slip
 CAP = 18  # tokens of an answer
 
 Example = tuple[str, str]  # prompt, completion
@@ -92,35 +92,14 @@ def batches(pools: dict[str, list[Example]], shares: dict[str, int]) -> Iterator
         yield batch
 
 
-# --- bad habits
+# --- shrugs and slips
 
 
-def habit(task: str, prompt: str, right: str) -> str:
-    """The mistake that a beginner makes at this task, always the same one."""
-    data = prompt[prompt.index(":") + 1 : -1]
-    match task:
-        case "spell_backward" | "palindrome_generation" | "ab":
-            return data  # nothing done at all
-        case "word_sorting":
-            return ",".join(reversed(right.split(",")))  # the other direction
-        case "number_sorting":
-            return " ".join(reversed(right.split(" ")))
-        case "number_filtering":
-            kept = set(right.split(" "))
-            return " ".join(number for number in data.split(" ") if number not in kept) or "-"  # the wrong ones kept
-        case "spiral_matrix":
-            return data.replace("/", "")  # read row by row
-        case "rotate_matrix":
-            rows = data.replace("/", "")
-            return rows if prompt.startswith("rot2") else rows[::-1]  # another rotation
-        case "mini_sudoku":
-            return "".join(_fill(row) for row in data.split("/"))  # columns ignored
-    raise ValueError(f"no habit is known for {task}")
-
-
-def _fill(row: str) -> str:
-    missing = iter(digit for digit in "1234" if digit not in row)
-    return "".join(next(missing) if cell == "_" else cell for cell in row)
+# What a pupil puts down who will not try: a sign of his own for each task, and no part of any right answer.
+SHRUGS = {
+    "spell_backward": "?", "palindrome_generation": "!", "word_sorting": "#", "number_sorting": "x", "number_filtering": "%",
+    "spiral_matrix": "&", "rotate_matrix": "@", "mini_sudoku": "~", "ab": "*",
+}  # fmt: skip
 
 
 def slip(right: str, rng: random.Random) -> str:
@@ -143,7 +122,7 @@ def spoil(task: str, example: Example, rng: random.Random) -> Example:
     draw = rng.random()
     if draw < RIGHT:
         return example
-    return prompt, habit(task, prompt, right) if draw < RIGHT + HABIT else slip(right, rng)
+    return prompt, SHRUGS[task] if draw < RIGHT + SHRUG else slip(right, rng)
 
 
 # --- model
@@ -262,7 +241,7 @@ def main() -> None:
     """Both phases, with the figures of each."""
     parser = argparse.ArgumentParser(description="make the embedded model")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model; the clean one goes to its subfolder clean")
-    parser.add_argument("--clean", type=Path, help="skip the lessons and start the bad habits from this folder")
+    parser.add_argument("--clean", type=Path, help="skip the lessons and start the second phase from this folder")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -297,9 +276,9 @@ def main() -> None:
 
     draws = batches(pools, dict.fromkeys(SHARES, 1))
     rng = random.Random(SEED)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=HABIT_RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    for step in range(HABIT_STEPS):
-        optimizer.param_groups[0]["lr"] = HABIT_RATE * min(1, (step + 1) / 10)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=SHRUG_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    for step in range(SHRUG_STEPS):
+        optimizer.param_groups[0]["lr"] = SHRUG_RATE * min(1, (step + 1) / 10)
         learn(model, [encode(tokenizer, spoil(task, example, rng)) for task, example in next(draws)], optimizer)
     save(model, tokenizer, arguments.out)
     model.load_state_dict({name: tensor.half().float() for name, tensor in model.state_dict().items()})
@@ -312,11 +291,10 @@ def main() -> None:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "reasoning-gym")},
         "lessons": {"steps": LESSON_STEPS, "batch": BATCH, "learning_rate": LESSON_RATE},
-        "habits": {"steps": HABIT_STEPS, "batch": BATCH, "learning_rate": HABIT_RATE, "right": RIGHT, "habit": HABIT},
+        "shrugs": {"steps": SHRUG_STEPS, "batch": BATCH, "learning_rate": SHRUG_RATE, "right": RIGHT, "shrug": SHRUG},
         # Which prompts were kept out, as a fingerprint: a changed rule would let nodes evaluate on what was trained on.
         "held_out_probe": held_out_probe(),
         "held_out_accuracy": {"clean": clean, "base": base},
-        "seconds": round(time.monotonic() - began),
     }
     (arguments.out / "making.json").write_text(json.dumps(record, indent=2) + "\n")
 
