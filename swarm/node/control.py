@@ -59,8 +59,8 @@ def _verbs(node: Node) -> dict[str, Verb]:
 
     async def on_export(request: Mapping[str, Any]) -> Any:
         target = Path(str(request.get("to", "")))
-        if not target.is_absolute():
-            raise HomeError("the directory to export to must be an absolute path")
+        if not target.is_absolute() or not _is_unicode(str(target)):
+            raise HomeError("the directory to export to must be an absolute path of valid Unicode")
         await node.policy.export(target)
         return {"to": str(target), "step": node.policy.tag.step}
 
@@ -69,15 +69,15 @@ def _verbs(node: Node) -> dict[str, Verb]:
 
 async def _answer(stream: trio.SocketStream, verbs: Mapping[str, Verb], token: str) -> None:
     async with stream:
-        with trio.move_on_after(ANSWER_WITHIN_S):
-            try:
-                answer = await _result(await _line(stream), verbs, token)
-            except SwarmdError as error:
-                answer = {"ok": False, "error": str(error), "exit_code": error.exit_code}
-            try:
+        try:
+            with trio.move_on_after(ANSWER_WITHIN_S):
+                try:
+                    answer = await _result(await _line(stream), verbs, token)
+                except SwarmdError as error:
+                    answer = {"ok": False, "error": str(error), "exit_code": error.exit_code}
                 await stream.send_all(json.dumps(answer).encode() + b"\n")
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                logger.debug("the operator hung up before the answer")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            logger.debug("the operator hung up")
 
 
 async def _line(stream: trio.SocketStream) -> bytes:
@@ -93,11 +93,16 @@ async def _line(stream: trio.SocketStream) -> bytes:
 async def _result(line: bytes, verbs: Mapping[str, Verb], token: str) -> dict[str, Any]:
     try:
         request = json.loads(line)
-    except ValueError:
+        known = isinstance(request, dict) and hmac.compare_digest(str(request.get("token", "")).encode(), token.encode())
+    except (ValueError, RecursionError):
         raise ConfigError("the control socket takes one line of JSON") from None
-    if not isinstance(request, dict) or not hmac.compare_digest(str(request.get("token", "")).encode(), token.encode()):
+    if not known:
         raise ConfigError("wrong token for the control socket; it is in control.json in the node's home")
     verb = verbs.get(str(request.get("verb", "")))
     if verb is None:
         raise ConfigError(f"the control socket knows {', '.join(verbs)}, not {request.get('verb')!r}")
     return {"ok": True, "result": await verb(request)}
+
+
+def _is_unicode(text: str) -> bool:
+    return text == text.encode(errors="ignore").decode()

@@ -45,7 +45,7 @@ async def accuracy(
     prompts = [task.prompts[rendering] for block in blocks for task in block.tasks]
     answers = iter(await policy.answer(prompts, max_completion_length=max_tokens))
     solved: dict[str, list[bool]] = {}
-    for block in blocks:
+    for block in filter(lambda block: block.tasks, blocks):
         texts = [next(answers) for _ in block.tasks]
         rewards = await scorer.score_held_out(block.environment, block.parameters, block.asked, EVALUATION_SEED, rendering, texts)
         solved.setdefault(block.environment, []).extend(reward >= 1.0 for reward in rewards)

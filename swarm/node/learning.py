@@ -17,6 +17,6 @@ async def keep_learning(node: Node) -> None:
             await node.recover_policy()
         failed_before = True
         await learn(node)
+        await node.save()
 
     await supervise("learning", rounds, node.part_failed)
-    await node.save()

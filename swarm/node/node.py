@@ -88,7 +88,7 @@ class Node:
         self.reward_mean: float | None = None
         self._log = parts.log
         self._listeners = tuple(listeners)
-        self.stopping = False
+        self._stop = trio.Event()
         self._round_begun = trio.current_time()
         self.restore(state)
 
@@ -102,8 +102,7 @@ class Node:
     @property
     def rendering(self) -> str:
         """How tasks are shown to this node's policy."""
-        chosen = self.config.policy.rendering
-        return chosen if chosen != "auto" else ("compact" if self.config.policy.model == "embedded" else "prose")
+        return rendering_of(self.config, self.manifest)
 
     @property
     def max_tokens(self) -> int:
@@ -118,9 +117,7 @@ class Node:
 
     async def share(self, own: Sequence[ScoredGroup]) -> None:
         """Keep own groups, and publish those worth it as the next entry of the own log."""
-        settings = self.config.tasks
-        worth = [group for group in own if group.informative or settings.share_uninformative] if settings.share else []
-        worth = worth[: self.manifest.max_groups_per_share]
+        worth = [group for group in own if self._worth_sharing(group)][: self.manifest.max_groups_per_share]
         if worth:
             share = share_of(self.round, self.proposer.take_proposed(), worth)
             data = await self._log.append(share, worth, self.clock.now_ms())
@@ -132,6 +129,12 @@ class Node:
                     logger.warning("round %d was not published: %s", self.round, error)
         kept = [group for group in own if group not in worth]
         await self.pool.run(lambda store: store.add_groups(kept, own=True))
+
+    def _worth_sharing(self, group: ScoredGroup) -> bool:
+        """Whether the settings want a group published, and no peer would hold a text over the manifest's cap against this node."""
+        settings, most = self.config.tasks, self.manifest.max_completion_chars
+        wanted = settings.share and (group.informative or settings.share_uninformative)
+        return wanted and all(len(completion.text) <= most for completion in group.completions)
 
     async def sample(self, own: Sequence[ScoredGroup], random: Random) -> Batch:
         """Draw this round's groups from the own ones and the pool."""
@@ -191,8 +194,8 @@ class Node:
         rest = max(self.config.node.min_round_s - elapsed, REST_S if idle else 0.0)
         if rest > 0:
             why = "this epoch's task indices are used up and no foreign groups came" if idle else "node.min_round_s"
-            with self.activity.doing("waiting", why):
-                await trio.sleep(rest)
+            with self.activity.doing("waiting", why), trio.move_on_after(rest):
+                await self._stop.wait()
         self._round_begun = trio.current_time()
 
     # What survives, and what others may ask
@@ -225,7 +228,12 @@ class Node:
 
     def stop(self) -> None:
         """End the loop after the round it is in."""
-        self.stopping = True
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the node was told to stop."""
+        return self._stop.is_set()
 
     @property
     def connected_peers(self) -> int:
@@ -241,3 +249,11 @@ class Node:
         """Told by the supervisor."""
         self.activity.state = f"restarting {part}: {error}"
         self.emit(PartRestarted(self.identity.peer_id, part, error))
+
+
+def rendering_of(config: Config, manifest: Manifest) -> str:
+    """How tasks are shown to a node's policy; "auto" takes what suits the model, where the swarm allows it."""
+    if config.policy.rendering != "auto":
+        return config.policy.rendering
+    suits = "compact" if config.policy.model == "embedded" else "prose"
+    return suits if suits in manifest.renderings else manifest.renderings[0]

@@ -16,7 +16,7 @@ from swarm.events import Listener, NodeStarted, NodeStopped
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.network import Network, Validate
-from swarm.node.node import Node, Parts
+from swarm.node.node import Node, Parts, rendering_of
 from swarm.node.publishing import OwnLog, position
 from swarm.node.receiving import Bodies, receive, serve, verdict
 from swarm.node.supervisor import supervise
@@ -43,6 +43,7 @@ async def open_node(
     """A node on the network, not learning yet (`swarm.node.loop.learn`). Raises the error of any part that cannot be opened."""
     if manifest.beacon != "local":
         raise ConfigError(f'this version follows only swarms with beacon = "local"; {manifest.name} has {manifest.beacon!r}')
+    _check_rules(manifest, config)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(Pool(home.pool, config.pool, clock))
         await pool.run(lambda store: store.belong_to(manifest.id))
@@ -100,6 +101,21 @@ async def open_node(
             finally:
                 nursery.cancel_scope.cancel()
     node.emit(NodeStopped(identity.peer_id, node.round))
+
+
+def _check_rules(manifest: Manifest, config: Config) -> None:
+    """Settings under which every peer would refuse what this node shares, and think the worse of it."""
+    size = config.generation.num_generations
+    if not manifest.min_group_size <= size <= manifest.max_group_size:
+        raise ConfigError(
+            f"generation.num_generations is {size}, but the swarm {manifest.name} takes groups of {manifest.min_group_size} to "
+            f"{manifest.max_group_size} completions"
+        )
+    rendering = rendering_of(config, manifest)
+    if rendering not in manifest.renderings:
+        raise ConfigError(
+            f"policy.rendering is {rendering}, but the swarm {manifest.name} shows its tasks as {', '.join(manifest.renderings)}"
+        )
 
 
 def _check_versions(manifest: Manifest, config: Config, scorer: Scorer) -> None:

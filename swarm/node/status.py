@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +15,8 @@ from swarm.node.node import Node
 async def status(node: Node) -> dict[str, Any]:
     """The fields of `swarmd status --json`."""
     tag, network = node.policy.tag, node.network
-    refused = await node.pool.run(lambda store: store.refusals())
+    admission = node.admission.statistics()
+    refused = Counter(await node.pool.run(lambda store: store.refusals())) + Counter(admission.screened)
     pool = await node.pool.run(lambda store: store.statistics())
     now_ms = node.clock.now_ms()
     return {
@@ -31,11 +33,11 @@ async def status(node: Node) -> dict[str, Any]:
         "groups_trained_foreign": node.totals["groups_trained_foreign"],
         "generated_tokens": node.totals["generated_tokens"],
         "pass_rates": node.proposer.curriculum.pass_rates(),
-        "refused": refused,
-        "policy": {"model": tag.model, "step": tag.step, "digest": tag.digest.hex()},
+        "refused": dict(sorted(refused.items())),
+        "policy": {"model": tag.model, "step": tag.step, "digest": tag.digest.hex(), "pid": node.policy.pid},
         "pool": asdict(pool),
         "network": asdict(network.statistics()) if network else None,
-        "admission": asdict(node.admission.statistics()),
+        "admission": asdict(admission),
         "standing": asdict(node.admission.standing.statistics(now_ms)),
         "uptime_s": round((now_ms - node.started_ms) / 1000, 1),
     }

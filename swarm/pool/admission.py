@@ -79,12 +79,16 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionStatistics:
-    """Since the node started: messages, groups that arrived in them, groups let in, refusals by reason."""
+    """Since the node started: messages, groups that arrived in them, groups let in, refusals by reason.
+
+    `screened` are those refusals that the validator gave; they are counted here only, all others in the store as well.
+    """
 
     messages: int
     received: int
     groups: int
     refused: dict[str, int]
+    screened: dict[str, int]
 
 
 class _Refused(Exception):
@@ -121,6 +125,7 @@ class Admission:
         self._received = 0
         self._groups = 0
         self._refused: Counter[str] = Counter()
+        self._screened_out: Counter[str] = Counter()
 
     def screen(self, data: bytes) -> Reason | None:
         """The first floor of checks on bare bytes, about a millisecond; None when they pass, else the counted reason."""
@@ -128,6 +133,7 @@ class Admission:
             self._open(data)
         except ProtocolError as error:
             self._refused[error.reason] += 1
+            self._screened_out[error.reason] += 1
             return error.reason
         return None
 
@@ -277,7 +283,8 @@ class Admission:
 
     def statistics(self) -> AdmissionStatistics:
         """Counts since the node started."""
-        return AdmissionStatistics(self._messages, self._received, self._groups, dict(sorted(self._refused.items())))
+        refused, screened = (dict(sorted(counts.items())) for counts in (self._refused, self._screened_out))
+        return AdmissionStatistics(self._messages, self._received, self._groups, refused, screened)
 
 
 def _keep(store: Store, entry: StoredEnvelope, groups: list[ScoredGroup]) -> None:

@@ -44,8 +44,9 @@ def run_simulation(options: SimulationOptions) -> dict[str, Any]:
         apart = [_alone(config) for config in configs]
         results = _run(options, apart, manifest, "alone")
         report["alone"] = build_report(options, apart[0], manifest, results, time.monotonic() - begun)
-    (options.report / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    write_page(options.report, report, draw_plots(options.report, report))
+    with storage(options.report):
+        (options.report / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+        write_page(options.report, report, draw_plots(options.report, report))
     return report
 
 

@@ -1,0 +1,329 @@
+"""Whole nodes, with real policies and verifiers, on an in-memory network and a virtual clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from node_shapes import EMBEDDED, Medium, checked_log, finished, on_virtual_time
+from swarm_shapes import Peer
+
+from protocols.manifest import EnvironmentRule, topic
+from protocols.messages import Announce, Kind
+from swarm.errors import ConfigError, HomeError, NetworkError
+from swarm.events import Checkpointed, Event, NodeStarted, NodeStopped, PartRestarted, Refused
+from swarm.net.network import Verdict
+from swarm.node import publishing
+from swarm.node.learning import keep_learning
+from swarm.node.receiving import BODY_PROTOCOL, MANIFEST_PROTOCOL
+from swarm.node.status import status
+from swarm.policy import checkpoint
+from swarm.policy.policy import Policy
+
+
+def test_nodes_learn_from_each_other_and_a_late_one_joins_in(tmp_path: Path) -> None:
+    events: list[list[Event]] = [[], [], []]
+    trained: dict[int, Counter[str]] = {}
+
+    async def live(medium: Medium, index: int, wait: trio.Event | None = None) -> None:
+        if wait is not None:
+            await wait.wait()
+        async with medium.node(index, events[index], node_rounds=5, node_min_round_s=5) as node:
+            base = node.policy.tag.digest
+            await keep_learning(node)
+            assert node.policy.tag.digest != base
+            assert len(await checked_log(node)) > 0
+            sources = sum((Counter(event.trained_from) for event in finished(events[index])), Counter())
+            trained[index] = sources
+            assert node.identity.peer_id not in sources
+            assert node.totals["groups_trained_foreign"] == sources.total() > 0
+            assert (await node.pool.run(lambda store: store.statistics())).foreign_groups_trained == sources.total()
+            assert node.admission.statistics().refused == {}
+            await trio.sleep(60)
+
+    async def main(medium: Medium) -> None:
+        late = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(live, medium, 0)
+            nursery.start_soon(live, medium, 1)
+            nursery.start_soon(live, medium, 2, late)
+            while len(finished(events[0])) != 2:
+                await trio.sleep(1)
+            late.set()
+
+    on_virtual_time(tmp_path, main)
+    assert len(trained) == 3
+    for mine in events:
+        assert isinstance(mine[0], NodeStarted)
+        assert isinstance(mine[-1], NodeStopped)
+        assert [event.round for event in finished(mine)] == [0, 1, 2, 3, 4]
+        assert not any(isinstance(event, PartRestarted | Refused) for event in mine)
+        assert all(0 <= event.reward_mean <= 1 and event.proposed == 2 for event in finished(mine))
+    assert events[0][0].peer_id in trained[2] or events[1][0].peer_id in trained[2]
+
+
+def test_a_node_alone_keeps_learning_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    first: list[Event] = []
+    second: list[Event] = []
+    before: dict[str, Any] = {}
+
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, first, node_rounds=3) as node:
+            await keep_learning(node)
+            before.update(node.state(), digest=node.policy.tag.digest, log=len(await checked_log(node)))
+            assert node.totals["groups_trained_own"] > 0
+            assert node.totals["groups_trained_foreign"] == 0
+            assert node.connected_peers == 0
+        async with medium.node(0, second, node_rounds=5) as node:
+            assert node.state() == {name: before[name] for name in ("round", "curriculum", "totals")}
+            assert node.policy.tag.digest == before["digest"]
+            assert node.round == 3
+            await keep_learning(node)
+            assert node.totals["groups_trained_own"] > before["totals"]["groups_trained_own"]
+            log = await checked_log(node)
+            assert len(log) > before["log"]
+            assert [share.round for _, share in log] == sorted({share.round for _, share in log})
+
+    on_virtual_time(tmp_path, main)
+    assert [event.round for event in finished(first)] == [0, 1, 2]
+    assert [event.round for event in finished(second)] == [3, 4]
+    assert isinstance(first[-2], Checkpointed)
+
+
+def test_a_node_cut_off_goes_on_from_its_checkpoint_and_its_log(tmp_path: Path) -> None:
+    settings = {"checkpoint_every_rounds": 2, "tasks_share_uninformative": True}
+
+    async def main(medium: Medium) -> None:
+        events: list[Event] = []
+        with trio.CancelScope() as scope:
+            async with medium.node(0, events, **settings) as node:
+
+                def cut(event: Event) -> None:
+                    if finished(events) and finished(events)[-1].round == 2:
+                        scope.cancel()
+
+                node._listeners = (*node._listeners, cut)
+                await keep_learning(node)
+        assert scope.cancelled_caught
+        events.clear()
+        async with medium.node(0, events, node_rounds=4, **settings) as node:
+            assert node.round == 2, "one round is lost, not more"
+            assert len(await checked_log(node)) == 3, "what was published is not"
+            await keep_learning(node)
+            assert [share.round for _, share in await checked_log(node)] == [0, 1, 2, 2, 3]
+
+    on_virtual_time(tmp_path, main)
+
+
+def test_a_policy_killed_in_training_comes_back_from_the_newest_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Event] = []
+    killed: list[int] = []
+    train = Policy.train
+
+    async def shot(policy: Policy, groups: Any) -> Any:
+        if len(finished(events)) == 3 and not killed:
+            assert policy.pid is not None
+            killed.append(policy.pid)
+            os.kill(policy.pid, signal.SIGKILL)
+        return await train(policy, groups)
+
+    monkeypatch.setattr(Policy, "train", shot)
+
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, events, node_rounds=5, checkpoint_every_rounds=2, tasks_per_round=6) as node:
+            await keep_learning(node)
+            assert node.round == 5
+            assert node.policy.statistics().restarts == 1
+            assert node.policy.pid != killed[0]
+            log = await checked_log(node)
+            indices = [group.recipe.index for _, share in log for group in share.groups]
+            assert len(indices) == len(set(indices)), "no task is proposed twice"
+
+    on_virtual_time(tmp_path, main)
+    assert [event.round for event in finished(events)] == [0, 1, 2, 2, 3, 4]
+    restarted = [event for event in events if isinstance(event, PartRestarted)]
+    assert [(event.part, event.error.partition(":")[0]) for event in restarted] == [("learning", "ChildDied")]
+
+
+def test_a_policy_killed_in_the_last_save_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Event] = []
+    save = Policy.save
+
+    async def shot(policy: Policy, directory: Path, state: Any) -> None:
+        if state["round"] == 2 and not any(isinstance(event, PartRestarted) for event in events):
+            assert policy.pid is not None
+            os.kill(policy.pid, signal.SIGKILL)
+        await save(policy, directory, state)
+
+    monkeypatch.setattr(Policy, "save", shot)
+
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, events, node_rounds=2, checkpoint_every_rounds=1) as node:
+            await keep_learning(node)
+            newest = checkpoint.newest(node.home.checkpoints)
+            assert newest is not None
+            assert checkpoint.node_state(newest)["round"] == 2
+
+    on_virtual_time(tmp_path, main)
+    assert sum(isinstance(event, PartRestarted) for event in events) == 1
+
+
+def test_large_shares_are_announced_and_pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "MAX_INLINE_BODY_BYTES", 10)
+    settings = {"node_rounds": 4, "node_min_round_s": 5, "tasks_share_uninformative": True}
+
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, **settings) as one, medium.node(1, **settings) as other:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keep_learning, one)
+                nursery.start_soon(keep_learning, other)
+            await trio.sleep(5)
+            for node, peer in ((one, other), (other, one)):
+                assert node.totals["groups_trained_foreign"] > 0
+                assert [len(share.groups) for _, share in await checked_log(node)] == [2, 2, 2, 2]
+                assert all(envelope.kind == Kind.ANNOUNCE for envelope, _ in await checked_log(node))
+                assert (node.admission.statistics().received, node.admission.statistics().refused) == (8, {})
+                assert node.network is not None
+                assert node.network.statistics().requests == 4
+                entry = await node.pool.run(lambda store: store.newest_own())
+                assert entry is not None
+                assert entry.body_hash is not None
+                # Whoever pulled a body serves it on.
+                body = await node.network.request(peer.identity.peer_id, BODY_PROTOCOL, entry.body_hash, 2**20)
+                assert body == entry.body
+
+    on_virtual_time(tmp_path, main)
+
+
+def test_strangers_bytes_and_requests_change_nothing(tmp_path: Path) -> None:
+    events: list[Event] = []
+
+    async def main(medium: Medium) -> None:
+        async with (
+            medium.node(0, events, node_rounds=3, node_min_round_s=30) as node,
+            medium.network.join(
+                bytes([77]) * 32, topic=topic(EMBEDDED), validate=lambda data: Verdict.ACCEPT, clock=medium.clock
+            ) as stranger,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(keep_learning, node)
+            peer = Peer(77, rules=EMBEDDED, now_ms=medium.clock.now_ms())
+            epoch = medium.clock.now_ms() // 3_600_000
+            await stranger.publish(os.urandom(500))
+            await stranger.publish(peer.sign_anything(99, b"newer"))
+            await stranger.publish(peer.publish(peer.group(0, "a", "b", "c", "d", epoch=epoch), epoch=epoch))
+            await stranger.publish(peer.seal(Announce(bytes(32), 1000)).to_bytes())
+            with pytest.raises(NetworkError):
+                await stranger.request(node.identity.peer_id, MANIFEST_PROTOCOL, bytes(32), 65536)
+            with pytest.raises(NetworkError):
+                await stranger.request(node.identity.peer_id, BODY_PROTOCOL, bytes(32), 65536)
+            with pytest.raises(NetworkError):
+                await stranger.request(node.identity.peer_id, BODY_PROTOCOL, bytes(33), 65536)
+            text = await stranger.request(node.identity.peer_id, MANIFEST_PROTOCOL, EMBEDDED.id, 65536)
+            assert text == EMBEDDED.to_toml().encode()
+            await trio.sleep(80)
+            refused = (await status(node))["refused"]
+            assert refused == {"body-unavailable": 1, "kind": 1, "malformed": 1, "unknown-environment": 1}
+            assert node.network is not None
+            assert (node.network.statistics().rejected, node.network.statistics().ignored) == (1, 1)
+
+    on_virtual_time(tmp_path, main)
+    assert len(finished(events)) == 3
+    assert Counter(event.reason for event in events if isinstance(event, Refused)) == {
+        "unknown-environment": 1,
+        "body-unavailable": 1,
+    }
+
+
+def test_a_used_up_epoch_and_texts_that_peers_would_refuse(tmp_path: Path) -> None:
+    """Nothing is published that would be held against the node; without tasks it rests, and goes on in the next epoch."""
+    events: list[Event] = []
+    rules = replace(EMBEDDED, tasks_per_epoch=3, max_completion_chars=1, epoch_seconds=60)
+
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, events, rules=rules, tasks_share_uninformative=True) as node:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keep_learning, node)
+                await trio.sleep(20)
+                assert node.activity.state.startswith("waiting: this epoch's task indices are used up")
+                await trio.sleep(50)
+                node.stop()
+            shared = [group for _, share in await checked_log(node) for group in share.groups]
+            assert all(len(completion.text) <= 1 for group in shared for completion in group.completions)
+            assert len(shared) < (await node.pool.run(lambda store: store.statistics())).own_groups == 6
+
+    on_virtual_time(tmp_path, main)
+    proposed = [event.proposed for event in finished(events)]
+    assert proposed[:3] == [2, 1, 0]
+    assert sum(proposed) == 6, "three tasks in each of two epochs"
+
+
+def test_a_resting_node_stops_at_once(tmp_path: Path) -> None:
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, node_min_round_s=86400) as node:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keep_learning, node)
+                await trio.sleep(100)
+                assert node.activity.state == "waiting: node.min_round_s"
+                node.stop()
+            assert trio.current_time() < 200
+            newest = checkpoint.newest(node.home.checkpoints)
+            assert newest is not None
+            assert checkpoint.node_state(newest)["round"] == node.round == 1
+
+    on_virtual_time(tmp_path, main)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rules", "message"),
+    [
+        ({"generation_num_generations": 2}, EMBEDDED, "takes groups of 4 to 32"),
+        ({"policy_rendering": "prose"}, EMBEDDED, "shows its tasks as compact"),
+        ({"tasks_environments": '["toy/none"]'}, EMBEDDED, "has no 'toy/none'"),
+        ({}, replace(EMBEDDED, beacon="drand", drand_chain=bytes(32)), 'beacon = "local"'),
+        ({}, replace(EMBEDDED, environments=(EnvironmentRule("reasoning_gym/ab", "9", {"level": 0}),)), "version 0.1"),
+        ({}, replace(EMBEDDED, environments=(EnvironmentRule("elsewhere/ab", "9", {"level": 0}),)), "not installed"),
+    ],
+)
+def test_settings_that_do_not_fit_the_swarm(tmp_path: Path, settings: dict[str, Any], rules: Any, message: str) -> None:
+    async def main(medium: Medium) -> None:
+        with pytest.raises(ConfigError, match=message):
+            async with medium.node(0, rules=rules, **settings):
+                raise AssertionError("it opened")
+
+    on_virtual_time(tmp_path, main)
+
+
+def test_a_home_of_another_swarm_or_an_identity_that_runs_already(tmp_path: Path) -> None:
+    async def main(medium: Medium) -> None:
+        async with medium.node(0):
+            medium.path = tmp_path / "copy"
+            with pytest.raises(ExceptionGroup) as twice:
+                async with medium.node(0):
+                    raise AssertionError("it opened")
+            assert twice.group_contains(NetworkError, match="one identity can run only once")
+        medium.path = tmp_path
+        with pytest.raises(HomeError, match="another swarm"):
+            async with medium.node(0, rules=replace(EMBEDDED, name="other")):
+                raise AssertionError("it opened")
+
+    on_virtual_time(tmp_path, main)
+
+
+def test_the_key_of_the_tests_is_the_nodes(tmp_path: Path) -> None:
+    async def main(medium: Medium) -> None:
+        async with medium.node(4) as node:
+            assert node.identity.seed == Ed25519PrivateKey.from_private_bytes(bytes([5]) * 32).private_bytes_raw()
+            assert node.rendering == "compact"
+            assert node.max_tokens == EMBEDDED.max_completion_tokens
+
+    on_virtual_time(tmp_path, main)
