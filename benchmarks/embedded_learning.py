@@ -134,11 +134,11 @@ def shared(group: TrainingGroup) -> TrainingGroup:
 
 
 def run(source: Path, node_tasks: list[list[str]], *, generate: int, local: int, external: int, rounds: int, seed: int,
-        per_task: int, evaluate: int) -> dict[str, Any]:  # fmt: skip
+        per_task: int, evaluate: int, rate: float) -> dict[str, Any]:  # fmt: skip
     """One configuration; `generate` questions per node and round, of which up to `local` groups are trained."""
     problems = Problems()
     unseen = problems.evaluation(per_task)
-    nodes = [Learner(source, tasks, TrainingSection(), seed * 1000 + i) for i, tasks in enumerate(node_tasks)]
+    nodes = [Learner(source, tasks, TrainingSection(learning_rate=rate), seed * 1000 + i) for i, tasks in enumerate(node_tasks)]
     random, pool = Random(seed), deque[list[tuple[int, TrainingGroup]]](maxlen=MEMORY)
     rewards, useful, curve, began = [], [], {}, time.process_time()
     spent = 0.0
@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=8)
     parser.add_argument("--per-task", type=int, default=60, help="held-out prompts per task")
     parser.add_argument("--evaluate", type=int, default=8, help="nodes evaluated")
+    parser.add_argument("--rate", type=float, default=TrainingSection().learning_rate, help="learning rate")
     parser.add_argument("--only", nargs="*", default=[], help="some of the configurations, by name")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -201,9 +202,14 @@ def main() -> None:
         if not arguments.only or name in arguments.only:
             result = run(
                 arguments.model, tasks, generate=generate, local=local, external=external, rounds=arguments.rounds,
-                seed=arguments.seed, per_task=arguments.per_task, evaluate=arguments.evaluate,
+                seed=arguments.seed, per_task=arguments.per_task, evaluate=arguments.evaluate, rate=arguments.rate,
             )  # fmt: skip
-            print(json.dumps({"configuration": name, "rounds": arguments.rounds, "seed": arguments.seed} | result), flush=True)
+            print(
+                json.dumps(
+                    {"configuration": name, "rounds": arguments.rounds, "seed": arguments.seed, "rate": arguments.rate} | result
+                ),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

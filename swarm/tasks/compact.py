@@ -5,7 +5,8 @@ same problem as a mark, the data and "=" (`rev:hello=`), and answers in as few c
 The dataset's own `score_answer` still judges: `answer` puts a completion into the form that it expects. Two rules keep that safe:
 
 - A completion must have exactly the task's form (a full match of a regular expression); everything else becomes the empty
-  answer, which scores 0. Some verifiers `eval` what they are given, one takes "nan" for sorted, and completions come from strangers.
+  answer, which scores 0. Some verifiers `eval` what they are given and one takes "nan" for sorted; completions come from
+  strangers.
 - What is rendered is all of the problem that the prose holds, and nothing more.
 
 The chosen datasets have open domains: each level holds far more problems than any run trains on, so that accuracy
