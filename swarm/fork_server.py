@@ -6,4 +6,5 @@ children to finish the round and write a checkpoint. When the node is gone their
 
 import signal
 
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

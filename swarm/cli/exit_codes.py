@@ -11,7 +11,7 @@ def exit_codes() -> dict[int, str]:
         0: "Success; for `start`, the node was told to stop and has saved its state.",
         1: "Any other failure; a bug when there is a traceback.",
         2: "The command line is wrong: an unknown command or option, or a missing argument.",
-        130: "Interrupted with Ctrl-C (`start` drains and ends with 0 instead).",
+        130: "Interrupted with Ctrl-C; `start` saves first and ends with 0, a second signal ends it at once with this code.",
     }
     for error in errors.SwarmdError.__subclasses__():
         meaning = (error.__doc__ or "").splitlines()[0]

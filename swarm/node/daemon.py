@@ -36,22 +36,28 @@ ASK_AGAIN_S = 5.0
 
 
 def run_daemon(home: Home, config: Config) -> None:
-    """Run the node of `home` until it has finished. Raises the `SwarmdError` that ended it, if one did."""
+    """Run the node of `home` until it has finished and saved.
+
+    Raises the `SwarmdError` that ended it, if one did, and `KeyboardInterrupt` when a second signal did not let it save.
+    """
     home.check_writable()
     with home.lock():
         who = identity.load(home.identity_key)
         try:
-            trio.run(_main, home, config, who)
+            saved = trio.run(_main, home, config, who)
         except BaseExceptionGroup as group:
             # trio wraps what its nurseries raise; the operator gets the one sentence inside.
             error = find(group, (SwarmdError,))
             if error is None:
                 raise
             raise error from group
+    if not saved:
+        raise KeyboardInterrupt
 
 
-async def _main(home: Home, config: Config, who: Identity) -> None:
-    clock = WallClock()
+async def _main(home: Home, config: Config, who: Identity) -> bool:
+    """Whether everything that was learned is in a checkpoint."""
+    clock, saved = WallClock(), True
 
     def opener(topic_name: str) -> Callable[[Validate], AbstractAsyncContextManager[Network]]:
         return lambda validate: open_libp2p(
@@ -73,11 +79,14 @@ async def _main(home: Home, config: Config, who: Identity) -> None:
         listeners: list[Listener] = [EventLog(home.events), _log_event]
         async with open_node(home, who, config, manifest, clock, opener(topic(manifest)), listeners) as node:
             node_here.append(node)
+            saved = False
             addresses = node.network.addresses() if node.network else ()
             logger.info("node %s listens on %s", who.peer_id, ", ".join(addresses))
             nursery.start_soon(serve_control, node)
             await keep_learning(node)
+            saved = True
         nursery.cancel_scope.cancel()
+    return saved
 
 
 async def _watch_signals(scope: trio.CancelScope, nodes: Sequence[Node]) -> None:
@@ -85,6 +94,7 @@ async def _watch_signals(scope: trio.CancelScope, nodes: Sequence[Node]) -> None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             if not nodes or nodes[0].stopping:
+                logger.info("ending at once")
                 scope.cancel()
                 return
             logger.info("finishing the round and saving; once more ends at once")
