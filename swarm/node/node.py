@@ -131,7 +131,7 @@ class Node:
         await self.pool.run(lambda store: store.add_groups(kept, own=True))
 
     def _worth_sharing(self, group: ScoredGroup) -> bool:
-        """Whether the settings want a group published, and no peer would hold a text over the manifest's cap against this node."""
+        """Whether the settings want a group published, and no peer would hold an over-long text against this node."""
         settings, most = self.config.tasks, self.manifest.max_completion_chars
         wanted = settings.share and (group.informative or settings.share_uninformative)
         return wanted and all(len(completion.text) <= most for completion in group.completions)

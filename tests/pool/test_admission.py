@@ -3,68 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import trio
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from swarm_shapes import EPOCH, HOUR_MS, NOW_MS, RULES, Judge, Peer, StillClock, answers, task_of
+from gate_shapes import Gate, gate_at
+from swarm_shapes import EPOCH, HOUR_MS, NOW_MS, RULES, Peer, StillClock, answers
 
 from protocols.errors import Reason
 from protocols.limits import MAX_ENVELOPE_BYTES
-from protocols.messages import Announce, Kind, pack_body
+from protocols.messages import Announce, Kind
 from protocols.recipe import local_beacon, seed
-from swarm.clock import WallClock
-from swarm.config.manifest import built_in
-from swarm.config.schema import PoolSection
-from swarm.errors import NetworkError
-from swarm.pool.admission import CLOCK_SKEW_MS, Admission, Admitted
-from swarm.pool.pool import Pool
+from swarm.pool.admission import CLOCK_SKEW_MS
 from swarm.pool.standing import BLAMED, LIMIT
-from swarm.tasks.scoring import Scorer
-
-OWN = Peer(99)
-
-
-class Gate:
-    """An admission with a store, a judge whose calls are counted, and bodies that peers would serve."""
-
-    def __init__(self, pool: Pool, clock: StillClock) -> None:
-        self.pool = pool
-        self.clock = clock
-        self.judge = Judge()
-        self.bodies: dict[bytes, bytes] = {}
-        self.fetched: list[tuple[bytes, int, str, bytes]] = []
-        self.admission = self.reopened()
-
-    def reopened(self) -> Admission:
-        return Admission(
-            RULES, OWN.key, self.pool, self.judge, self.fetch, lambda epoch: local_beacon(RULES.id, epoch), self.clock
-        )
-
-    async def fetch(self, body_hash: bytes, size: int, forwarder: str, signer: bytes) -> bytes:
-        self.fetched.append((body_hash, size, forwarder, signer))
-        if body_hash not in self.bodies:
-            raise NetworkError("nobody has it")
-        return self.bodies[body_hash]
-
-    async def admit(self, data: bytes) -> Admitted:
-        return await self.admission.admit(data, "forwarder")
-
-    async def reasons(self, data: bytes) -> list[Reason]:
-        return [refusal.reason for refusal in (await self.admit(data)).refusals]
-
-
-@asynccontextmanager
-async def gate_at(path: Path) -> AsyncIterator[Gate]:
-    clock = StillClock()
-    async with Pool(path / "pool.sqlite", PoolSection(), clock) as pool:
-        yield Gate(pool, clock)
 
 
 @pytest.fixture
@@ -367,93 +319,3 @@ def test_another_swarms_envelope_does_not_open() -> None:
     gate = Gate(None, StillClock())  # type: ignore[arg-type]
     other = Peer(rules=replace(RULES, name="other"))
     assert gate.admission.screen(other.publish()) == Reason.SIGNATURE
-
-
-# Bytes from strangers
-
-VALID = [Peer(number).publish() for number in range(1, 4)]
-
-
-def mutated(data: bytes, changes: list[tuple[int, int]], cut: int) -> bytes:
-    changed = bytearray(data)
-    for place, value in changes:
-        changed[place % len(changed)] = value
-    return bytes(changed[: len(changed) - cut])
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.binary(max_size=300)
-    | st.builds(
-        mutated,
-        st.sampled_from(VALID),
-        st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=4),
-        st.integers(0, 3),
-    )
-)
-def test_no_bytes_raise_and_none_but_valid_ones_are_admitted(data: bytes) -> None:
-    async def main() -> None:
-        async with gate_at(Path(directory)) as gate:
-            screened = gate.admission.screen(data)
-            admitted = await gate.admit(data)
-            assert (screened is None) == (data in VALID)
-            assert bool(admitted.groups) == (data in VALID)
-            assert bool(admitted.refusals) == (data not in VALID)
-
-    with tempfile.TemporaryDirectory() as directory:
-        trio.run(main)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_signed_bodies_of_any_shape_never_raise(data: st.DataObject) -> None:
-    """The signer may put anything into a body that it signs well."""
-    peer = Peer()
-    body = pack_body(peer.share(peer.group(0, "right", "wrong", "x"), peer.group(1)))
-    changes = data.draw(st.lists(st.tuples(st.integers(0, len(body) - 1), st.integers(0, 255)), min_size=1, max_size=5))
-    envelope = peer.sign_anything(Kind.SHARE, mutated(body, changes, 0))
-
-    async def main() -> None:
-        async with gate_at(Path(directory)) as gate:
-            for group in (await gate.admit(envelope)).groups:
-                assert group.rewards == tuple(float(each.text.startswith("right")) for each in group.completions)
-                assert group.task == task_of(group.task.recipe, group.task.seed)
-
-    with tempfile.TemporaryDirectory() as directory:
-        trio.run(main)
-
-
-async def test_the_real_verifier_judges(tmp_path: Path) -> None:
-    rules = built_in()["embedded"]
-    clock = WallClock()
-    now = clock.now_ms()
-    epoch = now // (rules.epoch_seconds * 1000)
-    peer = Peer(rules=rules, now_ms=now)
-    rule = next(rule for rule in rules.environments if rule.name == "reasoning_gym/spell_backward")
-
-    def beacon(epoch: int) -> bytes:
-        return local_beacon(rules.id, epoch)
-
-    async with Scorer(1, 20, clock) as scorer, Pool(tmp_path / "pool.sqlite", PoolSection(), clock) as pool:
-        admission = Admission(rules, OWN.key, pool, scorer.score, Gate.fetch, beacon, clock)  # type: ignore[arg-type]
-
-        async def group(index: int):
-            recipe = replace(
-                peer.group(index).recipe, environment=rule.name, version=rule.version, parameters=(("level", 0),), epoch=epoch
-            )
-            (task,) = await scorer.build([(recipe, seed(recipe, beacon(epoch)))])
-            word = task.prompts["compact"].removeprefix("rev:").removesuffix("=")
-            texts = (word[::-1], "zzz", word + "x", "")
-            return replace(peer.group(index), recipe=recipe, completions=answers(*texts), rewards=(1.0, 0.0, 0.0, 0.0))
-
-        honest, boasting = await group(0), await group(1)
-        true = honest.completions
-        partial = (
-            await scorer.score(honest.recipe, seed(honest.recipe, beacon(epoch)), "compact", [t.text for t in true])
-        ).rewards
-        assert partial[0] == 1.0
-        honest = replace(honest, rewards=partial)
-        boasting = replace(boasting, rewards=(1.0,) * 4)
-        admitted = await admission.admit(peer.publish(honest, boasting, epoch=epoch), "")
-        assert [refusal.reason for refusal in admitted.refusals] == [Reason.REWARD]
-        assert [group.rewards for group in admitted.groups] == [partial]
