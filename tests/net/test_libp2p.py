@@ -167,6 +167,10 @@ async def test_the_address_book_outlives_the_node(tmp_path: Path) -> None:
         await two.dial(one.addresses()[0])
         async with _open(2, one.addresses(), book=book) as node:
             await connected(one, two, node)
+            # Of whoever dialled this node, the exchange tells the address a moment later.
+            with trio.fail_after(5):
+                while not all(peer.addresses for peer in node.peers()):
+                    await trio.sleep(0.02)
         assert {peer["peer_id"] for peer in json.loads(book.read_text())["peers"]} == {one.peer_id, two.peer_id}
         async with _open(2, book=book) as node:
             await connected(one, two, node)
@@ -191,9 +195,11 @@ async def test_peers_of_another_swarm_are_left(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(discovery, "STRANGER_S", 0.5)
     async with _open(0) as one, _open(1, topic="swarmd/other") as stranger, _open(2, one.addresses()) as friend:
         await stranger.dial(one.addresses()[0])
-        await trio.sleep(2.5)
-        assert [peer.peer_id for peer in one.peers() if peer.connected] == [friend.peer_id]
-        assert not any(peer.connected for peer in stranger.peers())
+        with trio.fail_after(5):
+            while {peer.peer_id for peer in one.peers() if peer.connected} != {friend.peer_id}:
+                await trio.sleep(0.02)
+            while any(peer.connected for peer in stranger.peers()):
+                await trio.sleep(0.02)
         # Nor did the friend hear of it.
         assert stranger.peer_id not in {peer.peer_id for peer in friend.peers()}
 
@@ -282,7 +288,8 @@ async def test_who_forwards_invalid_messages_is_left() -> None:
 
 
 async def test_a_flood_is_slowed_down_and_silences_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gossip, "BURST", 50.0)
+    for name, value in (("BURST", 20.0), ("MESSAGES_PER_S", 20.0), ("OUTGOING_QUEUE", 50)):
+        monkeypatch.setattr(gossip, name, value)
     async with _open(0) as one, _open(1, one.addresses()) as flooder, _open(2, one.addresses()) as three:
         await connected(one, flooder, three)
         await trio.sleep(0.5)
@@ -301,8 +308,8 @@ async def test_a_flood_is_slowed_down_and_silences_nobody(monkeypatch: pytest.Mo
                     pass
             await trio.sleep(1)
             nursery.cancel_scope.cancel()
-        # Two forwarders, each at its rate, and what was read before the pause.
-        assert one.statistics().messages_received - before < 2 * 5 * gossip.MESSAGES_PER_S
+        # Two forwarders, each at its rate, and what one write holds.
+        assert one.statistics().messages_received - before < 300
         assert flooder.statistics().sends_dropped > 0
 
 

@@ -83,6 +83,10 @@ class AddressBook:
             others = [other for other in entry.addresses if other != address]
             self._changed |= entry.addresses[0] != address
             entry.addresses = (address, *others)
+
+    def proved(self, peer_id: str) -> None:
+        """The peer is connected and in this swarm; a dial alone does not show that."""
+        if entry := self.entries.get(peer_id):
             entry.failures = 0
 
     def failed(self, peer_id: str, now_s: float, *, alone: bool) -> None:

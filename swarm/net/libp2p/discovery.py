@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -102,9 +102,14 @@ class Discovery:
                     nursery.start_soon(self._dial, peer_id)
                 await trio.sleep(TICK_S * random.uniform(0.5, 1.5))
 
-    def _strangers(self, connected: Iterable[str]) -> list[str]:
+    def _strangers(self, connected: frozenset[str]) -> list[str]:
+        """Who has been connected for too long without showing the topic; and keep count of who does and who left before."""
         now = trio.current_time()
         friends = self._host.subscribers()
+        for peer_id in friends:
+            self._book.proved(peer_id)
+        for peer_id in self._unknown_since.keys() - connected:
+            self._book.failed(peer_id, now, alone=False)
         self._unknown_since = {peer_id: self._unknown_since.get(peer_id, now) for peer_id in connected if peer_id not in friends}
         strangers = [peer_id for peer_id, since in self._unknown_since.items() if now - since > STRANGER_S]
         for peer_id in strangers:
