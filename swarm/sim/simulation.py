@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,6 +26,15 @@ from swarm.sim.report import build_report
 from swarm.sim.swarm import NodeResult, SwarmPlan, run_swarm
 
 EVALUATION_PROMPTS = 48
+NETWORKS = ("libp2p", "memory")
+# Settings that every simulated node gets from an option of the simulation.
+_OWN_OPTIONS = {
+    "node.rounds": "--rounds",
+    "node.seed": "--seed",
+    "policy.model": "--model",
+    "training.local": "--local",
+    "training.external": "--external",
+}
 
 
 def run_simulation(options: SimulationOptions) -> dict[str, Any]:
@@ -52,23 +62,38 @@ def run_simulation(options: SimulationOptions) -> dict[str, Any]:
 
 def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
     """One configuration per node, and the swarm's manifest."""
+    _check(options)
     overrides = {"policy.model": options.model, **options.overrides, "node.rounds": str(options.rounds)}
     if options.local is not None:
         overrides["training.local"] = str(options.local)
     if options.external is not None:
         overrides["training.external"] = str(options.external)
     # Neither a node.toml nor the environment has a say: the command line says all of what was run.
-    config = load(options.report, overrides, {})
+    with tempfile.TemporaryDirectory(prefix="swarmd-sim-") as nowhere:
+        config = load(Path(nowhere), overrides, {})
     manifest = find_manifest(config.swarm.manifest, Home(Path.cwd()))
     if manifest is None:
         raise ConfigError("a simulation needs the manifest itself: name a built-in one or a file with --set swarm.manifest=")
     names = [rule.name for rule in chosen_rules(manifest, config.tasks)]
     if not options.specialise:
         return [config] * options.nodes, manifest
-    few = max(1, round(len(names) / 3))
+    # A third each, more where the nodes are too few to cover all.
+    few = max(round(len(names) / 3), math.ceil(len(names) / options.nodes))
     return [
         replace(config, tasks=replace(config.tasks, environments=_own_tasks(names, few, index))) for index in range(options.nodes)
     ], manifest
+
+
+def _check(options: SimulationOptions) -> None:
+    for name, value in (("--nodes", options.nodes), ("--rounds", options.rounds)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1, not {value}")
+    if options.network not in NETWORKS:
+        raise ConfigError(f"--network must be one of {', '.join(NETWORKS)}, not {options.network!r}")
+    given = {"--local": options.local is not None, "--external": options.external is not None}
+    for setting, option in _OWN_OPTIONS.items():
+        if setting in options.overrides and given.get(option, True):
+            raise ConfigError(f"--set {setting} contradicts the simulation, which decides it; use {option}")
 
 
 def _own_tasks(names: Sequence[str], few: int, index: int) -> tuple[str, ...]:
