@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from protocols.errors import Reason
 from protocols.limits import HASH_BYTES
 from protocols.peer import peer_id
 from swarm.errors import NetworkError
 from swarm.events import Refused
-from swarm.net.network import Network, Verdict
+from swarm.net.network import Message, Network, Verdict
 from swarm.pool.admission import Admission
 
 if TYPE_CHECKING:
@@ -31,12 +33,20 @@ def verdict(admission: Admission, data: bytes) -> Verdict:
 
 
 async def receive(node: Node, network: Network) -> None:
-    """Admit messages, in their order, until the network closes."""
-    async for message in network.messages:
+    """Admit messages, in their order, until the network closes; only what waits for a peer's answer is waited for aside."""
+
+    async def admit(message: Message) -> None:
         admitted = await node.admission.admit(message.data, message.peer)
         for refusal in admitted.refusals:
             signer = peer_id(refusal.signer) if refusal.signer else ""
             node.emit(Refused(node.identity.peer_id, signer, refusal.reason))
+
+    async with trio.open_nursery() as aside:
+        async for message in network.messages:
+            if node.admission.announced(message.data):
+                aside.start_soon(admit, message)
+            else:
+                await admit(message)
 
 
 def serve(node: Node, network: Network) -> None:

@@ -20,6 +20,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import trio
+
 from protocols.envelope import Envelope, open_envelope
 from protocols.errors import ProtocolError, Reason
 from protocols.manifest import Manifest, epoch_of, permits
@@ -37,6 +39,9 @@ CLOCK_SKEW_MS = 60_000
 # Shares of the previous epoch still travel when a new one begins.
 PAST_EPOCHS = 1
 REWARD_TOLERANCE = 1e-6
+# Announced bodies under way at once, up to 8 MiB each; what is more is refused, so that nobody waits for a slow peer.
+MAX_PULLS = 8
+MAX_PULLS_PER_SIGNER = 2
 _SCREENED_KEPT = 256
 
 T = TypeVar("T")
@@ -98,7 +103,7 @@ class _Refused(Exception):
 
 
 class Admission:
-    """The gate between the network and the pool; one message at a time."""
+    """The gate between the network and the pool. Messages are judged one at a time; announced bodies are pulled beside that."""
 
     def __init__(
         self,
@@ -121,6 +126,8 @@ class Admission:
         self._screened: OrderedDict[bytes, tuple[Envelope, Body]] = OrderedDict()
         # Per signer, the one heard last at the end: sequence number, epoch and end of the index range of its newest share.
         self._newest: OrderedDict[bytes, tuple[int, int, int]] = OrderedDict()
+        self._pulls: Counter[bytes] = Counter()
+        self._one = trio.Lock()
         self._messages = 0
         self._received = 0
         self._groups = 0
@@ -159,11 +166,23 @@ class Admission:
             # Unsigned: there is nobody to blame, and a forwarder may be honest.
             return await self._refuse(now_ms, [Refusal(b"", error.reason)])
         try:
-            await self._check_envelope(envelope, now_ms)
-            share, raw_body = await self._share_of(envelope, body, forwarder)
-            self._check_range(envelope, share, now_ms)
+            raw_body = await self._pulled(envelope, body, forwarder, now_ms) if isinstance(body, Announce) else None
+            async with self._one:
+                return await self._judge(envelope, body, raw_body, data, now_ms)
         except _Refused as refused:
             return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason)])
+
+    def announced(self, data: bytes) -> bool:
+        """Whether these bytes, which were screened, only announce a body: admitting them waits for a peer."""
+        return isinstance(self._open(data)[1], Announce)
+
+    async def _judge(self, envelope: Envelope, body: Body, raw_body: bytes | None, data: bytes, now_ms: int) -> Admitted:
+        # A pull takes time in which another message may have told more of the signer: asked again, or for the first time.
+        await self._check_envelope(envelope, now_ms)
+        share = body if raw_body is None else _checked(lambda: unpack_body(Kind.SHARE, raw_body))
+        assert isinstance(share, Share)  # noqa: S101 - an announced body has been pulled by now
+        _checked(lambda: check_share(share, envelope.key))
+        self._check_range(envelope, share, now_ms)
 
         self._received += len(share.groups)
         groups, refusals = [], []
@@ -207,20 +226,23 @@ class Admission:
         if envelope.time_ms > now_ms + CLOCK_SKEW_MS:
             raise _Refused(Reason.FUTURE)
 
-    async def _share_of(self, envelope: Envelope, body: Body, forwarder: str) -> tuple[Share, bytes | None]:
-        if isinstance(body, Share):
-            _checked(lambda: check_share(body, envelope.key))
-            return body, None
+    async def _pulled(self, envelope: Envelope, announce: Announce, forwarder: str, now_ms: int) -> bytes:
+        await self._check_envelope(envelope, now_ms)
+        signer = envelope.key
+        if self._pulls.total() >= MAX_PULLS:
+            raise _Refused(Reason.QUEUE_FULL)
+        if self._pulls[signer] >= MAX_PULLS_PER_SIGNER:
+            raise _Refused(Reason.QUOTA)
+        self._pulls[signer] += 1
         try:
-            raw = await self._fetch_body(body.body_hash, body.body_bytes, forwarder, envelope.key)
+            raw = await self._fetch_body(announce.body_hash, announce.body_bytes, forwarder, signer)
         except NetworkError:
             raise _Refused(Reason.BODY_UNAVAILABLE) from None
-        if len(raw) != body.body_bytes or hashlib.sha256(raw).digest() != body.body_hash:
+        finally:
+            self._pulls -= Counter([signer])
+        if len(raw) != announce.body_bytes or hashlib.sha256(raw).digest() != announce.body_hash:
             raise _Refused(Reason.BODY_MISMATCH)
-        share = _checked(lambda: unpack_body(Kind.SHARE, raw))
-        assert isinstance(share, Share)  # noqa: S101 - the kind says so
-        _checked(lambda: check_share(share, envelope.key))
-        return share, raw
+        return raw
 
     def _check_range(self, envelope: Envelope, share: Share, now_ms: int) -> None:
         if share.epoch > epoch_of(self._manifest, now_ms + CLOCK_SKEW_MS):

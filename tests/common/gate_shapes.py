@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from swarm_shapes import RULES, Judge, Peer, StillClock
 
 from protocols.errors import Reason
 from protocols.recipe import local_beacon
+from swarm.clock import Clock
 from swarm.config.schema import PoolSection
 from swarm.errors import NetworkError
 from swarm.pool.admission import Admission, Admitted
@@ -21,7 +23,7 @@ OWN = Peer(99)
 class Gate:
     """An admission with a store, a judge whose calls are counted, and bodies that peers would serve."""
 
-    def __init__(self, pool: Pool, clock: StillClock) -> None:
+    def __init__(self, pool: Pool, clock: Any) -> None:
         self.pool = pool
         self.clock = clock
         self.judge = Judge()
@@ -48,7 +50,7 @@ class Gate:
 
 
 @asynccontextmanager
-async def gate_at(path: Path) -> AsyncIterator[Gate]:
-    clock = StillClock()
+async def gate_at(path: Path, clock: Clock | None = None) -> AsyncIterator[Gate]:
+    clock = clock or StillClock()
     async with Pool(path / "pool.sqlite", PoolSection(), clock) as pool:
         yield Gate(pool, clock)

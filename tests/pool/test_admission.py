@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 from gate_shapes import Gate, gate_at
 from swarm_shapes import EPOCH, HOUR_MS, NOW_MS, RULES, Peer, StillClock, answers
+from trio.testing import MockClock
 
 from protocols.errors import Reason
 from protocols.limits import MAX_ENVELOPE_BYTES
 from protocols.messages import Announce, Kind
 from protocols.recipe import local_beacon, seed
-from swarm.pool.admission import CLOCK_SKEW_MS
+from swarm.clock import VirtualClock
+from swarm.errors import NetworkError
+from swarm.pool.admission import CLOCK_SKEW_MS, MAX_PULLS, MAX_PULLS_PER_SIGNER
 from swarm.pool.standing import BLAMED, LIMIT
 
 
@@ -117,12 +123,12 @@ PROVOKED: dict[Reason, Callable[[Gate], bytes | list[bytes]]] = {
     ),
 }  # fmt: skip
 
-# Reasons of other places (invites, manifests), of the network's queue, and of what a later version judges.
-GIVEN_ELSEWHERE = {Reason.CHECKSUM, Reason.MANIFEST, Reason.QUEUE_FULL, Reason.BEACON, Reason.QUOTA, Reason.REPLAY}
+# Reasons of other places (invites, manifests), and of what a later version judges.
+GIVEN_ELSEWHERE = {Reason.CHECKSUM, Reason.MANIFEST, Reason.BEACON, Reason.REPLAY}
 
 
 def test_every_reason_is_provoked_here_or_given_elsewhere() -> None:
-    assert set(PROVOKED) | {Reason.STANDING} | GIVEN_ELSEWHERE == set(Reason)
+    assert set(PROVOKED) | {Reason.STANDING, Reason.QUOTA, Reason.QUEUE_FULL} | GIVEN_ELSEWHERE == set(Reason)
 
 
 @pytest.mark.parametrize("reason", PROVOKED, ids=str)
@@ -131,8 +137,11 @@ async def test_refused_with_the_reason_counted_and_kept(gate: Gate, reason: Reas
     *history, data = provoked if isinstance(provoked, list) else [provoked]
     for each in history:
         assert await gate.reasons(each) == []
+    verified = len(gate.judge.calls)
     admitted = await gate.admit(data)
     assert [refusal.reason for refusal in admitted.refusals] == [reason]
+    by_verifying = reason in {Reason.VERIFIER_TIMEOUT, Reason.VERIFIER_FAILED, Reason.REWARD}
+    assert len(gate.judge.calls) - verified == by_verifying, "what breaks a rule is never given to a worker"
     assert admitted.groups == ()
     assert gate.admission.statistics().refused == {reason: 1}
     assert await gate.pool.run(lambda store: store.refusals()) == {str(reason): 1}
@@ -185,21 +194,6 @@ async def test_a_silenced_signer_costs_no_verification_and_no_body(gate: Gate) -
     assert await gate.reasons(bystander.publish()) == [], "one signer's faults are not another's"
     statistics = gate.admission.standing.statistics(NOW_MS)
     assert (statistics.marked, statistics.silenced) == (1, 1)
-
-
-async def test_cheap_checks_come_before_dear_ones(gate: Gate) -> None:
-    """Whatever is wrong besides, a group that breaks the rules is never given to a worker."""
-    peer = Peer()
-    for reason in BLAMED - {Reason.REWARD}:
-        provoked = PROVOKED[reason](gate)
-        gate.admission = gate.reopened()
-        *history, data = provoked if isinstance(provoked, list) else [provoked]
-        for each in history:
-            await gate.admit(each)
-        before = len(gate.judge.calls)
-        await gate.admit(data)
-        assert len(gate.judge.calls) == before, reason
-    assert peer.sequence == 0
 
 
 async def test_standing_fades(gate: Gate) -> None:
@@ -298,6 +292,56 @@ async def test_a_body_that_was_not_to_be_had_may_come_again(gate: Gate) -> None:
     assert await gate.reasons(data) == [Reason.BODY_UNAVAILABLE]
     gate.bodies[hashlib.sha256(body).digest()] = body
     assert await gate.reasons(data) == []
+
+
+async def test_a_body_that_is_long_in_coming_holds_up_nobody(tmp_path: Path, autojump_clock: MockClock) -> None:
+    slow = [Peer(number) for number in range(1, 2 + MAX_PULLS // MAX_PULLS_PER_SIGNER)]
+    outcomes: Counter[str] = Counter()
+
+    async def fetch(*announced: object) -> bytes:
+        await trio.sleep(20)
+        raise NetworkError("too late")
+
+    async with gate_at(tmp_path, VirtualClock(autojump_clock, NOW_MS)) as gate:
+
+        async def admit(data: bytes) -> None:
+            outcomes.update(await gate.reasons(data))
+
+        gate.fetch = fetch  # type: ignore[method-assign]
+        gate.admission = gate.reopened()
+        async with trio.open_nursery() as nursery:
+            for peer in slow:
+                for _ in range(MAX_PULLS_PER_SIGNER + (peer is slow[0])):
+                    nursery.start_soon(admit, peer.announce()[0])
+                await trio.sleep(1)
+            assert outcomes == {Reason.QUOTA: 1, Reason.QUEUE_FULL: MAX_PULLS_PER_SIGNER}
+            assert await gate.reasons(Peer(50).publish()) == []
+            assert trio.current_time() < 20
+        assert outcomes[Reason.BODY_UNAVAILABLE] == MAX_PULLS
+        assert await gate.reasons(slow[-1].announce()[0]) == [Reason.BODY_UNAVAILABLE], "the places are free again"
+
+
+async def test_two_histories_pulled_at_once_are_one_and_a_proof(gate: Gate, autojump_clock: MockClock) -> None:
+    one, other = Peer(), Peer()
+    announced = [one.announce(), other.announce(other.group(0, "right", "other"))]
+    gate.bodies = {hashlib.sha256(body).digest(): body for _, body in announced}
+    fetch = gate.fetch
+
+    async def slowly(*arguments: Any) -> bytes:
+        await trio.sleep(1)
+        return await fetch(*arguments)
+
+    gate.fetch = slowly  # type: ignore[method-assign]
+    gate.admission = gate.reopened()
+    outcomes: list[list[Reason]] = []
+
+    async def admit(data: bytes) -> None:
+        outcomes.append(await gate.reasons(data))
+
+    async with trio.open_nursery() as nursery:
+        for data, _ in announced:
+            nursery.start_soon(admit, data)
+    assert sorted(outcomes) == [[], [Reason.EQUIVOCATION]]
 
 
 # Screening
