@@ -77,15 +77,20 @@ def stop(home: Home, timeout_s: float, force: bool) -> None:
 
     It finishes what it does and saves its state first.
     """
-    if home.holder() is None:
+    if (holder := home.holder()) is None:
         raise NotRunningError(f"no daemon is running for {home.path}")
     try:
         ask(home, "stop", timeout_s=min(10.0, timeout_s))
     except NotRunningError:
-        # It holds the lock and does not answer: starting, stopping already, or stuck.
-        if not force:
+        # It holds the lock and does not answer: starting, or stuck.
+        if force:
+            timeout_s = 0.0
+        elif home.control.exists():
             raise
-        timeout_s = 0.0
+        else:
+            # It has no socket yet, for instance since it waits for the swarm's manifest; there is nothing to save.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(holder, signal.SIGTERM)
     if _ended(home, timeout_s):
         return
     if not force:

@@ -117,6 +117,12 @@ class Daemon:
         self._process.kill()
         self.ended()
 
+    def stopped(self) -> None:
+        """Make sure that it does not run."""
+        if self._process is not None:
+            self.ok("stop")
+            assert self.ended() == 0
+
     def ended(self, within_s: float = SOON_S) -> int:
         """Wait for its end; the exit code."""
         assert self._process is not None
@@ -132,10 +138,15 @@ class Daemon:
         return left
 
     def children(self) -> list[int]:
-        """The processes forked for policy and verifiers: grandchildren of the daemon, by way of the fork server."""
+        """The processes forked for policy and verifiers."""
+        servers = self.fork_servers()
+        return [pid for pid, _, parent in _processes() if parent in servers]
+
+    def fork_servers(self) -> list[int]:
+        """The processes that those are forks of."""
         assert self._process is not None
-        parents = {pid: parent for pid, _, parent in _processes()}
-        return [pid for pid, parent in parents.items() if parents.get(parent) == self._process.pid]
+        own = [pid for pid, _, parent in _processes() if parent == self._process.pid]
+        return [pid for pid in own if b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def end(self) -> None:
         """End whatever is left of it, at once."""

@@ -4,16 +4,17 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from processes import LOOPBACK, SOON_S, Daemon, the_sentence
+from processes import LOOPBACK, SOON_S, WITHIN_S, Daemon, free_port, the_sentence
 
 from swarm.config.manifest import find_manifest
-from swarm.errors import ConfigError, HomeError, IdentityError, NetworkError
+from swarm.errors import ConfigError, HomeError, IdentityError, NetworkError, NotRunningError
 from swarm.policy import checkpoint
 
 SIZE_MB = 32
@@ -138,6 +139,17 @@ def test_a_disk_that_is_full_or_read_only(disk: Disk, daemon: Callable[..., Daem
     assert nothing_is_damaged(node) == saved
 
 
+def test_a_checkpoint_larger_than_files_may_be(tmp_path: Path, daemon: Callable[..., Daemon]) -> None:
+    """A limit of the system's (`ulimit`, a quota) instead of a disk's; needs no privilege."""
+    node = daemon(tmp_path / "home", prefix=["sh", "-c", 'ulimit -f 2048 && exec "$@"', "sh"])
+    node.ok("init", "--listen", LOOPBACK)
+    node.start("checkpoint.every_rounds=1")
+    assert node.ended(WITHIN_S) == HomeError.exit_code
+    assert "cannot write the checkpoint" in node.sentence()
+    assert "File too large" in node.sentence()
+    assert list(node.home.checkpoints.iterdir()) == [], "no half of one is left"
+
+
 def test_a_port_in_use(tmp_path: Path, daemon: Callable[..., Daemon]) -> None:
     node = daemon(tmp_path / "home")
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -177,6 +189,20 @@ def test_a_wrong_key_file(tmp_path: Path, daemon: Callable[..., Daemon], spoil: 
     assert says in sentence
     assert str(node.home.identity_key) in sentence
     assert not node.home.pool.exists(), "nothing was begun"
+
+
+def test_a_node_that_waits_for_its_swarms_rules_can_be_stopped(tmp_path: Path, daemon: Callable[..., Daemon]) -> None:
+    founder, node = daemon(tmp_path / "founder"), daemon(tmp_path / "home")
+    founder.ok("init", "--listen", LOOPBACK)
+    node.ok("init", "--listen", LOOPBACK, "--manifest", "00" * 32)
+    node.ok("join", f"/ip4/127.0.0.1/tcp/{free_port()}/p2p/{founder.json('id')['peer_id']}")
+    node.start()
+    deadline = time.monotonic() + WITHIN_S
+    while "no manifest from" not in node.tail() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert node.command("status").returncode == NotRunningError.exit_code
+    node.ok("stop")
+    assert node.ended() == 0, node.tail()
 
 
 def test_a_swarm_whose_rules_nobody_can_give(tmp_path: Path, daemon: Callable[..., Daemon]) -> None:

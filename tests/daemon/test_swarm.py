@@ -1,5 +1,6 @@
 """Three daemons on loopback: they join, learn from each other, and go on through whatever happens to one of them."""
 
+import hashlib
 import json
 import os
 import re
@@ -194,16 +195,18 @@ def test_the_running_policy_is_exported(swarm: Swarm, tmp_path: Path) -> None:
 
 
 def plain_digest(folder: Path) -> str:
-    """The weights' digest of a folder that plain transformers loads and can generate with."""
+    """The weights' digest (as `LanguageModel.digest` defines it) of a folder that plain transformers loads and generates with."""
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from swarm.config.schema import PolicySection
-    from swarm.policy.model import load
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     prompt = tokenizer("a", return_tensors="pt", return_token_type_ids=False)
     assert len(model.generate(**prompt, max_new_tokens=2)[0]) > 1
-    return load(folder, PolicySection(device="cpu")).digest().hex()
+    total = hashlib.sha256()
+    for name, weight in sorted(model.named_parameters()):
+        total.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        total.update(weight.detach().contiguous().view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 async def test_hostile_messages_are_counted_and_nothing_stops(swarm: Swarm) -> None:
@@ -284,11 +287,12 @@ def stopped_while(node: Daemon, activity: str) -> Status:
 def test_killed_verifiers_and_fork_server_are_replaced(swarm: Swarm) -> None:
     swarm.running()
     node = swarm.invited
-    policy = node.running()["policy"]["pid"]
-    for pid in node.children():
-        if pid != policy:
-            os.kill(pid, signal.SIGKILL)
+    verifiers = set(node.children()) - {node.running()["policy"]["pid"]}
+    assert verifiers
+    for pid in (*verifiers, *node.fork_servers()):
+        os.kill(pid, signal.SIGKILL)
     node.rounds_more()
+    assert not verifiers & set(node.children())
 
 
 def test_a_killed_daemon_resumes_and_nobody_waits_for_it(swarm: Swarm) -> None:
@@ -365,6 +369,21 @@ def test_a_second_signal_ends_at_once(swarm: Swarm) -> None:
 
 def test_stop_ends_in_order(swarm: Swarm) -> None:
     ends_in_order(swarm.early, lambda node: node.ok("stop"))
+
+
+def test_ctrl_c_while_it_starts(swarm: Swarm) -> None:
+    """The fork server is importing what takes seconds; Ctrl-C in a shell reaches it too."""
+    node = swarm.early
+    node.stopped()
+    node.start()
+    deadline = time.monotonic() + WITHIN_S
+    while not node.fork_servers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    node.signal_all(signal.SIGINT)
+    assert node.ended() == 0, node.tail()
+    assert node.left_behind() == []
+    assert "Traceback" not in node.tail()
 
 
 def ends_in_order(node: Daemon, end: Callable[[Daemon], object]) -> None:
