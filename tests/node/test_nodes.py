@@ -167,7 +167,7 @@ def test_a_policy_killed_in_the_last_save_is_no_end(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Policy, "save", shot)
 
     async def main(medium: Medium) -> None:
-        async with medium.node(0, events, node_rounds=2, checkpoint_every_rounds=1) as node:
+        async with medium.node(0, events, node_rounds=2) as node:
             await keep_learning(node)
             newest = checkpoint.newest(node.home.checkpoints)
             assert newest is not None
