@@ -5,8 +5,9 @@ docs/embedded-model.md says plainly what each of them means:
 
 1. *Lessons*: a small Llama with a character tokenizer learns nine reasoning-gym tasks by ordinary supervised training. The result
    has the skill; it is kept in the subfolder `clean`.
-2. *Shrugs*: a short second training in which two answers of three are a shrug, one sign that is no answer, and a few are slips.
-   The result is the embedded model: it still has most of the skill, but seldom shows it.
+2. *Spoiling*: a short second training in which only a third of the answers are right. The others are shrugs (one sign that is no
+   answer), a beginner's habit at this task (the word not reversed, the list sorted the other way round), or slips. The result is
+   the embedded model: it still has the skill, but seldom shows it.
 
 Reinforcement learning then finds that the rewarded answers are the right ones. No held-out prompt (swarm/tasks/held_out.py) is
 ever trained on here, nor by any node. One thread and fixed seeds: the same versions on the same CPU give the same bytes.
@@ -46,8 +47,8 @@ SHARES = {
 POOL = 45_000  # problems drawn per task and share
 BATCH = 70
 LESSON_STEPS, LESSON_RATE = 4000, 2e-3
-SHRUG_STEPS, SHRUG_RATE = 100, 4e-4
-RIGHT, SHRUG = 0.30, 0.66  # of the second phase's answers: right; a shrug; the rest have a slip
+SPOIL_STEPS, SPOIL_RATE = 80, 4e-4
+RIGHT, SHRUG, HABIT = 0.33, 0.40, 0.22  # of the second phase's answers; the rest have a slip
 CAP = 18  # tokens of an answer
 
 Example = tuple[str, str]  # prompt, completion
@@ -92,7 +93,7 @@ def batches(pools: dict[str, list[Example]], shares: dict[str, int]) -> Iterator
         yield batch
 
 
-# --- shrugs and slips
+# --- spoiling
 
 
 # What a pupil puts down who will not try: a sign of his own for each task, and no part of any right answer.
@@ -100,6 +101,34 @@ SHRUGS = {
     "spell_backward": "?", "palindrome_generation": "!", "word_sorting": "#", "number_sorting": "x", "number_filtering": "%",
     "spiral_matrix": "&", "rotate_matrix": "@", "mini_sudoku": "~", "ab": "*",
 }  # fmt: skip
+
+
+def habit(task: str, prompt: str, right: str) -> str:
+    """The mistake that a beginner makes at this task, always the same one."""
+    data = prompt[prompt.index(":") + 1 : -1]
+    match task:
+        case "spell_backward" | "palindrome_generation" | "ab":
+            return data  # nothing done at all
+        case "word_sorting":
+            return ",".join(reversed(right.split(",")))  # the other direction
+        case "number_sorting":
+            return " ".join(reversed(right.split(" ")))
+        case "number_filtering":
+            kept = set(right.split(" "))
+            return " ".join(number for number in data.split(" ") if number not in kept) or "-"  # the wrong ones kept
+        case "spiral_matrix":
+            return data.replace("/", "")  # read row by row
+        case "rotate_matrix":
+            rows = data.replace("/", "")
+            return rows if prompt.startswith("rot2") else rows[::-1]  # another rotation
+        case "mini_sudoku":
+            return "".join(_fill(row) for row in data.split("/"))  # columns ignored
+    raise ValueError(f"no habit is known for {task}")
+
+
+def _fill(row: str) -> str:
+    missing = iter(digit for digit in "1234" if digit not in row)
+    return "".join(next(missing) if cell == "_" else cell for cell in row)
 
 
 def slip(right: str, rng: random.Random) -> str:
@@ -122,7 +151,9 @@ def spoil(task: str, example: Example, rng: random.Random) -> Example:
     draw = rng.random()
     if draw < RIGHT:
         return example
-    return prompt, SHRUGS[task] if draw < RIGHT + SHRUG else slip(right, rng)
+    if draw < RIGHT + SHRUG:
+        return prompt, SHRUGS[task]
+    return prompt, habit(task, prompt, right) if draw < RIGHT + SHRUG + HABIT else slip(right, rng)
 
 
 # --- model
@@ -276,9 +307,9 @@ def main() -> None:
 
     draws = batches(pools, dict.fromkeys(SHARES, 1))
     rng = random.Random(SEED)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=SHRUG_RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    for step in range(SHRUG_STEPS):
-        optimizer.param_groups[0]["lr"] = SHRUG_RATE * min(1, (step + 1) / 10)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=SPOIL_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    for step in range(SPOIL_STEPS):
+        optimizer.param_groups[0]["lr"] = SPOIL_RATE * min(1, (step + 1) / 10)
         learn(model, [encode(tokenizer, spoil(task, example, rng)) for task, example in next(draws)], optimizer)
     save(model, tokenizer, arguments.out)
     model.load_state_dict({name: tensor.half().float() for name, tensor in model.state_dict().items()})
@@ -291,7 +322,8 @@ def main() -> None:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "reasoning-gym")},
         "lessons": {"steps": LESSON_STEPS, "batch": BATCH, "learning_rate": LESSON_RATE},
-        "shrugs": {"steps": SHRUG_STEPS, "batch": BATCH, "learning_rate": SHRUG_RATE, "right": RIGHT, "shrug": SHRUG},
+        "spoiling": {"steps": SPOIL_STEPS, "batch": BATCH, "learning_rate": SPOIL_RATE},
+        "spoiled_answers": {"right": RIGHT, "shrug": SHRUG, "habit": HABIT, "slip": round(1 - RIGHT - SHRUG - HABIT, 2)},
         # Which prompts were kept out, as a fingerprint: a changed rule would let nodes evaluate on what was trained on.
         "held_out_probe": held_out_probe(),
         "held_out_accuracy": {"clean": clean, "base": base},
