@@ -91,4 +91,3 @@ class EventLog:
                 file.write(line)
         except OSError:
             return
-
