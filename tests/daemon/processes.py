@@ -148,6 +148,19 @@ class Daemon:
         own = [pid for pid, _, parent in _processes() if parent == self._process.pid]
         return [pid for pid in own if b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
+    def frozen_while(self, activity: str) -> Status:
+        """Stop (SIGSTOP) the policy's child while the node does this, so that it goes on doing it; the status then."""
+        deadline = time.monotonic() + WITHIN_S
+        while time.monotonic() < deadline:
+            status = self.running()
+            if status["state"] == activity:
+                os.kill(status["policy"]["pid"], signal.SIGSTOP)
+                time.sleep(0.3)
+                if self.running()["state"] == activity:
+                    return status
+                os.kill(status["policy"]["pid"], signal.SIGCONT)
+        raise AssertionError(f"never seen {activity}")
+
     def end(self) -> None:
         """End whatever is left of it, at once."""
         if self._process is not None:

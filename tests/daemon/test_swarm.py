@@ -260,7 +260,7 @@ def test_a_killed_policy_begins_again_from_its_checkpoint(swarm: Swarm) -> None:
     swarm.running()
     node = swarm.invited
     node.until("it has a checkpoint", lambda _: node.events("Checkpointed"))
-    status = stopped_while(node, "training")
+    status = node.frozen_while("training")
     os.kill(status["policy"]["pid"], signal.SIGKILL)
     again = node.until("it has begun again", lambda _: node.events("PartRestarted"))
     assert again["peer_id"] == status["peer_id"]
@@ -268,20 +268,6 @@ def test_a_killed_policy_begins_again_from_its_checkpoint(swarm: Swarm) -> None:
     node.rounds_more()
     before = node.running()["groups_trained_foreign"]
     node.until("it trains on others' groups again", lambda status: status["groups_trained_foreign"] > before)
-
-
-def stopped_while(node: Daemon, activity: str) -> Status:
-    """Stop (SIGSTOP) the policy's child while it does this; the status then."""
-    deadline = time.monotonic() + WITHIN_S
-    while time.monotonic() < deadline:
-        status = node.running()
-        if status["state"] == activity:
-            os.kill(status["policy"]["pid"], signal.SIGSTOP)
-            time.sleep(0.3)
-            if node.running()["state"] == activity:
-                return status
-            os.kill(status["policy"]["pid"], signal.SIGCONT)
-    raise AssertionError(f"never seen {activity}")
 
 
 def test_killed_verifiers_and_fork_server_are_replaced(swarm: Swarm) -> None:
@@ -354,7 +340,7 @@ def test_a_second_signal_ends_at_once(swarm: Swarm) -> None:
     node = swarm.early
     node.running()
     node.until("it has a checkpoint", lambda _: node.events("Checkpointed"))
-    stopped_while(node, "training")
+    node.frozen_while("training")
     saved = node.newest_checkpoint()
     waiting = node.command("stop", "--timeout", "1")
     assert waiting.returncode == 1
