@@ -47,7 +47,8 @@ from swarm.net.libp2p.transport import CountedTCP
 from swarm.net.network import Network, Validate
 from swarm.net.tasks import background
 
-CLOSE_S = 2.0  # for saying goodbye; a peer that does not take it in time is left
+GOODBYE_S = 0.1  # for telling peers; py-libp2p sends that at once, and then sleeps a few tenths for its own bookkeeping
+CLOSE_S = 2.0  # for all of closing; what has not ended by then is cancelled
 SAVE_S = 30.0  # between writes of the address book
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ async def open_libp2p(
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)
     tally = Tally()
     async with background() as nursery:
-        host = _assemble(seed, config, nursery, tally)
+        tcp = CountedTCP(nursery, tally)
+        host = _assemble(seed, config, tcp, tally)
         inbox = Inbox(validate, clock, tally, config.max_inbound_queue)
         router = MeshRouter(tally)
         pubsub = TopicPubsub(host, router, topic, inbox, tally)
@@ -99,10 +101,11 @@ async def open_libp2p(
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
                 book.save()
                 await _close(host, managers)
+            tcp.abort()
             inbox.close()
 
 
-def _assemble(seed: bytes, config: NetworkSection, nursery: trio.Nursery, tally: Tally) -> BasicHost:
+def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally) -> BasicHost:
     key_pair = create_new_key_pair(seed)
     peer_id = ID.from_pubkey(key_pair.public_key)
     peerstore = PeerStore()
@@ -112,7 +115,7 @@ def _assemble(seed: bytes, config: NetworkSection, nursery: trio.Nursery, tally:
         peer_id,
         peerstore,
         TransportUpgrader({NOISE: noise}, {YAMUX: Yamux}),
-        transports=[CountedTCP(nursery, tally)],
+        transports=[tcp],
         # Discovery decides when to try again; retries inside a dial only make it slower to fail.
         retry_config=RetryConfig(max_retries=0),
         connection_config=ConnectionConfig(
@@ -160,8 +163,9 @@ async def _keep_saving(book: AddressBook) -> None:
 async def _close(host: BasicHost, managers: list[IsolatingManager]) -> None:
     for listener in host.get_network().listeners.values():
         await listener.close()
-    async with trio.open_nursery() as nursery:
-        for peer_id in host.get_connected_peers():
-            nursery.start_soon(host.disconnect, peer_id)
+    with trio.move_on_after(GOODBYE_S):
+        async with trio.open_nursery() as nursery:
+            for peer_id in host.get_connected_peers():
+                nursery.start_soon(host.disconnect, peer_id)
     for manager in reversed(managers):
         await manager.stop()

@@ -37,8 +37,10 @@ logger = logging.getLogger(__name__)
 class CountedStream(TrioTCPStream):  # type: ignore[misc]
     """One TCP connection: counts its bytes, buffers its reads, and tells when it is closed."""
 
-    def __init__(self, stream: trio.SocketStream, tally: Tally) -> None:
+    def __init__(self, stream: trio.SocketStream, tally: Tally, all_open: set[CountedStream]) -> None:
         super().__init__(stream)
+        self._all_open = all_open
+        all_open.add(self)
         self.closed = trio.Event()
         self._tally = tally
         self._buffer = memoryview(b"")
@@ -61,6 +63,7 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
     async def close(self) -> None:
         """Close the connection."""
         self.closed.set()
+        self._all_open.discard(self)
         await super().close()
 
 
@@ -85,21 +88,35 @@ class CountedTCP(TCP):  # type: ignore[misc]
         super().__init__()
         self._nursery = nursery
         self._tally = tally
+        self._open: set[CountedStream] = set()
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
         """Connect; the address may name a host by DNS. Raises libp2p's `OpenConnectionError`."""
         connection = await super().dial(maddr)
-        return RawConnection(CountedStream(connection.stream.stream, self._tally), True)
+        return RawConnection(CountedStream(connection.stream.stream, self._tally, self._open), True)
 
     def create_listener(self, handler_function: Callable[[CountedStream], Awaitable[None]]) -> Listener:
         """A listener that is not listening yet."""
-        return Listener(handler_function, self._nursery, self._tally)
+        return Listener(handler_function, self._nursery, self._tally, self._open)
+
+    def abort(self) -> None:
+        """Close the sockets of connections that were left open, such as those whose handshake was cancelled."""
+        for connection in self._open:
+            connection.stream.socket.close()
+        self._open.clear()
 
 
 class Listener(IListener):  # type: ignore[misc]
     """Accepts connections on one address."""
 
-    def __init__(self, handler: Callable[[CountedStream], Awaitable[None]], nursery: trio.Nursery, tally: Tally) -> None:
+    def __init__(
+        self,
+        handler: Callable[[CountedStream], Awaitable[None]],
+        nursery: trio.Nursery,
+        tally: Tally,
+        all_open: set[CountedStream],
+    ) -> None:
+        self._all_open = all_open
         self._handler = handler
         self._nursery = nursery
         self._tally = tally
@@ -125,7 +142,7 @@ class Listener(IListener):  # type: ignore[misc]
 
     async def _accepted(self, stream: trio.SocketStream) -> None:
         async with trio.open_nursery() as nursery:
-            connection = CountedStream(stream, self._tally)
+            connection = CountedStream(stream, self._tally, self._all_open)
             nursery.start_soon(_cancel_when, connection.closed, nursery.cancel_scope)
             try:
                 await self._handler(connection)
