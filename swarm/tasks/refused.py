@@ -29,7 +29,7 @@ USABLE_LEVELS: Mapping[str, Sequence[int]] = {
     "jugs": (0, 1),
     "modulo_grid": (0, 2, 3, 4, 5),
     "n_queens": (0, 1, 2, 3),
-    "number_sequence": (0, 1),
+    "number_sequence": (0,),
     "propositional_logic": (1, 2, 3, 4),
     "puzzle24": (0, 1, 2, 3, 4, 5),
     "quantum_lock": (0, 1, 2, 3, 4, 5, 6, 7, 8),
