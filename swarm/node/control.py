@@ -62,7 +62,9 @@ def _verbs(node: Node) -> dict[str, Verb]:
         if not target.is_absolute() or not _is_unicode(str(target)):
             raise HomeError("the directory to export to must be an absolute path of valid Unicode")
         await node.policy.export(target)
-        return {"to": str(target), "step": node.policy.tag.step}
+        # Read at once: the next update cannot have been answered yet, so this is the policy that was written.
+        tag = node.policy.tag
+        return {"to": str(target), "model": tag.model, "step": tag.step, "digest": tag.digest.hex()}
 
     return {"status": on_status, "peers": on_peers, "invite": on_invite, "stop": on_stop, "export": on_export}
 
