@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -74,7 +76,7 @@ def sim(
         compare=compare,
         model=model,
         report=report,
-        plain=as_json or not sys.stdout.isatty(),
+        plain=not sys.stderr.isatty(),
         overrides=overrides,
     )
     log_to_stderr(context.find_root().params["log_level"] or "warning")
@@ -83,3 +85,15 @@ def sim(
     result = run_simulation(options)
     if as_json:
         print_json(result)
+    else:
+        for line in _summary(result, report):
+            click.echo(line)
+
+
+def _summary(result: Mapping[str, Any], report: Path) -> Iterator[str]:
+    """What a person wants to know first."""
+    yield f"held-out accuracy: {result['eval_before']:.3f} before, {result['eval_after']:.3f} after {result['rounds']} rounds"
+    if "alone" in result:
+        yield f"the same nodes alone: {result['alone']['eval_after']:.3f}"
+    yield f"trained on {result['groups_trained_own']} own and {result['groups_trained_foreign']} foreign groups"
+    yield f"report: {report / 'report.html'}"

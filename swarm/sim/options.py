@@ -12,7 +12,7 @@ class SimulationOptions:
     """One simulation. `local` and `external` are I and J of swarm sampling, None for the settings' defaults.
 
     `network` is "libp2p" (loopback, real time) or "memory" (virtual time, reproducible). `overrides` are settings,
-    `section.key` to text, for every node. With `plain` progress is lines on standard error instead of a live table.
+    `section.key` to text, for every node. With `plain` progress is lines on standard error instead of a live table there.
     """
 
     nodes: int = 8

@@ -1,6 +1,6 @@
 """Groups by what they can teach this node.
 
-Three differences from the paper's uniform draw, each measured in docs/lab-log.md:
+Three differences from the paper's uniform draw, measured together in docs/lab-log.md:
 
 1. Own groups that are all right or all wrong teach nothing, so their places go to foreign groups.
 2. Foreign groups are drawn with a probability that grows with the spread of their rewards, p(1 - p), with what this node
