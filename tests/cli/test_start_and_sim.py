@@ -27,7 +27,10 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
 
     def run_simulation(options: SimulationOptions) -> dict[str, Any]:
         calls.append(options)
-        return {"nodes": options.nodes}
+        accuracies = {"eval_before": 0.25, "eval_after": 0.75}
+        trained = {"groups_trained_own": 10, "groups_trained_foreign": 30}
+        alone = {"alone": {"eval_after": 0.5}} if options.compare else {}
+        return {"nodes": options.nodes, "rounds": options.rounds, **accuracies, **trained, **alone}
 
     daemon.run_daemon = lambda home, config: calls.append((home, config))  # type: ignore[attr-defined]
     simulation.run_simulation = run_simulation  # type: ignore[attr-defined]
@@ -92,15 +95,21 @@ def test_ctrl_c_ends_with_130(calls: list[Any], monkeypatch: pytest.MonkeyPatch)
 
 
 def test_sim_hands_every_option_on(calls: list[SimulationOptions]) -> None:
-    assert swarmd("sim").exit_code == 0
+    said = swarmd("sim", "--compare")
+    assert said.stdout.splitlines() == [
+        "held-out accuracy: 0.250 before, 0.750 after 60 rounds",
+        "the same nodes alone: 0.500",
+        "trained on 10 own and 30 foreign groups",
+        "report: sim-report/report.html",
+    ]
     arguments = (
         "--nodes 3 --rounds 5 --seed 7 --local 1 --external 2 --network memory --specialise --compare --model m --report r"
         " --set node.log_level=debug"
     )
     shown = swarmd("sim", *arguments.split(), "--json")
-    assert json.loads(shown.stdout) == {"nodes": 3}
+    assert json.loads(shown.stdout)["nodes"] == 3
     assert calls == [
-        SimulationOptions(plain=True),
+        SimulationOptions(compare=True, plain=True),
         SimulationOptions(
             nodes=3,
             rounds=5,
