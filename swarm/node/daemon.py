@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 
 import trio
 
 from protocols.errors import ProtocolError
+from protocols.limits import MAX_MANIFEST_BYTES
 from protocols.manifest import Manifest, topic, topic_of
 from swarm import identity
 from swarm.clock import WallClock
@@ -19,18 +19,17 @@ from swarm.errors import ConfigError, NetworkError, SwarmdError
 from swarm.events import Event, EventLog, Listener, PartRestarted, RoundFinished
 from swarm.home import Home, write_atomically
 from swarm.identity import Identity
-from swarm.net.libp2p.host import open_libp2p
-from swarm.net.network import Network, Validate, Verdict
+from swarm.net.network import Verdict
 from swarm.node.control import serve_control
+from swarm.node.joining import libp2p_opener
 from swarm.node.learning import keep_learning
 from swarm.node.node import Node
-from swarm.node.opening import open_node
+from swarm.node.opening import OpenNetwork, open_node
 from swarm.node.receiving import MANIFEST_PROTOCOL
 from swarm.node.supervisor import find
 
 logger = logging.getLogger(__name__)
 
-MAX_MANIFEST_BYTES = 65536
 # Between two rounds of asking the bootstrap peers for a manifest.
 ASK_AGAIN_S = 5.0
 
@@ -59,25 +58,17 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
     """Whether everything that was learned is in a checkpoint."""
     clock, saved = WallClock(), True
 
-    def opener(topic_name: str) -> Callable[[Validate], AbstractAsyncContextManager[Network]]:
-        return lambda validate: open_libp2p(
-            who.seed,
-            topic=topic_name,
-            validate=validate,
-            clock=clock,
-            config=config.network,
-            bootstrap=config.swarm.bootstrap,
-            address_book=home.address_book,
-        )
-
     async with trio.open_nursery() as nursery:
         node_here: list[Node] = []
         nursery.start_soon(_watch_signals, nursery.cancel_scope, node_here)
         manifest = find_manifest(config.swarm.manifest, home)
         if manifest is None:
-            manifest = await _fetch_manifest(home, config, opener(topic_of(config.swarm.manifest)))
+            manifest = await _fetch_manifest(
+                home, config, libp2p_opener(home, who, config, topic_of(config.swarm.manifest), clock)
+            )
         listeners: list[Listener] = [EventLog(home.events), _log_event]
-        async with open_node(home, who, config, manifest, clock, opener(topic(manifest)), listeners) as node:
+        open_network = libp2p_opener(home, who, config, topic(manifest), clock)
+        async with open_node(home, who, config, manifest, clock, open_network, listeners) as node:
             node_here.append(node)
             saved = False
             addresses = node.network.addresses() if node.network else ()
@@ -101,9 +92,7 @@ async def _watch_signals(scope: trio.CancelScope, nodes: Sequence[Node]) -> None
             nodes[0].stop()
 
 
-async def _fetch_manifest(
-    home: Home, config: Config, open_network: Callable[[Validate], AbstractAsyncContextManager[Network]]
-) -> Manifest:
+async def _fetch_manifest(home: Home, config: Config, open_network: OpenNetwork) -> Manifest:
     """Ask the bootstrap peers for the manifest whose id is the swarm's, and keep it in the home."""
     wanted = bytes.fromhex(config.swarm.manifest)
     if not config.swarm.bootstrap:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocols.manifest import Manifest
@@ -50,8 +50,3 @@ async def accuracy(
         rewards = await scorer.score_held_out(block.environment, block.parameters, block.asked, EVALUATION_SEED, rendering, texts)
         solved.setdefault(block.environment, []).extend(reward >= 1.0 for reward in rewards)
     return {environment: sum(each) / len(each) for environment, each in sorted(solved.items())}
-
-
-def mean(per_environment: Mapping[str, float]) -> float:
-    """The mean over environments, each counting the same."""
-    return sum(per_environment.values()) / len(per_environment)

@@ -7,9 +7,7 @@ everything that happens follows from the seed, down to the last weight.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,11 +22,10 @@ from swarm.events import Event, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.memory import Conditions, MemoryNetwork
-from swarm.net.network import Network, Validate
 from swarm.node.evaluation import HeldOut, accuracy, held_out_set
 from swarm.node.learning import keep_learning
 from swarm.node.node import Node
-from swarm.node.opening import open_node
+from swarm.node.opening import OpenNetwork, open_node
 from swarm.tasks.scoring import Scorer
 
 # Virtual time begins here, so that epochs and envelopes are the same in every run.
@@ -110,13 +107,14 @@ class _Swarm:
         self._open = _Barrier(len(plan.configs))
         self._ended = _Barrier(len(plan.configs))
         self._measured = _Barrier(len(plan.configs))
-        self._before: dict[bytes, Mapping[str, float]] = {}
+        self._accuracies: dict[bytes, Mapping[str, float]] = {}
         self._one_at_a_time = trio.Lock()
 
     async def run_node(self, index: int) -> None:
         """One node's life: join, be measured, learn, hear the last messages, be measured again."""
         plan = self.plan
         key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"{plan.seed}/{index}".encode()).digest())
+        identity = Identity(key)
         config = self._config(index)
         home = Home(plan.directory / f"node-{index}").create()
 
@@ -125,9 +123,8 @@ class _Swarm:
                 self._rounds[index].append(event)
             plan.progress(index, event)
 
-        async with open_node(
-            home, Identity(key), config, plan.manifest, self.clock, self._opener(key, config, home), [listen]
-        ) as node:
+        open_network = self._opener(home, identity, config)
+        async with open_node(home, identity, config, plan.manifest, self.clock, open_network, [listen]) as node:
             self._nodes[index] = node
             if index == 0:
                 assert node.network is not None  # noqa: S101 - open_node has just opened it
@@ -150,36 +147,26 @@ class _Swarm:
         node_seed = int.from_bytes(hashlib.sha256(f"{self.plan.seed}/{index}/node".encode()).digest()[:6]) + 1
         return replace(config, network=network, swarm=swarm, node=replace(config.node, seed=node_seed))
 
-    def _opener(
-        self, key: Ed25519PrivateKey, config: Config, home: Home
-    ) -> Callable[[Validate], AbstractAsyncContextManager[Network]]:
+    def _opener(self, home: Home, identity: Identity, config: Config) -> OpenNetwork:
+        name = topic(self.plan.manifest)
         if self.plan.network == "memory":
             return lambda validate: self._memory.join(
-                key.private_bytes_raw(),
-                topic=topic(self.plan.manifest),
-                validate=validate,
-                clock=self.clock,
-                config=config.network,
+                identity.seed, topic=name, validate=validate, clock=self.clock, config=config.network
             )
-        from swarm.net.libp2p.host import open_libp2p
+        # Imported where it is used: a simulation in memory has no need of libp2p, which takes a second.
+        from swarm.node.joining import libp2p_opener
 
-        return lambda validate: open_libp2p(
-            key.private_bytes_raw(),
-            topic=topic(self.plan.manifest),
-            validate=validate,
-            clock=self.clock,
-            config=config.network,
-            bootstrap=self._bootstrap,
-            address_book=home.address_book,
-        )
+        return libp2p_opener(home, identity, config, name, self.clock)
 
     async def _accuracy(self, node: Node) -> Mapping[str, float]:
-        # All nodes begin with the same weights: measured once.
+        # Equal weights are measured once: all nodes begin with the same.
         async with self._one_at_a_time:
             digest = node.policy.tag.digest
-            if digest not in self._before:
-                self._before[digest] = await accuracy(node.policy, self.scorer, self.problems, node.rendering, node.max_tokens)
-            return self._before[digest]
+            if digest not in self._accuracies:
+                self._accuracies[digest] = await accuracy(
+                    node.policy, self.scorer, self.problems, node.rendering, node.max_tokens
+                )
+            return self._accuracies[digest]
 
     def _shared_by_others(self, node: Node) -> int:
         return sum(other.totals["groups_shared"] for other in self._nodes.values() if other is not node)
@@ -195,7 +182,7 @@ class _Swarm:
             after=after,
             shared=node.totals["groups_shared"],
             delivered=admission.received,
-            refused=dict(Counter(admission.refused)),
+            refused=admission.refused,
             payload_bytes=network.payload_bytes_received,
             wire_bytes=network.wire_bytes_sent,
             weights=node.policy.tag.digest,
