@@ -29,6 +29,7 @@ from swarm.pool.admission import Admission
 from swarm.pool.pool import Pool
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, training_group
+from swarm.pool.store import Store
 from swarm.records import ScoredGroup, TrainingGroup, TrainReport
 from swarm.roles.proposer import Proposer
 from swarm.tasks.scoring import Scorer
@@ -127,8 +128,10 @@ class Node:
                     await self.network.publish(data)
                 except NetworkError as error:
                     logger.warning("round %d was not published: %s", self.round, error)
-        kept = [group for group in own if group not in worth]
-        await self.pool.run(lambda store: store.add_groups(kept, own=True))
+        # The log has kept those it carries; compared by identity, since equality would compare every text.
+        kept = [group for group in own if all(group is not each for each in worth)]
+        if kept:
+            await self.pool.run(lambda store: store.add_groups(kept, own=True))
 
     def _worth_sharing(self, group: ScoredGroup) -> bool:
         """Whether the settings want a group published, and no peer would hold an over-long text against this node."""
@@ -153,8 +156,7 @@ class Node:
                 )
             )
         drawn = sampler.draw(own, candidates, budget, self.proposer.curriculum.pass_rates(), random)
-        foreign = await self.pool.run(lambda store: store.load(drawn.foreign))
-        await self.pool.run(lambda store: store.mark_trained(drawn.foreign, self.round))
+        foreign = await self.pool.run(lambda store: _take(store, drawn.foreign, self.round)) if drawn.foreign else []
         groups = [
             *(training_group(group, self.rendering, (1.0,) * len(group.rewards), foreign=False) for group in drawn.own),
             *(training_group(group, self.rendering, sampler.foreign_weights(group), foreign=True) for group in foreign),
@@ -249,6 +251,13 @@ class Node:
         """Told by the supervisor."""
         self.activity.state = f"restarting {part}: {error}"
         self.emit(PartRestarted(self.identity.peer_id, part, error))
+
+
+def _take(store: Store, keys: Sequence[int], round: int) -> list[ScoredGroup]:
+    """Load groups to train on in this round, which are not drawn again."""
+    groups = store.load(keys)
+    store.mark_trained(keys, round)
+    return groups
 
 
 def rendering_of(config: Config, manifest: Manifest) -> str:
