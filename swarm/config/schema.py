@@ -192,6 +192,22 @@ class TasksSection:
 
 
 @dataclass(frozen=True, slots=True)
+class DefencesSection:
+    """What keeps strangers from teaching this node something bad. Each can be turned off, to measure what it is worth."""
+
+    verify: bool = setting(
+        True,
+        "Rebuild every foreign task and score its answers; off believes the rewards that peers claim, which only a simulation may do.",
+    )
+    min_probability: float = setting(
+        1e-3,
+        "Foreign text is trained on up to its first token that the own policy gives less probability than this; 0 trains on all of it.",
+        minimum=0,
+        maximum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PoolSection:
     """The store of received and own groups."""
 
@@ -249,6 +265,7 @@ class Config:
     training: TrainingSection = field(default_factory=TrainingSection)
     sampling: SamplingSection = field(default_factory=SamplingSection)
     tasks: TasksSection = field(default_factory=TasksSection)
+    defences: DefencesSection = field(default_factory=DefencesSection)
     pool: PoolSection = field(default_factory=PoolSection)
     scoring: ScoringSection = field(default_factory=ScoringSection)
     checkpoint: CheckpointSection = field(default_factory=CheckpointSection)
