@@ -32,7 +32,7 @@ class SwarmSection:
 
     manifest: str = setting(
         "embedded",
-        "The swarm's rules: the path of a manifest file, the name of a built-in one (embedded, reasoning), or the 64 hex digits of a swarm id, whose manifest is then fetched from a bootstrap peer.",
+        "The swarm's rules: the path of a manifest file, the name of a built-in one (embedded, reasoning, scratch), or the 64 hex digits of a swarm id, whose manifest is then fetched from a bootstrap peer.",
     )
     bootstrap: tuple[str, ...] = setting(
         (), "Multiaddrs (with /p2p/<peer id>) of peers to join by; empty starts a swarm of one, which others can join."
@@ -77,8 +77,8 @@ class PolicySection:
     )
     rendering: str = setting(
         "auto",
-        "How tasks are shown to the policy: auto (compact for the embedded model, prose for others), compact, prose.",
-        choices=("auto", "compact", "prose"),
+        "How tasks are shown to the policy: auto (compact for the embedded model, prose for others, where the swarm allows it), compact, scratch, prose.",
+        choices=("auto", "compact", "scratch", "prose"),
     )
     threads: int = setting(1, "CPU threads of the policy; more help only large models and hurt when cores are shared.", minimum=1)
     niceness: int = setting(

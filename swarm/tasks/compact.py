@@ -9,6 +9,10 @@ The dataset's own `score_answer` still judges: `answer` puts a completion into t
   strangers.
 - What is rendered is all of the problem that the prose holds, and nothing more.
 
+"scratch" is the same prompt with room for text: what stands before the last "|" is scratch space and what follows a "#" is a
+remark (`o..h|olleh#reversed`); only what is between is judged, as in "compact". It stands for the reasoning around a language
+model's answer, where text can be smuggled in beside a right answer: attacks on a swarm are measured there.
+
 The chosen datasets have open domains: each level holds far more problems than any run trains on, so that accuracy
 on unseen prompts is skill, not memory. `levels` are configurations of the dataset, from easy to hard.
 """
@@ -35,6 +39,11 @@ class Compact:
     prompt: Callable[[Entry], str]
     answer: Callable[[Entry, str], str]
     solution: Callable[[Entry], str]
+
+
+def without_scratch(completion: str) -> str:
+    """The answer in a completion of the rendering "scratch": after the last "|", up to the first "#" that follows it."""
+    return completion.rpartition("|")[2].partition("#")[0]
 
 
 def _strict(pattern: str, form: Callable[[Entry, str], str]) -> Callable[[Entry, str], str]:

@@ -18,13 +18,13 @@ from typing import Any
 from reasoning_gym.factory import CURRICULA, DATASETS, create_curriculum, create_dataset
 
 from swarm.errors import EnvironmentRefused
-from swarm.tasks.compact import COMPACT
+from swarm.tasks.compact import COMPACT, without_scratch
 from swarm.tasks.environment import Problem, Unbuildable, VerifierError
 from swarm.tasks.refused import REFUSED, USABLE_LEVELS
 from swarm.tasks.screening import may_be_scored
 
 # Raise it whenever a level, the walk over seeds, a rendering or the screening changes: a recipe then means another task.
-REVISION = 1
+REVISION = 2
 INSTRUCTION = "Give only the final answer, between <answer> and </answer>, at the end of your response."
 
 # Making a dataset can mean reading a book, so it is made once and given other seeds; these use their seed while they are made.
@@ -77,10 +77,11 @@ class ReasoningGym:
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
         """The dataset's own `score_answer` on what the completion gives as its answer, clamped to [0, 1]."""
-        if rendering == "compact":
+        if rendering in ("compact", "scratch"):
             item = problem.entry.item
-            answer: str | None = COMPACT[name].answer(item, completion)
-            if not answer and completion != COMPACT[name].solution(item):
+            text = without_scratch(completion) if rendering == "scratch" else completion
+            answer: str | None = COMPACT[name].answer(item, text)
+            if not answer and text != COMPACT[name].solution(item):
                 return 0.0  # an empty answer stands for a malformed completion, but in the rare problem whose answer is empty
         else:
             answer = extract_answer(completion)
@@ -140,7 +141,7 @@ def _build(name: str, seed: int, level: int) -> Problem:
         answer = _EXAMPLES[name](item["metadata"]) if name in _EXAMPLES else ""
     prompts = {"prose": f"{item['question']}\n\n{INSTRUCTION}"}
     if name in COMPACT:
-        prompts["compact"] = COMPACT[name].prompt(item)
+        prompts["compact"] = prompts["scratch"] = COMPACT[name].prompt(item)
     problem = Problem(question=item["question"], answer=answer, prompts=prompts, entry=_Entry(dataset, item))
     if answer and _reward(name, problem, answer.strip()) != 1.0:
         raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: its own answer {answer!r} is not right")

@@ -43,12 +43,12 @@ renderings = ["compact"]
 
 [[environment]]
 name = "reasoning_gym/spell_backward"
-version = "0.1.25+1"
+version = "0.1.25+2"
 parameters = { level = { min = 0, max = 0 } }
 
 [[environment]]
 name = "reasoning_gym/number_sorting"
-version = "0.1.25+1"
+version = "0.1.25+2"
 parameters = { level = { min = 0, max = 0 } }
 """
 ALONE_S = 10.0

@@ -181,7 +181,7 @@ def test_datasets_without_an_answer_of_their_own_can_be_solved():
     assert GYM.score("rush_hour", road, "prose", f"<answer>{answer}</answer>") == 1.0
 
 
-@pytest.mark.parametrize("manifest", ["embedded", "reasoning"])
+@pytest.mark.parametrize("manifest", ["embedded", "reasoning", "scratch"])
 def test_the_built_in_manifests_name_what_can_be_rebuilt(manifest):
     rules = tomllib.loads(resources.files("swarm").joinpath("manifests", f"{manifest}.toml").read_text())["environment"]
     assert rules

@@ -83,7 +83,7 @@ async def test_tasks_are_rebuilt_in_order_and_right_answers_score_one():
         assert [(task.recipe, task.seed) for task in tasks] == recipes
         assert len({task.answer for task in tasks}) > 6
         for task in tasks[:3]:
-            assert set(task.prompts) == {"prose", "compact"}
+            assert set(task.prompts) == {"prose", "compact", "scratch"}
             texts = [f"I think <answer>{task.answer}</answer>", "<answer>no</answer>", task.answer]
             scored = await scorer.score(task.recipe, task.seed, "prose", texts)
             assert scored.task == task
