@@ -11,7 +11,7 @@ from protocols.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """scorer → solver: a recipe with what it rebuilds to. `prompts` maps a rendering ("prose", "compact") to the prompt text."""
+    """scorer → solver: a recipe with what it rebuilds to. `prompts` maps a rendering ("prose", "compact", "scratch") to the prompt text."""
 
     recipe: Recipe
     seed: int
@@ -69,7 +69,10 @@ class ScoredGroup:
 
 @dataclass(frozen=True, slots=True)
 class TrainingGroup:
-    """sampler → policy: one group to train on. `weights` (one per completion, 0 leaves it out) multiply the advantages."""
+    """sampler → policy: one group to train on. `weights` (one per completion, 0 leaves it out) multiply the advantages.
+
+    A completion is trained on up to its first token that the policy gives less than `min_probability`; 0 trains on all of it.
+    """
 
     prompt: str
     completions: tuple[Completion, ...]
@@ -77,13 +80,15 @@ class TrainingGroup:
     weights: tuple[float, ...]
     foreign: bool
     token_ids: tuple[tuple[int, ...], ...] | None = None
+    min_probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
     """policy → loop: what one update did. Norms and losses are means over the update's steps; `tokens` were trained on.
 
-    `skipped` counts steps that were not applied, because their loss or gradient was not finite.
+    `skipped` counts steps that were not applied, because their loss or gradient was not finite. `plausible` gives, per group,
+    the share of its trained tokens that were not cut off by `min_probability`; 1 where nothing of it was trained.
     """
 
     tag: PolicyTag
@@ -95,3 +100,4 @@ class TrainReport:
     tokens: int
     seconds: float
     skipped: int = 0
+    plausible: tuple[float, ...] = ()

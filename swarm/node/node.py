@@ -157,9 +157,13 @@ class Node:
             )
         drawn = sampler.draw(own, candidates, budget, self.proposer.curriculum.pass_rates(), random)
         foreign = await self.pool.run(lambda store: _take(store, drawn.foreign, self.round)) if drawn.foreign else []
+        floor = self.config.defences.min_probability
         groups = [
             *(training_group(group, self.rendering, (1.0,) * len(group.rewards), foreign=False) for group in drawn.own),
-            *(training_group(group, self.rendering, sampler.foreign_weights(group), foreign=True) for group in foreign),
+            *(
+                training_group(group, self.rendering, sampler.foreign_weights(group), foreign=True, min_probability=floor)
+                for group in foreign
+            ),
         ]
         return Batch(tuple(groups), len(drawn.own), Counter(peer_id(group.signer) for group in foreign))
 

@@ -6,6 +6,7 @@ micro-batches gives the gradient of the whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ class MicroBatch:
     mask: Tensor  # [B, T] 1 for tokens, 0 for padding
     advantages: Tensor  # [B, 1] advantage times the completion's weight
     scale: Tensor  # [B, T] each token's share of the loss, 0 on padding
+    least: Tensor  # [B, 1] log-probability below which a token, and what follows it, is not trained on
+    groups: list[int]  # [B] which group each completion is of
     packing: Packing | None  # the same completions in the packed layout, where that pays
 
 
@@ -38,6 +41,7 @@ class Batch:
     """What one update trains on."""
 
     micro_batches: list[MicroBatch]
+    groups: int
     completions: int
     tokens: int
 
@@ -75,8 +79,9 @@ def make_batch(language_model: LanguageModel, groups: Sequence[TrainingGroup], s
     # Prompts of similar length together, so that little is spent on padding; the order is a function of the input alone.
     rows.sort(key=lambda row: (len(prompts[row.prompt]), row.prompt))
     parts = _split(rows, prompts, settings.micro_batch_tokens)
-    micro_batches = [_tensors(part, prompts, language_model) for part in parts]
-    return Batch(micro_batches, len(rows), sum(len(row.ids) for row in rows))
+    least = [math.log(group.min_probability) if group.min_probability > 0 else -math.inf for group in groups]
+    micro_batches = [_tensors(part, prompts, least, language_model) for part in parts]
+    return Batch(micro_batches, len(groups), len(rows), sum(len(row.ids) for row in rows))
 
 
 def _token_ids(language_model: LanguageModel, groups: Sequence[TrainingGroup]) -> list[list[list[int]]]:
@@ -113,7 +118,9 @@ def _split(rows: Sequence[_Row], prompts: Sequence[Sequence[int]], budget: int) 
     return parts
 
 
-def _tensors(rows: Sequence[_Row], prompts: Sequence[list[int]], language_model: LanguageModel) -> MicroBatch:
+def _tensors(
+    rows: Sequence[_Row], prompts: Sequence[list[int]], least: Sequence[float], language_model: LanguageModel
+) -> MicroBatch:
     numbers = list(dict.fromkeys(row.prompt for row in rows))
     place = {number: position for position, number in enumerate(numbers)}
     width = max(len(row.ids) for row in rows)
@@ -129,5 +136,7 @@ def _tensors(rows: Sequence[_Row], prompts: Sequence[list[int]], language_model:
         mask=mask,
         advantages=torch.tensor([[row.advantage] for row in rows], device=device),
         scale=mask * torch.tensor([[row.share] for row in rows], device=device),
+        least=torch.tensor([[least[row.prompt]] for row in rows], device=device),
+        groups=[row.prompt for row in rows],
         packing=pack(language_model, some_prompts, owners, [row.ids for row in rows]),
     )

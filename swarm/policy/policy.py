@@ -95,7 +95,7 @@ class Policy:
         weight = TRAIN_COST + TRAIN_COST_PER_WEIGHT * self._parameters
         answer = await self._request("train", [_fields(group) for group in groups], cost=weight * sum(lengths))
         self._tag = PolicyTag(*answer.pop("tag"))
-        report = TrainReport(tag=self._tag, **answer)
+        report = TrainReport(tag=self._tag, plausible=tuple(answer.pop("plausible")), **answer)
         self._count(trained_tokens=report.tokens, train_seconds=report.seconds, updates=1, skipped_steps=report.skipped)
         return report
 
@@ -189,4 +189,5 @@ def _fields(group: TrainingGroup) -> dict[str, Any]:
         "weights": group.weights,
         "foreign": group.foreign,
         "token_ids": group.token_ids,
+        "min_probability": group.min_probability,
     }

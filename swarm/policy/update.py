@@ -10,6 +10,7 @@
 - A weight per completion multiplies its advantage. The KL penalty to the frozen base model is off by default; it is the k3
   estimator times the ratio, whose gradient is that of the reverse KL (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
 - The end-of-sequence token is trained like any other. Sequences that would add nothing to the gradient are never forwarded.
+- Of foreign text only the plausible beginning is trained on (plausibility.py).
 - No dropout. A step whose loss or gradient is not finite is left out and counted, never applied.
 """
 
@@ -25,18 +26,23 @@ from swarm.policy.batch import Batch, MicroBatch
 from swarm.policy.model import LanguageModel
 from swarm.policy.optimizer import Optimizer
 from swarm.policy.packing import packed_logprobs
+from swarm.policy.plausibility import plausible_prefix
 from swarm.policy.prefix import completion_logprobs
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Means over the steps that were applied (0 when none was), and the number of those that were not."""
+    """Means over the steps that were applied (0 when none was), and the number of those that were not.
+
+    `plausible` is the share of each group's tokens that plausibility.py let through, 1 where it has none.
+    """
 
     loss: float
     gradient_norm: float
     clip_fraction: float
     kl: float
     skipped: int
+    plausible: tuple[float, ...]
 
 
 def update(
@@ -50,6 +56,7 @@ def update(
     """Train `policy` on `batch`; `reference` is the frozen base model, needed when beta > 0."""
     old: list[Tensor] = []  # per micro-batch [B, T]
     base: list[Tensor] = []
+    trained: list[Tensor] = []  # per micro-batch [B, T], 1 for the tokens that are trained on
     applied: list[tuple[float, float, float, float]] = []
     passes = settings.num_iterations if batch.micro_batches else 0
     for iteration in range(passes):
@@ -60,8 +67,9 @@ def update(
             if iteration == 0:
                 old.append(logprobs.detach())
                 base.append(_reference_logprobs(reference, micro, temperature) if settings.beta > 0 else old[-1])
+                trained.append(plausible_prefix(old[-1], micro.least) * micro.mask)
             loss, clipped, kl = token_losses(logprobs, old[number], base[number], micro.advantages, settings)  # each [B, T]
-            total = (loss * micro.scale).sum()
+            total = (loss * micro.scale * trained[number]).sum()
             total.backward()  # type: ignore[no-untyped-call]
             sums += torch.stack([total.detach(), (clipped * micro.mask).sum(), (kl * micro.mask).sum()]).float().cpu()
         total_loss, clipped_tokens, kl_sum = sums.tolist()
@@ -70,7 +78,7 @@ def update(
             applied.append((total_loss, norm, clipped_tokens / batch.tokens, kl_sum / batch.tokens))
     optimizer.clear()
     loss, norm, clip_fraction, kl = [sum(column) / len(applied) for column in zip(*applied, strict=True)] or [0.0] * 4
-    return Figures(loss, norm, clip_fraction, kl, passes - len(applied))
+    return Figures(loss, norm, clip_fraction, kl, passes - len(applied), _plausible_shares(batch, trained))
 
 
 def token_losses(
@@ -93,6 +101,13 @@ def micro_batch_logprobs(language_model: LanguageModel, micro: MicroBatch, tempe
     if micro.packing is not None:
         return packed_logprobs(language_model, micro.packing, micro.ids, micro.mask, temperature)
     return completion_logprobs(language_model, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)
+
+
+def _plausible_shares(batch: Batch, trained: list[Tensor]) -> tuple[float, ...]:
+    counts = torch.zeros(2, batch.groups)  # tokens let through, all tokens
+    for micro, kept in zip(batch.micro_batches, trained, strict=False):
+        counts.index_add_(1, torch.tensor(micro.groups), torch.stack([kept.sum(1), micro.mask.sum(1).float()]).cpu())
+    return tuple((counts[0] / counts[1]).nan_to_num(nan=1.0).tolist())
 
 
 def _reference_logprobs(reference: LanguageModel | None, micro: MicroBatch, temperature: float) -> Tensor:

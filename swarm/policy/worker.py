@@ -202,4 +202,5 @@ def _training_group(fields: Mapping[str, Any]) -> TrainingGroup:
         weights=tuple(fields["weights"]),
         foreign=fields["foreign"],
         token_ids=None if fields["token_ids"] is None else tuple(map(tuple, fields["token_ids"])),
+        min_probability=fields["min_probability"],
     )

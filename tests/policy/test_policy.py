@@ -278,7 +278,14 @@ def test_large_models_are_hashed_at_checkpoints_only(model_folder, tmp_path, mon
     finally:
         torch.use_deterministic_algorithms(False)
     _, before, _ = handlers["hello"](None)["tag"]
-    fields = {"prompt": "1+1=", "rewards": [1.0, 0.0], "weights": [1.0, 1.0], "foreign": True, "token_ids": None}
+    fields = {
+        "prompt": "1+1=",
+        "rewards": [1.0, 0.0],
+        "weights": [1.0, 1.0],
+        "foreign": True,
+        "token_ids": None,
+        "min_probability": 0.0,
+    }
     _, digest, step = handlers["train"]([{**fields, "completions": [("2", True, 2, -1.0), ("3", True, 2, -1.0)]}])["tag"]
     assert (digest, step) == (before, 1)
     _, digest, _ = handlers["save"]({"directory": str(tmp_path), "node_state": {}})["tag"]

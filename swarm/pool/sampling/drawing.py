@@ -37,7 +37,9 @@ class Sampler:
     foreign_weights: Callable[[ScoredGroup], tuple[float, ...]]
 
 
-def training_group(group: ScoredGroup, rendering: str, weights: tuple[float, ...], *, foreign: bool) -> TrainingGroup:
+def training_group(
+    group: ScoredGroup, rendering: str, weights: tuple[float, ...], *, foreign: bool, min_probability: float = 0.0
+) -> TrainingGroup:
     """A drawn group as the policy wants it, under this node's own rendering of the task."""
     return TrainingGroup(
         prompt=group.task.prompts[rendering],
@@ -46,4 +48,5 @@ def training_group(group: ScoredGroup, rendering: str, weights: tuple[float, ...
         weights=weights,
         foreign=foreign,
         token_ids=None if foreign else group.token_ids,
+        min_probability=min_probability if foreign else 0.0,
     )
