@@ -27,11 +27,12 @@ from protocols.limits import (
     MAX_ENVELOPE_BYTES,
     MAX_ENVELOPE_DEPTH,
     MAX_ENVELOPE_VALUES,
+    MAX_INLINE_BODY_BYTES,
     MAX_KIND,
     PROTOCOL_VERSION,
     SIGNATURE_BYTES,
 )
-from protocols.messages import Body, kind_of, pack_body
+from protocols.messages import Body, Kind, kind_of, pack_body
 
 ENVELOPE_DOMAIN = b"swarmd/1/envelope\x00"
 NO_PREVIOUS = bytes(HASH_BYTES)  # `previous` of a log's first envelope, sequence 0
@@ -95,7 +96,8 @@ def seal(private_key: Ed25519PrivateKey, sequence: int, previous: bytes, time_ms
 def open_envelope(data: bytes, swarm: bytes) -> Envelope:
     """Decode and verify what was signed in `swarm` (its manifest's id); the body stays packed.
 
-    Raises ProtocolError: "too-large", "version", "malformed", "not-canonical", "schema", "signature", checked in this order.
+    Raises ProtocolError: "too-large", "version", "malformed", "not-canonical", "schema", "too-large" for an inline body that had
+    to be announced, "signature", checked in this order.
     """
     if len(data) <= MAX_ENVELOPE_BYTES:
         _check_version(data)
@@ -116,7 +118,7 @@ def _from_array(value: Any, swarm: bytes) -> Envelope:
         raise fields.schema_error("body must be binary")
     if (sequence == 0) != (previous == NO_PREVIOUS):
         raise fields.schema_error("previous must be 32 zero bytes at sequence 0, and only there")
-    return Envelope(
+    envelope = Envelope(
         fields.integer(version, "version", PROTOCOL_VERSION, PROTOCOL_VERSION),
         fields.integer(kind, "kind", 1, MAX_KIND),
         fields.binary(key, "key", KEY_BYTES),
@@ -127,6 +129,11 @@ def _from_array(value: Any, swarm: bytes) -> Envelope:
         fields.binary(signature, "signature", SIGNATURE_BYTES),
         swarm,
     )
+    if kind in (Kind.SHARE, Kind.ANNOUNCE) and len(body) > MAX_INLINE_BODY_BYTES:
+        raise ProtocolError(
+            Reason.TOO_LARGE, f"a body of {len(body)} bytes, which must be announced: two would not fit into a proof"
+        )
+    return envelope
 
 
 def _signed_bytes(swarm: bytes, signed: list[Any]) -> bytes:

@@ -33,7 +33,8 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate", "This very envelope was seen before."
     REPLAY = "replay", "The sequence number lies before what is kept of its signer's log."
     EQUIVOCATION = "equivocation", "Its signer signed another envelope with the same sequence number: a proof of cheating."
-    CHAIN = "chain", "The hash of the previous envelope is not that of its signer's previous envelope."
+    FALSE_PROOF = "false-proof", "What is given as a proof of equivocation proves nothing."
+    CHAIN = "chain", "The signer's envelope before or after it is not the one that the chain of hashes names."
     STALE = "stale", "Older than this node accepts, by its time or epoch."
     FUTURE = "future", "Its time lies further ahead of this node's clock than is tolerated."
 

@@ -8,7 +8,7 @@ PROTOCOL_VERSION: Final = 1
 
 # Bytes of whole things.
 MAX_ENVELOPE_BYTES: Final = 768 * 1024  # bytes; libp2p's pubsub silently loses messages of 1 MiB, and wraps them in some more
-MAX_INLINE_BODY_BYTES: Final = 256 * 1024  # bytes; a sender announces larger bodies instead of gossiping them
+MAX_INLINE_BODY_BYTES: Final = 256 * 1024  # bytes; larger bodies are announced, so that any two envelopes fit into a proof
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024  # bytes of an announced body, pulled over a stream
 MAX_MANIFEST_BYTES: Final = 64 * 1024  # bytes of a manifest's TOML
 MAX_INVITE_CHARS: Final = 8 * 1024  # characters
@@ -25,6 +25,8 @@ HASH_BYTES: Final = 32  # SHA-256
 KEY_BYTES: Final = 32  # Ed25519 public key
 SIGNATURE_BYTES: Final = 64  # Ed25519
 BEACON_BYTES: Final = 32  # public random value of an epoch
+ROUND_SIGNATURE_BYTES: Final = 48  # of a drand round: a compressed point of G1
+ROUND_KEY_BYTES: Final = 96  # of a drand chain: a compressed point of G2
 MAX_KIND: Final = 127  # kinds of bodies are 1..127
 
 # Share.
@@ -38,6 +40,7 @@ MAX_ENVIRONMENT_CHARS: Final = 96
 MAX_VERSION_CHARS: Final = 32
 MAX_RENDERING_CHARS: Final = 32
 MAX_MODEL_CHARS: Final = 128
+MAX_BEACON_ID_CHARS: Final = 64  # of a drand chain
 
 # Recipe parameters.
 MAX_PARAMETERS: Final = 16
@@ -50,6 +53,13 @@ MAX_RENDERINGS: Final = 8
 MAX_EPOCH_SECONDS: Final = 31_536_000  # one year
 MAX_NAME_BYTES: Final = 64  # UTF-8 bytes of the swarm's name
 MAX_DESCRIPTION_BYTES: Final = 1024  # UTF-8 bytes
+
+# Log requests.
+MAX_SYNC_REQUEST_BYTES: Final = 128  # bytes
+MAX_HEADS: Final = 1024  # heads of one answer
+MAX_HEADS_BYTES: Final = 128 * 1024  # bytes of an answer of heads
+MAX_LOG_ENVELOPES: Final = 256  # envelopes of one answer
+MAX_LOG_BYTES: Final = 1024 * 1024  # bytes of an answer of envelopes; the largest envelope fits
 
 # Invite.
 MAX_ADDRESSES: Final = 16

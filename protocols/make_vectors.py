@@ -186,7 +186,7 @@ def _bodies() -> dict[str, Any]:
         ("announcement with a short hash", 2, encode([bytes(31), 1]).hex(), "schema"),
         ("announcement of nothing", 2, encode([bytes(32), 0]).hex(), "schema"),
         ("announcement of more than 8 MiB", 2, encode([bytes(32), MAX_BODY_BYTES + 1]).hex(), "schema"),
-        ("a kind of another version", 3, "90", "kind"),
+        ("a kind of another version", 100, "90", "kind"),
     ]
     invalid += [
         {"name": name, "kind": kind, "signer": ALICE.hex(), "bytes": data, "reason": reason} for name, kind, data, reason in raw
@@ -199,7 +199,7 @@ def _envelopes() -> dict[str, Any]:
     second = seal(_KEYS["alice"], 1, first.id, TIME_MS + 1, Share(4, 7, 14, 0, ()), SWARM)
     third = seal(_KEYS["alice"], 2, second.id, TIME_MS + 2, Announce(hashlib.sha256(b"a body").digest(), 300_000), SWARM)
     twin = seal(_KEYS["alice"], 1, first.id, TIME_MS + 3, Share(4, 7, 14, 0, ()), SWARM)
-    newer = _signed([1, 3, ALICE, 3, third.id, TIME_MS, b"\x90"])
+    newer = _signed([1, 100, ALICE, 3, third.id, TIME_MS, b"\x90"])
     return {
         "valid": [
             {

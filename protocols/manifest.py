@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocols import fields, manifest_toml
+from protocols.beacon import Chain
 from protocols.codec import encode
 from protocols.errors import ManifestError, ProtocolError, Reason
 from protocols.limits import (
-    HASH_BYTES,
     MAX_COMPLETIONS,
     MAX_DESCRIPTION_BYTES,
     MAX_ENVIRONMENTS,
@@ -40,7 +40,7 @@ class Manifest:
     """The rules of one swarm; all limits are caps that admission enforces.
 
     `epoch_seconds` is the length of an epoch, counted from 1970; `beacon` is "local" or "drand", the latter with the
-    chain's hash (32 bytes); `tasks_per_epoch` caps the indices of one proposer in one epoch; `max_completion_chars` are
+    chain; `tasks_per_epoch` caps the indices of one proposer in one epoch; `max_completion_chars` are
     Unicode code points.
     """
 
@@ -56,7 +56,7 @@ class Manifest:
     max_groups_per_share: int
     description: str = ""
     beacon: str = "local"
-    drand_chain: bytes = b""
+    drand: Chain | None = None
 
     def __post_init__(self) -> None:
         # The lists in order, so that equal rules are equal manifests.
@@ -93,7 +93,8 @@ class Manifest:
             self.name,
             self.description,
             self.epoch_seconds,
-            [self.beacon, self.drand_chain],
+            # The chain's hash covers its key and times, so that they are part of the id without standing here.
+            [self.beacon, self.drand.hash if self.drand else b""],
             self.tasks_per_epoch,
             [self.min_group_size, self.max_group_size],
             self.max_completion_chars,
@@ -153,10 +154,10 @@ def _check(manifest: Manifest) -> None:
     fields.integer(manifest.max_groups_per_share, "max_groups_per_share", 1, MAX_GROUPS)
     if manifest.beacon not in BEACONS:
         raise ManifestError(f'beacon must be "local" or "drand", not {manifest.beacon!r}')
-    if len(manifest.drand_chain) != (HASH_BYTES if manifest.beacon == "drand" else 0):
-        raise ManifestError(
-            'drand_chain, the chain\'s hash of 64 hexadecimal digits, goes with beacon = "drand", and only with it'
-        )
+    if (manifest.drand is not None) != (manifest.beacon == "drand"):
+        raise ManifestError('drand_chain goes with beacon = "drand", and only with it')
+    if manifest.drand is not None and manifest.epoch_seconds < manifest.drand.period:
+        raise ManifestError(f"epoch_seconds must be at least the period of the drand chain, {manifest.drand.period} s")
     fields.array(list(manifest.renderings), "renderings", 1, MAX_RENDERINGS)
     for rendering in manifest.renderings:
         fields.name(rendering, "rendering", fields.RENDERING)

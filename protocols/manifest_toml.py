@@ -9,8 +9,9 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from protocols import fields
+from protocols.beacon import KNOWN_CHAINS, Chain
 from protocols.errors import ManifestError, ProtocolError
-from protocols.limits import MAX_MANIFEST_BYTES, PROTOCOL_VERSION
+from protocols.limits import HASH_BYTES, MAX_MANIFEST_BYTES, PROTOCOL_VERSION, ROUND_KEY_BYTES
 from protocols.recipe import Parameter, parameter_value
 from protocols.rules import EnvironmentRule, Range
 
@@ -29,7 +30,8 @@ _REQUIRED = (
     "renderings",
     "environment",
 )
-_OPTIONAL = ("description", "beacon", "drand_chain")
+_OPTIONAL = ("description", "beacon", "drand_chain", "drand_info")
+_DRAND_INFO = ("public_key", "genesis_time", "period", "group_hash", "beacon_id")
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def write(manifest: Manifest) -> str:
         f"description = {_literal(manifest.description)}",
         f"epoch_seconds = {manifest.epoch_seconds}",
         f"beacon = {_literal(manifest.beacon)}",
-        *([f"drand_chain = {_literal(manifest.drand_chain.hex())}"] if manifest.drand_chain else []),
+        *(_chain_lines(manifest.drand) if manifest.drand else []),
         f"tasks_per_epoch = {manifest.tasks_per_epoch}",
         f"group_size = {{ min = {manifest.min_group_size}, max = {manifest.max_group_size} }}",
         f"max_completion_chars = {manifest.max_completion_chars}",
@@ -69,6 +71,16 @@ def write(manifest: Manifest) -> str:
         lines += ["", "[[environment]]", f"name = {_literal(rule.name)}", f"version = {_literal(rule.version)}"]
         lines += [f"parameters = {{ {settings} }}"] if settings else []
     return "\n".join(lines) + "\n"
+
+
+def _chain_lines(chain: Chain) -> list[str]:
+    lines = [f"drand_chain = {_literal(chain.hash.hex())}"]
+    if chain.hash not in KNOWN_CHAINS:
+        values = (getattr(chain, name) for name in _DRAND_INFO)
+        literals = [_literal(value.hex() if isinstance(value, bytes) else value) for value in values]
+        info = ", ".join(f"{name} = {literal}" for name, literal in zip(_DRAND_INFO, literals, strict=True))
+        lines.append(f"drand_info = {{ {info} }}")
+    return lines
 
 
 def _literal(value: Range | Parameter) -> str:
@@ -95,7 +107,7 @@ def _fields(table: dict[str, Any]) -> dict[str, Any]:
         "min_group_size": group_size["min"],
         "max_group_size": group_size["max"],
         "beacon": table.get("beacon", "local"),
-        "drand_chain": _hex(table.get("drand_chain", "")),
+        "drand": _chain(table.get("drand_chain"), table.get("drand_info")),
     }
 
 
@@ -141,7 +153,25 @@ def _check_keys(table: dict[str, Any], where: str, required: tuple[str, ...], op
             raise ManifestError(f"{where}: the key {key!r} is missing")
 
 
-def _hex(value: Any) -> bytes:
-    if not isinstance(value, str) or not re.fullmatch(r"([0-9a-f]{2})*", value):
-        raise ManifestError("drand_chain must be 64 hexadecimal digits, in lower case")
+def _chain(named: Any, info: Any) -> Chain | None:
+    """The chain of this hash, known or described; the hash decides, so that nobody can put another key under it."""
+    if named is None and info is None:
+        return None
+    name = _hex(named, "drand_chain", HASH_BYTES)
+    if info is None:
+        if name not in KNOWN_CHAINS:
+            raise ManifestError(f"drand_chain: {name.hex()} is not known here; add drand_info with {', '.join(_DRAND_INFO)}")
+        return KNOWN_CHAINS[name]
+    table = _table(info, "drand_info", _DRAND_INFO)
+    public_key = _hex(table["public_key"], "drand_info: public_key", ROUND_KEY_BYTES)
+    group_hash = _hex(table["group_hash"], "drand_info: group_hash", HASH_BYTES)
+    chain = Chain(public_key, table["genesis_time"], table["period"], group_hash, table["beacon_id"])
+    if chain.hash != name:
+        raise ManifestError(f"drand_info is of the chain {chain.hash.hex()}, not of drand_chain; copy both from the chain's info")
+    return chain
+
+
+def _hex(value: Any, where: str, size: int) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-f]{{{2 * size}}}", value):
+        raise ManifestError(f"{where} must be {2 * size} hexadecimal digits, in lower case")
     return bytes.fromhex(value)

@@ -27,6 +27,7 @@ class Kind(IntEnum):
 
     SHARE = 1
     ANNOUNCE = 2
+    PROOF = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,26 @@ class Announce:
     body_bytes: int
 
 
-Body = Share | Announce
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Two envelopes, as they travelled, that their signer gave one sequence number (`protocols.proof`); ascending bytes."""
+
+    one: bytes
+    other: bytes
+
+
+Body = Share | Announce | Proof
 
 
 def kind_of(body: Body) -> Kind:
     """The kind under which a body travels."""
-    return Kind.SHARE if isinstance(body, Share) else Kind.ANNOUNCE
+    match body:
+        case Share():
+            return Kind.SHARE
+        case Announce():
+            return Kind.ANNOUNCE
+        case Proof():
+            return Kind.PROOF
 
 
 def pack_body(body: Body) -> bytes:
@@ -103,14 +118,16 @@ def pack_body(body: Body) -> bytes:
     if isinstance(body, Share):
         groups = [_group_array(group) for group in body.groups]
         packed = encode([body.round, body.epoch, body.first_index, body.count, groups])
-    else:
+    elif isinstance(body, Announce):
         packed = encode([body.body_hash, body.body_bytes])
+    else:
+        packed = encode([body.one, body.other])
     unpack_body(kind_of(body), packed)  # nothing is published that we would refuse ourselves
     return packed
 
 
 def unpack_body(kind: int, data: bytes) -> Body:
-    """The body that the bytes spell. `check_share` tells whether its signer may say so.
+    """The body that the bytes spell. `check_share` and `check_proof` tell whether its signer may say so.
 
     Raises ProtocolError: "kind", "too-large", "malformed", "not-canonical", "schema", checked in this order.
     """
@@ -118,6 +135,8 @@ def unpack_body(kind: int, data: bytes) -> Body:
         return _share(decode(data, MAX_BODY_BYTES))
     if kind == Kind.ANNOUNCE:
         return _announce(decode(data, MAX_BODY_BYTES))
+    if kind == Kind.PROOF:
+        return _proof(decode(data, MAX_BODY_BYTES))
     raise ProtocolError(Reason.KIND, f"body kind {kind} is not known to this version")
 
 
@@ -146,6 +165,13 @@ def _announce(value: Any) -> Announce:
         fields.binary(body_hash, "announce.body_hash", HASH_BYTES),
         fields.integer(body_bytes, "announce.body_bytes", 1, MAX_BODY_BYTES),
     )
+
+
+def _proof(value: Any) -> Proof:
+    one, other = fields.array(value, "proof", 2, 2)
+    if type(one) is not bytes or type(other) is not bytes or not one < other:
+        raise fields.schema_error("a proof is two envelopes in ascending order of their bytes")
+    return Proof(one, other)
 
 
 def _share(value: Any) -> Share:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocols.envelope import Envelope
-from protocols.messages import Announce, Body
+from protocols.messages import Announce, Body, Proof
 from protocols.recipe import Recipe
 
 
@@ -42,6 +42,8 @@ def body_json(body: Body) -> dict[str, Any]:
     """A body by its field names."""
     if isinstance(body, Announce):
         return {"body_hash": body.body_hash.hex(), "body_bytes": body.body_bytes}
+    if isinstance(body, Proof):
+        return {"one": body.one.hex(), "other": body.other.hex()}
     return {
         "round": body.round,
         "epoch": body.epoch,
