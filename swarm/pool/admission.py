@@ -31,7 +31,7 @@ from swarm.clock import Clock
 from swarm.errors import ChildError, ChildTimeout, NetworkError
 from swarm.pool.pool import Pool
 from swarm.pool.standing import MAX_SIGNERS, Standing
-from swarm.pool.store import Store, StoredEnvelope
+from swarm.pool.store import Store, StoredEnvelope, StoredRefusal
 from swarm.records import ScoredGroup, Task
 
 # Clocks of home machines differ; this much is forgiven.
@@ -43,6 +43,10 @@ REWARD_TOLERANCE = 1e-6
 MAX_PULLS = 8
 MAX_PULLS_PER_SIGNER = 2
 _SCREENED_KEPT = 256
+# Refusals that the message itself says nothing about: it is held already, or would have been let in at another moment.
+_CIRCUMSTANCES = frozenset(
+    {Reason.DUPLICATE, Reason.STANDING, Reason.QUOTA, Reason.QUEUE_FULL, Reason.BODY_UNAVAILABLE, Reason.BODY_MISMATCH}
+)
 
 T = TypeVar("T")
 
@@ -68,10 +72,13 @@ FetchBody = Callable[[bytes, int, str, bytes], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One message or group that was not let in."""
+    """One message that was not let in, or its group of the task `item`; `evidence` is the message where that proves something."""
 
     signer: bytes
     reason: Reason
+    envelope: bytes = b""
+    item: int | None = None
+    evidence: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +171,14 @@ class Admission:
             envelope, body = self._open(data)
         except ProtocolError as error:
             # Unsigned: there is nobody to blame, and a forwarder may be honest.
-            return await self._refuse(now_ms, [Refusal(b"", error.reason)])
+            return await self._refuse(now_ms, [Refusal(b"", error.reason, evidence=data)])
         try:
             raw_body = await self._pulled(envelope, body, forwarder, now_ms) if isinstance(body, Announce) else None
             async with self._one:
                 return await self._judge(envelope, body, raw_body, data, now_ms)
         except _Refused as refused:
-            return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason)])
+            evidence = None if refused.reason in _CIRCUMSTANCES else data
+            return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason, envelope.id, evidence=evidence)])
 
     def announced(self, data: bytes) -> bool:
         """Whether these bytes, which were screened, only announce a body: admitting them waits for a peer."""
@@ -191,7 +199,7 @@ class Admission:
                 await self._check_group(group, envelope.key)
                 groups.append(await self._verify(group, envelope, now_ms))
             except _Refused as refused:
-                refusals.append(Refusal(envelope.key, refused.reason))
+                refusals.append(Refusal(envelope.key, refused.reason, envelope.id, group.recipe.index))
         entry = StoredEnvelope(
             envelope.id, envelope.key, envelope.sequence, now_ms, data,
             body.body_hash if isinstance(body, Announce) else None, raw_body,
@@ -206,7 +214,7 @@ class Admission:
             self._refused[refusal.reason] += 1
             self.standing.refused(refusal.signer, refusal.reason, now_ms)
         if refusals:
-            named = [(each.signer, each.reason) for each in refusals]
+            named = [StoredRefusal(each.signer, each.reason, each.envelope, each.item, each.evidence) for each in refusals]
             await self._pool.run(lambda store: store.add_refusals(now_ms, named))
         return Admitted((), tuple(refusals))
 

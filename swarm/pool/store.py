@@ -12,34 +12,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from swarm.errors import HomeError
 from swarm.pool.packing import pack_group, unpack_group
+from swarm.pool.schema import SCHEMA, SCHEMA_VERSION, teach
 from swarm.records import ScoredGroup
 
-SCHEMA_VERSION = 1
 KEPT_REFUSALS = 1000
-
-_SCHEMA = """
-CREATE TABLE about (swarm BLOB NOT NULL);
-CREATE TABLE envelopes (
-    id BLOB PRIMARY KEY, own INTEGER NOT NULL, signer BLOB NOT NULL, sequence INTEGER NOT NULL, received_ms INTEGER NOT NULL,
-    bytes INTEGER NOT NULL, envelope BLOB NOT NULL, body_hash BLOB, body BLOB, UNIQUE (signer, sequence)
-);
-CREATE INDEX envelopes_by_body ON envelopes (body_hash) WHERE body_hash IS NOT NULL;
-CREATE INDEX envelopes_by_age ON envelopes (own, received_ms, bytes);
-CREATE TABLE groups (
-    key INTEGER PRIMARY KEY, signer BLOB NOT NULL, epoch INTEGER NOT NULL, item INTEGER NOT NULL, own INTEGER NOT NULL,
-    environment TEXT NOT NULL, rendering TEXT NOT NULL, reward_mean REAL NOT NULL, informative INTEGER NOT NULL,
-    policy_step INTEGER NOT NULL, received_ms INTEGER NOT NULL, trained_round INTEGER, record BLOB NOT NULL,
-    UNIQUE (signer, epoch, item)
-);
-CREATE INDEX groups_by_age ON groups (own, received_ms);
-CREATE INDEX groups_by_signer ON groups (signer, received_ms);
-CREATE TABLE refusals (number INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, signer BLOB NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE refusal_counts (reason TEXT PRIMARY KEY, count INTEGER NOT NULL);
-"""
+# Of an envelope that was refused as a whole, and so is not kept, this much is: enough for nearly all, 16 MiB in all.
+MAX_EVIDENCE_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +35,19 @@ class StoredEnvelope:
     envelope: bytes
     body_hash: bytes | None = None
     body: bytes | None = None
+
+
+class StoredRefusal(NamedTuple):
+    """Who was refused and why: a whole envelope, or its group of the task `item`.
+
+    `envelope` is the id, empty for bytes that did not open; `evidence` the bytes as they came, where the envelope is not kept.
+    """
+
+    signer: bytes
+    reason: str
+    envelope: bytes = b""
+    item: int | None = None
+    evidence: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +86,10 @@ class Store:
             self._path = path
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            teach(self._db)
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+                self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
             elif version != SCHEMA_VERSION:
                 raise HomeError(
                     f"{path} was written by another version of swarmd (schema {version}, this one knows {SCHEMA_VERSION}); "
@@ -102,7 +98,7 @@ class Store:
 
     def belong_to(self, swarm: bytes) -> None:
         """Tie a new file to a swarm (its manifest's id), whose log it holds; `HomeError` when it is tied to another."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             row = db.execute("SELECT swarm FROM about").fetchone()
             if row is None:
                 db.execute("INSERT INTO about VALUES (?)", (swarm,))
@@ -117,7 +113,8 @@ class Store:
         self._db.close()
 
     @contextmanager
-    def _transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+    def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """All of what is written inside, or nothing of it; `durable` waits for the disk. A row is sealed as it is written."""
         with _explained(self._path):
             if durable:
                 self._db.execute("PRAGMA synchronous=FULL")
@@ -137,12 +134,12 @@ class Store:
 
     def append_own(self, entry: StoredEnvelope) -> None:
         """Add the next own envelope and flush it to the disk; it must be published only after this returns."""
-        with self._transaction(durable=True) as db:
+        with self.transaction(durable=True) as db:
             self._insert_envelope(db, entry, own=True)
 
     def add_envelope(self, entry: StoredEnvelope) -> None:
         """Keep a foreign envelope; the oldest foreign ones go when there are too many bytes."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             self._insert_envelope(db, entry, own=False)
             (held,) = db.execute("SELECT COALESCE(SUM(bytes), 0) FROM envelopes WHERE own = 0").fetchone()
             while held > self._max_bytes:
@@ -176,25 +173,26 @@ class Store:
             for row in self._db.execute(f"SELECT {columns} FROM envelopes WHERE own = 1 ORDER BY sequence {order}"):  # noqa: S608
                 yield StoredEnvelope(*row)
 
-    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Everything that a query answers; name its columns, since the last one of each table is the seal."""
         with _explained(self._path):
             return self._db.execute(query, values).fetchall()
 
     def envelope_at(self, signer: bytes, sequence: int) -> bytes | None:
         """The id of the held envelope of a signer with this sequence number."""
-        rows = self._rows("SELECT id FROM envelopes WHERE signer = ? AND sequence = ?", (signer, sequence))
+        rows = self.rows("SELECT id FROM envelopes WHERE signer = ? AND sequence = ?", (signer, sequence))
         return rows[0][0] if rows else None
 
     def body(self, body_hash: bytes) -> bytes | None:
         """An announced body, own or foreign, by its SHA-256."""
-        rows = self._rows("SELECT body FROM envelopes WHERE body_hash = ?", (body_hash,))
+        rows = self.rows("SELECT body FROM envelopes WHERE body_hash = ?", (body_hash,))
         return rows[0][0] if rows else None
 
     # Groups
 
     def add_groups(self, groups: Sequence[ScoredGroup], *, own: bool) -> None:
         """Keep groups, once each; the oldest of a signer with too many, then the oldest of all, go."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             for group in groups:
                 recipe = group.task.recipe
                 db.execute(
@@ -219,14 +217,14 @@ class Store:
 
     def has_group(self, signer: bytes, epoch: int, index: int) -> bool:
         """Whether a group of this task of this signer is held."""
-        return bool(self._rows("SELECT 1 FROM groups WHERE signer = ? AND epoch = ? AND item = ?", (signer, epoch, index)))
+        return bool(self.rows("SELECT 1 FROM groups WHERE signer = ? AND epoch = ? AND item = ?", (signer, epoch, index)))
 
     def candidates(
         self, *, since_ms: int, max_policy_age: int, rendering: str, environments: Sequence[str], limit: int
     ) -> list[Candidate]:
         """The newest informative foreign groups not trained on yet, in an order that depends on their content only."""
         marks = ",".join("?" * len(environments))
-        rows = self._rows(
+        rows = self.rows(
             # A bare column beside MAX is of the row that has it (SQLite's own rule): a signer's latest group tells its step,
             # not its highest one, since a node that was killed goes on from an earlier checkpoint.
             f"""
@@ -244,7 +242,7 @@ class Store:
 
     def load(self, keys: Sequence[int]) -> list[ScoredGroup]:
         """The groups with these keys, in their order; those trimmed away meanwhile are left out."""
-        rows = [row for key in keys for row in self._rows("SELECT record FROM groups WHERE key = ?", (key,))]
+        rows = [row for key in keys for row in self.rows("SELECT record FROM groups WHERE key = ?", (key,))]
         return [self._unpacked(record) for (record,) in rows]
 
     def _unpacked(self, record: bytes) -> ScoredGroup:
@@ -257,13 +255,13 @@ class Store:
 
     def mark_trained(self, keys: Sequence[int], round: int) -> None:
         """Remember in which round these groups were trained on, so that they are not drawn again."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany("UPDATE groups SET trained_round = ? WHERE key = ?", [(round, key) for key in keys])
 
     def groups(self, *, limit: int, signer: bytes | None = None) -> list[tuple[int, int | None, ScoredGroup]]:
         """(key, round trained in, group), newest first."""
         where, values = ("WHERE signer = ?", (signer,)) if signer is not None else ("", ())
-        rows = self._rows(
+        rows = self.rows(
             f"SELECT key, trained_round, record FROM groups {where} ORDER BY received_ms DESC, key DESC LIMIT ?",  # noqa: S608
             (*values, limit),
         )
@@ -271,23 +269,26 @@ class Store:
 
     # Refusals
 
-    def add_refusals(self, received_ms: int, refusals: Sequence[tuple[bytes, str]]) -> None:
-        """Count refusals (signer, reason) and keep their records among the newest."""
-        with self._transaction() as db:
-            for signer, reason in refusals:
-                db.execute("INSERT INTO refusals VALUES (NULL, ?, ?, ?)", (received_ms, signer, reason))
+    def add_refusals(self, received_ms: int, refusals: Sequence[StoredRefusal]) -> None:
+        """Count refusals and keep their records among the newest, without evidence that is too large."""
+        with self.transaction() as db:
+            for refusal in refusals:
+                evidence = refusal.evidence
+                kept = refusal._replace(evidence=evidence if evidence and len(evidence) <= MAX_EVIDENCE_BYTES else None)
+                db.execute("INSERT INTO refusals VALUES (NULL, ?, ?, ?, ?, ?, ?)", (received_ms, *kept))
                 db.execute(
-                    "INSERT INTO refusal_counts VALUES (?, 1) ON CONFLICT (reason) DO UPDATE SET count = count + 1", (reason,)
+                    "INSERT INTO refusal_counts VALUES (?, 1) ON CONFLICT (reason) DO UPDATE SET count = count + 1",
+                    (refusal.reason,),
                 )
             db.execute("DELETE FROM refusals WHERE number <= (SELECT MAX(number) FROM refusals) - ?", (KEPT_REFUSALS,))
 
     def refusals(self) -> dict[str, int]:
         """How often each reason was given, since the pool was made."""
-        return dict(self._rows("SELECT reason, count FROM refusal_counts ORDER BY reason"))
+        return dict(self.rows("SELECT reason, count FROM refusal_counts ORDER BY reason"))
 
     def statistics(self) -> StoreStatistics:
         """Rows and bytes held now."""
-        (one,) = self._rows(
+        (one,) = self.rows(
             """
             SELECT (SELECT COUNT(*) FROM envelopes WHERE own = 1), (SELECT COUNT(*) FROM envelopes WHERE own = 0),
                 (SELECT COALESCE(SUM(bytes), 0) FROM envelopes WHERE own = 0), (SELECT COUNT(*) FROM groups WHERE own = 1),

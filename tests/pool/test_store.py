@@ -23,7 +23,8 @@ from protocols.messages import Completion, PolicyTag
 from protocols.recipe import Recipe
 from swarm.errors import HomeError
 from swarm.pool.packing import pack_group, unpack_group
-from swarm.pool.store import KEPT_REFUSALS, SCHEMA_VERSION, Store, StoredEnvelope
+from swarm.pool.schema import SCHEMA_VERSION
+from swarm.pool.store import KEPT_REFUSALS, Store, StoredEnvelope, StoredRefusal
 from swarm.records import ScoredGroup, Task
 
 ONE, TWO, OWN = bytes([1]) * 32, bytes([2]) * 32, bytes([9]) * 32
@@ -194,7 +195,7 @@ def test_pages_damaged_under_a_running_node(tmp_path: Path) -> None:
         for sequence in range(40):
             store.add_envelope(entry(ONE, sequence, 600))
             store.append_own(entry(OWN, sequence, 600))
-        store.add_refusals(NOW_MS, [(ONE, "schema")])
+        store.add_refusals(NOW_MS, [StoredRefusal(ONE, "schema")])
     whole = path.read_bytes()
     random = Random(3)
     sentences: list[str] = []
@@ -345,8 +346,8 @@ def test_what_was_trimmed_meanwhile_is_left_out(store: Store) -> None:
 def test_refusals_are_counted_for_ever_and_kept_for_a_while(tmp_path: Path) -> None:
     path = tmp_path / "pool.sqlite"
     with closing(opened(path)) as store:
-        store.add_refusals(NOW_MS, [(ONE, "reward")] * (KEPT_REFUSALS + 50))
-        store.add_refusals(NOW_MS, [(TWO, "schema")])
+        store.add_refusals(NOW_MS, [StoredRefusal(ONE, "reward")] * (KEPT_REFUSALS + 50))
+        store.add_refusals(NOW_MS, [StoredRefusal(TWO, "schema")])
     with closing(opened(path)) as store:
         assert store.refusals() == {"reward": KEPT_REFUSALS + 50, "schema": 1}
     with closing(sqlite3.connect(path)) as db:
