@@ -54,6 +54,17 @@ class Checkpointed:
 
 
 @dataclass(frozen=True, slots=True)
+class RolledBack:
+    """By `round` the policy had unlearned (held-out accuracy of the node's own few tasks); it is that of `to_round` again."""
+
+    peer_id: str
+    round: int
+    to_round: int
+    best: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
 class PartRestarted:
     """The supervisor restarted a part of the node after `error`."""
 
@@ -70,7 +81,7 @@ class NodeStopped:
     round: int
 
 
-Event = NodeStarted | RoundFinished | Refused | Checkpointed | PartRestarted | NodeStopped
+Event = NodeStarted | RoundFinished | Refused | Checkpointed | RolledBack | PartRestarted | NodeStopped
 Listener = Callable[[Event], None]
 
 

@@ -59,7 +59,37 @@ class NetworkSection:
         10.0, "Seconds to wait for a peer's answer to a request or dial before giving up on it.", above=0
     )
     max_inbound_queue: int = setting(
-        1024, "Received messages waiting for admission; when full the oldest is dropped and counted.", minimum=1
+        1024,
+        "Received messages waiting for admission; when full, the peer that forwarded most of what waits loses its oldest.",
+        minimum=1,
+    )
+    max_inbound_bytes: int = setting(
+        64 * 2**20, "Bytes of received messages waiting for admission, with the same policy.", minimum=2**20
+    )
+    allow: tuple[str, ...] = setting(
+        (), "Peer ids and address ranges (192.0.2.0/24) to speak to; empty means everybody, anything else nobody but these."
+    )
+    deny: tuple[str, ...] = setting(
+        (), "Peer ids and address ranges that are refused in and out, also if allowed; takes effect at the next start."
+    )
+    max_connections_per_address: int = setting(
+        8, "Connections with any one public IP address; more lets larger households in, and larger crowds of one owner.", minimum=1
+    )
+    max_connections_per_subnet: int = setting(
+        16, "Connections with any one public /24 of IPv4 or /56 of IPv6; local addresses have no such limits.", minimum=1
+    )
+    peer_messages_per_s: float = setting(
+        100.0,
+        "New messages read per second from any one peer, five times as many at once; a fifth of it is what is forwarded of one peer's. Who keeps exceeding it is cut off.",
+        above=0,
+    )
+    peer_bytes_per_s: float = setting(
+        4.0 * 2**20,
+        "Bytes read per second from any one peer, a quarter of a minute's worth at once; half of it may be gossip. Lower saves bandwidth and slows large bodies down.",
+        above=0,
+    )
+    cut_off_s: float = setting(
+        600.0, "Seconds for which a peer that floods, sends invalid messages or lost its standing is not spoken to.", above=0
     )
 
 
@@ -204,6 +234,11 @@ class DefencesSection:
         "Foreign text is trained on up to its first token that the own policy gives less probability than this; 0 trains on all of it.",
         minimum=0,
         maximum=1,
+    )
+    canary_tasks: int = setting(
+        48,
+        "Held-out tasks answered before each checkpoint; if the policy has clearly unlearned, the node goes back to the checkpoint before. 0 never looks.",
+        minimum=0,
     )
 
 

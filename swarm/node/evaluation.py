@@ -22,10 +22,11 @@ class HeldOut:
     environment: str
     parameters: tuple[tuple[str, Parameter], ...]
     asked: int
+    seed: int
     tasks: tuple[Task, ...]
 
 
-async def held_out_set(scorer: Scorer, manifest: Manifest, per_environment: int) -> list[HeldOut]:
+async def held_out_set(scorer: Scorer, manifest: Manifest, per_environment: int, seed: int = EVALUATION_SEED) -> list[HeldOut]:
     """About `per_environment` distinct held-out tasks for every environment of a swarm, spread evenly over its levels."""
     blocks = []
     for rule in manifest.environments:
@@ -33,8 +34,8 @@ async def held_out_set(scorer: Scorer, manifest: Manifest, per_environment: int)
         for level in allowed:
             parameters = parameters_at(rule, level)
             asked = max(1, per_environment // len(allowed))
-            tasks = await scorer.held_out(rule.name, parameters, asked, EVALUATION_SEED)
-            blocks.append(HeldOut(rule.name, parameters, asked, tuple(tasks)))
+            tasks = await scorer.held_out(rule.name, parameters, asked, seed)
+            blocks.append(HeldOut(rule.name, parameters, asked, seed, tuple(tasks)))
     return blocks
 
 
@@ -42,11 +43,19 @@ async def accuracy(
     policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], rendering: str, max_tokens: int
 ) -> dict[str, float]:
     """Share of held-out tasks solved (reward 1) per environment; greedy decoding."""
+    answers = await solved(policy, scorer, blocks, rendering, max_tokens)
+    return {environment: sum(each) / len(each) for environment, each in answers.items()}
+
+
+async def solved(
+    policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], rendering: str, max_tokens: int
+) -> dict[str, list[bool]]:
+    """For every environment, sorted, which of its held-out tasks the policy solves; greedy decoding."""
     prompts = [task.prompts[rendering] for block in blocks for task in block.tasks]
     answers = iter(await policy.answer(prompts, max_completion_length=max_tokens))
-    solved: dict[str, list[bool]] = {}
+    right: dict[str, list[bool]] = {}
     for block in filter(lambda block: block.tasks, blocks):
         texts = [next(answers) for _ in block.tasks]
-        rewards = await scorer.score_held_out(block.environment, block.parameters, block.asked, EVALUATION_SEED, rendering, texts)
-        solved.setdefault(block.environment, []).extend(reward >= 1.0 for reward in rewards)
-    return {environment: sum(each) / len(each) for environment, each in sorted(solved.items())}
+        rewards = await scorer.score_held_out(block.environment, block.parameters, block.asked, block.seed, rendering, texts)
+        right.setdefault(block.environment, []).extend(reward >= 1.0 for reward in rewards)
+    return dict(sorted(right.items()))

@@ -17,11 +17,12 @@ from protocols.peer import peer_id
 from swarm.clock import Clock
 from swarm.config.schema import Config
 from swarm.errors import NetworkError
-from swarm.events import Checkpointed, Event, Listener, PartRestarted, RoundFinished
+from swarm.events import Checkpointed, Event, Listener, PartRestarted, RolledBack, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.network import Network
 from swarm.node.activity import Activity
+from swarm.node.canary import Canary
 from swarm.node.publishing import OwnLog, share_of
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
@@ -66,6 +67,7 @@ class Parts:
     proposer: Proposer
     admission: Admission
     log: OwnLog
+    canary: Canary
 
 
 class Node:
@@ -82,6 +84,7 @@ class Node:
         self.policy = parts.policy
         self.proposer = parts.proposer
         self.admission = parts.admission
+        self.canary = parts.canary
         self.network: Network | None = None
         self.activity = Activity()
         self.seed = self.config.node.seed or SystemRandom().getrandbits(53)
@@ -191,9 +194,25 @@ class Node:
                 seconds=self.activity.take_seconds(),
             )
         )
+        self.canary.trained({"": batch.own, **batch.sources})
         self.round += 1
-        if self.round % self.config.checkpoint.every_rounds == 0:
+        if self.round % self.config.checkpoint.every_rounds == 0 and await self._healthy():
             await self.save()
+
+    async def _healthy(self) -> bool:
+        """Ask the canary; a policy that was harmed is that of the newest checkpoint again."""
+        if not self.config.defences.canary_tasks:
+            return True
+        with self.activity.doing("looking at held-out tasks"):
+            reading = await self.canary.look(self.policy, self.rendering, self.max_tokens)
+        if reading.harmed:
+            harmed_in = self.round
+            if self.canary.bad_in_a_row > 1:
+                async with self.clock.work(0):
+                    await trio.to_thread.run_sync(checkpoint.discard_newest, self.home.checkpoints)
+            await self.recover_policy()
+            self.emit(RolledBack(self.identity.peer_id, harmed_in, self.round, reading.best, reading.accuracy))
+        return not reading.harmed
 
     async def _rest(self, *, idle: bool) -> None:
         elapsed = trio.current_time() - self._round_begun
@@ -217,16 +236,22 @@ class Node:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps besides the policy."""
-        return {"round": self.round, "curriculum": self.proposer.curriculum.state(), "totals": dict(self.totals)}
+        return {
+            "round": self.round,
+            "curriculum": self.proposer.curriculum.state(),
+            "totals": dict(self.totals),
+            "canary": self.canary.state(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the state of a checkpoint; an empty one is the beginning."""
         self.round: int = state.get("round", 0)
         self.totals: Counter[str] = Counter(state.get("totals", {}))
         self.proposer.curriculum.restore(state.get("curriculum", []))
+        self.canary.restore(state.get("canary", {}))
 
     async def recover_policy(self) -> None:
-        """After the policy's child died: a new one from the newest checkpoint, and the node's state as it was then."""
+        """After the policy's child died, or was led astray: back to the newest checkpoint, the node's state too."""
         async with self.clock.work(0):
             newest: Path | None = await trio.to_thread.run_sync(checkpoint.newest, self.home.checkpoints)
         await self.policy.restart(newest)

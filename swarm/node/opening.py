@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -16,6 +17,7 @@ from swarm.events import Listener, NodeStarted, NodeStopped
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.network import Network, Validate
+from swarm.node.canary import Canary
 from swarm.node.node import Node, Parts, rendering_of
 from swarm.node.publishing import OwnLog, position
 from swarm.node.receiving import Bodies, receive, serve, verdict
@@ -74,6 +76,7 @@ async def open_node(
                 proposer=Proposer(manifest, key, scorer, beacon, clock, config.tasks, epoch=end.epoch, next_index=end.next_index),
                 admission=Admission(manifest, key, pool, scorer.score, bodies.fetch, beacon, clock),
                 log=OwnLog(identity, manifest.id, pool, end),
+                canary=Canary(scorer, manifest, config.defences.canary_tasks, _secret_seed(identity)),
             ),
             listeners,
             checkpoint.node_state(newest) if newest else {},
@@ -101,6 +104,11 @@ async def open_node(
             finally:
                 nursery.cancel_scope.cancel()
     node.emit(NodeStopped(identity.peer_id, node.round))
+
+
+def _secret_seed(identity: Identity) -> int:
+    """For the held-out tasks that only this node knows; the same after a restart, so that readings can be compared."""
+    return int.from_bytes(hashlib.sha256(b"swarmd canary\0" + identity.seed).digest()[:6])
 
 
 def _check_rules(manifest: Manifest, config: Config) -> None:

@@ -113,6 +113,16 @@ def prune(root: Path, keep: int) -> None:
         raise HomeError(f"cannot remove old checkpoints in {root}: {error.strerror or error}; make it writable") from None
 
 
+def discard_newest(root: Path) -> None:
+    """Remove the latest whole checkpoint, because its policy is no good; the only one stays. `HomeError` if it cannot."""
+    whole = [path for path in _listed(root) if damage(path) is None]
+    try:
+        if len(whole) > 1:
+            _remove(whole[0])
+    except OSError as error:
+        raise HomeError(f"cannot remove {whole[0]}: {error.strerror or error}; make {root} writable") from None
+
+
 def _listed(root: Path) -> list[Path]:
     """Every checkpoint by name, the latest first."""
     found = []
