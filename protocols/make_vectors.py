@@ -25,6 +25,7 @@ from protocols.manifest import Manifest, epoch_of, permits, topic
 from protocols.messages import Announce, Body, Completion, PolicyTag, RolloutGroup, Share, kind_of, pack_body
 from protocols.peer import peer_id
 from protocols.recipe import Parameter, Recipe, local_beacon, seed
+from protocols.vector_beacons import beacons
 from protocols.vector_json import body_json, envelope_json, recipe_json, typed
 
 DIRECTORY = Path(__file__).parent / "vectors"
@@ -47,6 +48,7 @@ def files() -> dict[str, str]:
         "bodies.json": _bodies(),
         "envelopes.json": _envelopes(),
         "invites.json": _invites(),
+        "beacon.json": beacons(SWARM),
     }
     return {name: json.dumps(content, indent=1, ensure_ascii=True) + "\n" for name, content in made.items()}
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict
 from typing import Any
+
+from protocols.beacon import QUICKNET
+from protocols.vector_beacons import TEST_CHAIN
 
 # name, bytes
 GOOD_CODEC: list[tuple[str, Any]] = [
@@ -175,6 +179,16 @@ version = "0.1.25"
 parameters = { level = { min = 1, max = 5 } }
 """
 
+_INFO = asdict(TEST_CHAIN)
+OWN_CHAIN = f"""\
+beacon = "drand"
+drand_chain = "{TEST_CHAIN.hash.hex()}"
+drand_info = {{ public_key = "{_INFO["public_key"].hex()}", genesis_time = {_INFO["genesis_time"]}, \
+period = {_INFO["period"]}, group_hash = "{_INFO["group_hash"].hex()}", beacon_id = "{_INFO["beacon_id"]}" }}
+"""
+_NAME = 'name = "vectors"\n'
+_QUICKNET = f'beacon = "drand"\ndrand_chain = "{QUICKNET.hash.hex()}"\n'
+
 # name, text
 GOOD_MANIFESTS: list[tuple[str, str]] = [
     ("smallest", MANIFEST),
@@ -231,6 +245,7 @@ level = { min = -3, max = 3 }
 count = 7
 """,
     ),
+    ("a drand chain of one's own", MANIFEST.replace("tasks_per_epoch", f"{OWN_CHAIN}tasks_per_epoch")),
 ]
 
 # name, text to replace in MANIFEST, replacement
@@ -245,8 +260,16 @@ BAD_MANIFESTS: list[tuple[str, str, str]] = [
     ("epoch a float", "epoch_seconds = 600", "epoch_seconds = 600.0"),
     ("unknown beacon", 'name = "vectors"', 'name = "vectors"\nbeacon = "dice"'),
     ("drand without a chain", 'name = "vectors"', 'name = "vectors"\nbeacon = "drand"'),
-    ("a chain without drand", 'name = "vectors"', f'name = "vectors"\ndrand_chain = "{"00" * 32}"'),
-    ("a chain of 31 bytes", 'name = "vectors"', f'name = "vectors"\nbeacon = "drand"\ndrand_chain = "{"00" * 31}"'),
+    ("a chain without drand", _NAME, _NAME + _QUICKNET.replace('"drand"', '"local"')),
+    ("a chain of 31 bytes", _NAME, _NAME + _QUICKNET.replace(QUICKNET.hash.hex(), "00" * 31)),
+    ("a chain that is not known", _NAME, _NAME + _QUICKNET.replace(QUICKNET.hash.hex(), "00" * 32)),
+    ("info without a chain", _NAME, _NAME + OWN_CHAIN.replace("drand_chain", "#")),
+    ("info of another chain", _NAME, _NAME + OWN_CHAIN.replace(TEST_CHAIN.hash.hex(), QUICKNET.hash.hex())),
+    ("info with another key", _NAME, _NAME + OWN_CHAIN.replace(TEST_CHAIN.public_key.hex(), QUICKNET.public_key.hex())),
+    ("info with another period", _NAME, _NAME + OWN_CHAIN.replace("period = 5", "period = 3")),
+    ("info without a period", _NAME, _NAME + OWN_CHAIN.replace("period = 5, ", "")),
+    ("info with a key of 48 bytes", _NAME, _NAME + OWN_CHAIN.replace(TEST_CHAIN.public_key.hex(), "80" * 48)),
+    ("an epoch shorter than the chain's period", f"{_NAME}epoch_seconds = 600\n", f"{_NAME}{_QUICKNET}epoch_seconds = 2\n"),
     ("group size reversed", "{ min = 2, max = 16 }", "{ min = 16, max = 2 }"),
     ("group size above 64", "{ min = 2, max = 16 }", "{ min = 2, max = 65 }"),
     ("group size a number", "{ min = 2, max = 16 }", "8"),

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { decode, encode, Refusal } from './codec.js'
 import * as wire from './wire.js'
+import { drandBeacon, readChain, roundOfEpoch, verifyRound } from './beacon.js'
 
 const vectors = process.argv[2] ?? new URL('../../protocols/vectors', import.meta.url).pathname
 const load = (name) => JSON.parse(readFileSync(`${vectors}/${name}.json`, 'utf8'))
@@ -34,6 +35,9 @@ const recipeOf = (json) => ({
   proposer: raw(json.proposer),
   index: BigInt(json.index),
 })
+
+const chains = Object.fromEntries((load('beacon').chains ?? []).map(({ hash, info }) =>
+  [hash, readChain({ ...info, genesis_time: BigInt(info.genesis_time), period: BigInt(info.period) })]))
 
 // file: [what a valid case reads as and should read as, how an invalid one is read]
 const readEnvelope = (each) => {
@@ -77,6 +81,14 @@ const files = {
     (each) => [plain(wire.readInvite(each.text)), { manifest_id: each.manifest_id, addresses: each.addresses }],
     (each) => wire.readInvite(each.text),
   ],
+  beacon: [
+    (each) => {
+      const randomness = verifyRound(chains[each.chain], each.round, raw(each.signature))
+      const value = ({ manifest_id, epoch }) => plain(drandBeacon(raw(manifest_id), epoch, randomness))
+      return [[plain(randomness), each.values.map(value)], [each.randomness, each.values.map(({ value }) => value)]]
+    },
+    (each) => verifyRound(chains[each.chain], each.round, raw(each.signature)),
+  ],
 }
 
 const differences = []
@@ -99,6 +111,9 @@ for (const [file, [readValid, readInvalid]] of Object.entries(files)) {
   invalid.forEach((each) => compare(`${file}: invalid ${each.name}`, reasonOf(readInvalid, each), each.reason))
   others.local_beacons?.forEach((each) =>
     compare(`beacon of ${each.epoch}`, plain(wire.localBeacon(raw(each.manifest_id), each.epoch)), each.value))
+  others.chains?.forEach((each) => compare(`chain ${each.hash}`, plain(chains[each.hash].hash), each.hash))
+  others.rounds?.forEach((each) => compare(`round of ${each.epoch}`,
+    Number(roundOfEpoch(chains[each.chain], each.epoch_seconds, each.epoch)), each.round))
   others.permits?.forEach((each) =>
     compare(`permits: ${each.name}`, wire.permits(wire.readManifest(each.toml), recipeOf(each.recipe)), each.reason))
   counts[file] = { valid: valid.length, invalid: invalid.length }

@@ -2,6 +2,7 @@
 import { createHash, createPrivateKey, createPublicKey, sign as ed25519Sign, verify as ed25519Verify } from 'node:crypto'
 import { base58btc } from 'multiformats/bases/base58'
 import { parse, TomlError } from 'smol-toml'
+import { QUICKNET, readChain } from './beacon.js'
 import { decode, encode, Refusal, refuse } from './codec.js'
 
 const MAX_INTEGER = 2n ** 53n - 1n
@@ -194,20 +195,27 @@ const rule = (table) => {
   return [name(environment, 'environment', ENVIRONMENT), name(version, 'version', VERSION), ordered(settings, ([key]) => key)]
 }
 
+const chainOf = ({ drand_chain: named, drand_info: info }) => {
+  const chain = info === undefined ? QUICKNET : readChain(keys(info, ['public_key', 'genesis_time', 'period', 'group_hash', 'beacon_id']))
+  schema(named === hex(chain.hash), named, 'drand_chain')
+  return chain
+}
+
 const manifestArray = (toml) => {
   schema(Buffer.byteLength(toml) <= 64 * 1024, toml, 'manifest')
   const table = keys(parse(toml, { integersAsBigInt: true }), ['protocol', 'name', 'epoch_seconds', 'tasks_per_epoch', 'group_size',
     'max_completion_chars', 'max_completion_tokens', 'max_groups_per_share', 'renderings', 'environment'],
-  ['description', 'beacon', 'drand_chain'])
-  const { beacon = 'local', description = '', drand_chain: chain = '' } = table
+  ['description', 'beacon', 'drand_chain', 'drand_info'])
+  const { beacon = 'local', description = '' } = table
   schema(beacon === 'local' || beacon === 'drand', beacon, 'beacon')
-  name(chain, 'drand_chain', beacon === 'drand' ? /^[0-9a-f]{64}$/ : /^$/)
+  const chain = beacon === 'drand' ? chainOf(table) : schema(!('drand_chain' in table || 'drand_info' in table), table, 'chain')
+  schema(!chain.hash || table.epoch_seconds >= chain.period, table.epoch_seconds, 'epoch shorter than a period')
   return [
     integer(table.protocol, 'protocol', 1n, 1n),
     text(table.name, 'name', 64),
     text(description, 'description', 1024),
     integer(table.epoch_seconds, 'epoch_seconds', 1n, 31_536_000n),
-    [beacon, Buffer.from(chain, 'hex')],
+    [beacon, chain.hash ?? Buffer.alloc(0)],
     integer(table.tasks_per_epoch, 'tasks_per_epoch', 1n),
     range(table.group_size, 1n, 64n),
     integer(table.max_completion_chars, 'max_completion_chars', 1n, 262_144n),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from protocols.beacon import QUICKNET, Chain
 from protocols.limits import MAX_INTEGER
 from protocols.make_vectors import _share
 from protocols.manifest import EnvironmentRule, Manifest, Range
@@ -76,24 +77,34 @@ rules = st.builds(
 )
 
 
+chains = st.builds(
+    Chain,
+    public_key=st.binary(min_size=96, max_size=96),
+    genesis_time=st.integers(0, MAX_INTEGER),
+    period=st.integers(1, 31_536_000),
+    group_hash=hashes,
+    beacon_id=st.text("".join(map(chr, range(33, 127))), min_size=1, max_size=64),
+)
+
+
 @st.composite
 def manifests(draw):
-    drand = draw(st.booleans())
+    chain = draw(st.one_of(st.none(), st.just(QUICKNET), chains))
     least = draw(st.integers(1, 64))
     return Manifest(
         name=draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=16)),
         description=draw(texts),
         environments=tuple(draw(st.lists(rules, min_size=1, max_size=3, unique_by=lambda rule: rule.name))),
         renderings=tuple(draw(st.sets(labels, min_size=1, max_size=3))),
-        epoch_seconds=draw(st.integers(1, 31_536_000)),
+        epoch_seconds=draw(st.integers(chain.period if chain else 1, 31_536_000)),
         tasks_per_epoch=draw(st.integers(1, MAX_INTEGER)),
         min_group_size=least,
         max_group_size=draw(st.integers(least, 64)),
         max_completion_chars=draw(st.integers(1, 262_144)),
         max_completion_tokens=draw(st.integers(1, MAX_INTEGER)),
         max_groups_per_share=draw(st.integers(1, 128)),
-        beacon="drand" if drand else "local",
-        drand_chain=draw(hashes) if drand else b"",
+        beacon="drand" if chain else "local",
+        drand=chain,
     )
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import protocols
-from protocols import envelope, invite, limits, make_vectors, manifest, recipe
+from protocols import beacon, envelope, invite, limits, make_vectors, manifest, recipe
 from protocols.errors import ManifestError, ProtocolError, Reason
 
 README = (Path(protocols.__file__).parent / "README.md").read_text(encoding="utf-8")
@@ -29,6 +29,7 @@ def test_the_readme_names_every_domain():
         manifest.MANIFEST_DOMAIN,
         recipe.SEED_DOMAIN,
         recipe.BEACON_DOMAIN,
+        beacon.DRAND_DOMAIN,
     ):
         assert '"' + domain.decode().replace("\0", "\\0") + '"' in README
 

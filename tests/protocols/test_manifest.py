@@ -5,10 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import manifests
 
+from protocols.beacon import QUICKNET
 from protocols.errors import ManifestError, ProtocolError, Reason
 from protocols.manifest import EnvironmentRule, Manifest, Range, epoch_of, permits, topic
 from protocols.recipe import Recipe
-from protocols.vector_cases import MANIFEST
+from protocols.vector_beacons import TEST_CHAIN
+from protocols.vector_cases import MANIFEST, OWN_CHAIN
 
 SMALLEST = Manifest.from_toml(MANIFEST)
 
@@ -37,15 +39,12 @@ def test_every_value_is_part_of_the_id():
         "max_groups_per_share": 9,
         "description": "!",
         "beacon": "drand",
-        "drand_chain": b"x" * 32,
+        "drand": QUICKNET,
     }
     assert set(changes) == {field.name for field in fields(Manifest)}
-    del changes["drand_chain"]
-    ids = {
-        replace(SMALLEST, **{name: value}, drand_chain=b"x" * 32 if name == "beacon" else b"").id
-        for name, value in changes.items()
-    }
-    ids.add(replace(SMALLEST, beacon="drand", drand_chain=b"y" * 32).id)
+    del changes["drand"]
+    ids = {replace(SMALLEST, **{name: value}, drand=QUICKNET if name == "beacon" else None).id for name, value in changes.items()}
+    ids.add(replace(SMALLEST, beacon="drand", drand=TEST_CHAIN).id)
     for parameters in ({}, {"level": 1}, {"level": 1.0}, {"level": True}, {"level": Range(1, 1)}, {"size": Range(1, 5)}):
         ids.add(replace(SMALLEST, environments=(replace(rule, parameters=parameters),)).id)
     assert len(ids | {SMALLEST.id}) == 12 + 1 + 6 + 1
@@ -69,6 +68,9 @@ def test_the_order_of_lists_is_not():
         ("min = 2", "min = 20", "group_size.min must be an integer of 1..16"),
         ("protocol = 1", "protocol = 2", "protocol must be an integer of 1..1"),
         ("name = ", 'beacon = "drand"\nname = ', "drand_chain"),
+        ("name = ", f'beacon = "drand"\ndrand_chain = "{"0" * 64}"\nname = ', "add drand_info with public_key, genesis_time"),
+        ("name = ", OWN_CHAIN.replace("period = 5", "period = 6") + "name = ", "copy both from the chain's info"),
+        ("epoch_seconds = 600", OWN_CHAIN + "epoch_seconds = 4", "at least the period of the drand chain, 5 s"),
     ],
 )
 def test_a_mistake_is_named_with_what_to_write(old, new, message):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from protocols import make_vectors
+from protocols.beacon import QUICKNET, Chain, drand_beacon, round_of_epoch, verify_round
 from protocols.codec import decode, encode
 from protocols.envelope import equivocates, open_envelope, seal
 from protocols.errors import ManifestError, ProtocolError, Reason
@@ -14,6 +15,7 @@ from protocols.manifest import Manifest, epoch_of, permits, topic
 from protocols.messages import Share, check_share, pack_body, unpack_body
 from protocols.peer import peer_id, public_key
 from protocols.recipe import Recipe, local_beacon, seed
+from protocols.vector_beacons import TEST_CHAIN
 from protocols.vector_json import body_json, envelope_json, recipe_json, typed
 
 
@@ -64,7 +66,7 @@ def test_committed_vectors_are_what_the_script_makes():
 def test_invalid_vectors_show_every_reason_of_the_wire():
     shown = {case["reason"] for name in make_vectors.files() for case in load(name[:-5])["invalid"]}
     wire = list(Reason)[: list(Reason).index(Reason.OWN_KEY)]
-    assert shown == {*wire, Reason.PROPOSER}
+    assert shown == {*wire, Reason.PROPOSER, Reason.BEACON}
 
 
 @pytest.mark.parametrize("case", cases("codec", "valid"))
@@ -175,3 +177,28 @@ def test_invite(case):
 @pytest.mark.parametrize("case", cases("invites", "invalid"))
 def test_invite_refuses(case):
     assert refusal(Invite.from_string, case["text"]) == case["reason"]
+
+
+CHAINS = {chain.hash.hex(): chain for chain in (QUICKNET, TEST_CHAIN)}
+
+
+@pytest.mark.parametrize("case", cases("beacon", "valid"))
+def test_beacon(case):
+    randomness = verify_round(CHAINS[case["chain"]], case["round"], raw(case["signature"]))
+    assert randomness.hex() == case["randomness"]
+    for each in case["values"]:
+        assert drand_beacon(raw(each["manifest_id"]), each["epoch"], randomness).hex() == each["value"]
+
+
+@pytest.mark.parametrize("case", cases("beacon", "invalid"))
+def test_beacon_refuses(case):
+    assert refusal(verify_round, CHAINS[case["chain"]], case["round"], raw(case["signature"])) == case["reason"]
+
+
+def test_chains_and_the_rounds_of_epochs():
+    vectors = load("beacon")
+    for case in vectors["chains"]:
+        binary = {name: raw(case["info"][name]) for name in ("public_key", "group_hash")}
+        assert Chain(**{**case["info"], **binary}).hash.hex() == case["hash"]
+    for case in vectors["rounds"]:
+        assert round_of_epoch(CHAINS[case["chain"]], case["epoch_seconds"], case["epoch"]) == case["round"]
