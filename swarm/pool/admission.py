@@ -25,12 +25,15 @@ import trio
 from protocols.envelope import Envelope, open_envelope
 from protocols.errors import ProtocolError, Reason
 from protocols.manifest import Manifest, epoch_of, permits
-from protocols.messages import Announce, Body, Kind, RolloutGroup, Share, check_share, unpack_body
+from protocols.messages import Announce, Body, Kind, Proof, RolloutGroup, Share, check_share, unpack_body
+from protocols.proof import check_proof, prove
 from protocols.recipe import Recipe, seed
 from swarm.clock import Clock
 from swarm.errors import ChildError, ChildTimeout, NetworkError
+from swarm.pool import logs, proofs
 from swarm.pool.pool import Pool
-from swarm.pool.standing import MAX_SIGNERS, Standing
+from swarm.pool.ranges import Ranges
+from swarm.pool.standing import Standing
 from swarm.pool.store import Store, StoredEnvelope, StoredRefusal
 from swarm.records import ScoredGroup, Task
 
@@ -131,8 +134,7 @@ class Admission:
         self._clock = clock
         self.standing = Standing()
         self._screened: OrderedDict[bytes, tuple[Envelope, Body]] = OrderedDict()
-        # Per signer, the one heard last at the end: sequence number, epoch and end of the index range of its newest share.
-        self._newest: OrderedDict[bytes, tuple[int, int, int]] = OrderedDict()
+        self._ranges = Ranges()
         self._pulls: Counter[bytes] = Counter()
         self._one = trio.Lock()
         self._messages = 0
@@ -170,10 +172,12 @@ class Admission:
         try:
             envelope, body = self._open(data)
         except ProtocolError as error:
-            # Unsigned: there is nobody to blame, and a forwarder may be honest.
-            return await self._refuse(now_ms, [Refusal(b"", error.reason, evidence=data)])
+            return await self._unread(data, error.reason, now_ms)
         try:
-            raw_body = await self._pulled(envelope, body, forwarder, now_ms) if isinstance(body, Announce) else None
+            raw_body = None
+            # Nobody trains on what is too old, so its body is left where it is.
+            if isinstance(body, Announce) and not self._stale(epoch_of(self._manifest, envelope.time_ms), now_ms):
+                raw_body = await self._pulled(envelope, body, forwarder, now_ms)
             async with self._one:
                 return await self._judge(envelope, body, raw_body, data, now_ms)
         except _Refused as refused:
@@ -184,14 +188,55 @@ class Admission:
         """Whether these bytes, which were screened, only announce a body: admitting them waits for a peer."""
         return isinstance(self._open(data)[1], Announce)
 
+    async def _unread(self, data: bytes, reason: Reason, now_ms: int) -> Admitted:
+        """Bytes that do not open, or an envelope whose body this version cannot read, which still belongs to its signer's log."""
+        try:
+            envelope = open_envelope(data, self._manifest.id)
+            async with self._one:
+                await self._check_envelope(envelope, now_ms)
+                await self._keep_apart(envelope, StoredEnvelope(*_row(envelope, now_ms, data)))
+        except ProtocolError:
+            pass
+        except _Refused as refused:
+            return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason, envelope.id)])
+        # There is nobody to blame: the signer may be newer, or not have signed this, and the forwarder be honest.
+        return await self._refuse(now_ms, [Refusal(b"", reason, evidence=data)])
+
     async def _judge(self, envelope: Envelope, body: Body, raw_body: bytes | None, data: bytes, now_ms: int) -> Admitted:
         # A pull takes time in which another message may have told more of the signer: asked again, or for the first time.
         await self._check_envelope(envelope, now_ms)
-        share = body if raw_body is None else _checked(lambda: unpack_body(Kind.SHARE, raw_body))
-        assert isinstance(share, Share)  # noqa: S101 - an announced body has been pulled by now
+        entry = StoredEnvelope(
+            *_row(envelope, now_ms, data), body.body_hash if isinstance(body, Announce) and raw_body else None, raw_body
+        )
+        groups: list[ScoredGroup] = []
+        refusals: list[Refusal] = []
+        try:
+            if isinstance(body, Proof):
+                await self._convict(body, now_ms, envelope.id)
+            else:
+                groups, refusals = await self._judge_share(envelope, self._share(envelope, body, raw_body, now_ms), now_ms)
+        except _Refused:
+            # Whatever it is worth, it is one entry of its signer's log, and the next one names it.
+            await self._keep_apart(envelope, entry)
+            raise
+        await self._pool.run(lambda store: _keep(store, entry, groups))
+        self._groups += len(groups)
+        await self._refuse(now_ms, refusals)
+        return Admitted(tuple(groups), tuple(refusals))
+
+    def _share(self, envelope: Envelope, body: Share | Announce, raw_body: bytes | None, now_ms: int) -> Share:
+        if isinstance(body, Announce):
+            if raw_body is None:
+                raise _Refused(Reason.STALE)
+            pulled = _checked(lambda: unpack_body(Kind.SHARE, raw_body))
+            assert isinstance(pulled, Share)  # noqa: S101 - that is what this kind unpacks to
+            body = pulled
+        share = body
         _checked(lambda: check_share(share, envelope.key))
         self._check_range(envelope, share, now_ms)
+        return share
 
+    async def _judge_share(self, envelope: Envelope, share: Share, now_ms: int) -> tuple[list[ScoredGroup], list[Refusal]]:
         self._received += len(share.groups)
         groups, refusals = [], []
         for group in share.groups:
@@ -200,14 +245,16 @@ class Admission:
                 groups.append(await self._verify(group, envelope, now_ms))
             except _Refused as refused:
                 refusals.append(Refusal(envelope.key, refused.reason, envelope.id, group.recipe.index))
-        entry = StoredEnvelope(
-            envelope.id, envelope.key, envelope.sequence, now_ms, data,
-            body.body_hash if isinstance(body, Announce) else None, raw_body,
-        )  # fmt: skip
-        await self._pool.run(lambda store: _keep(store, entry, groups))
-        self._groups += len(groups)
-        await self._refuse(now_ms, refusals)
-        return Admitted(tuple(groups), tuple(refusals))
+        return groups, refusals
+
+    async def _keep_apart(self, envelope: Envelope, entry: StoredEnvelope) -> None:
+        self._ranges.pass_over(envelope.key, envelope.sequence)
+        await self._pool.run(lambda store: store.add_envelope(entry))
+
+    async def _convict(self, proof: Proof, now_ms: int, carrier: bytes) -> None:
+        """Keep a proof of equivocation; its signer is refused from now on."""
+        cheat = _checked(lambda: check_proof(proof, self._manifest.id))
+        await self._pool.run(lambda store: proofs.keep(store, cheat, proof, now_ms, carrier))
 
     async def _refuse(self, now_ms: int, refusals: list[Refusal]) -> Admitted:
         for refusal in refusals:
@@ -223,14 +270,13 @@ class Admission:
             raise _Refused(Reason.OWN_KEY)
         if not self.standing.good(envelope.key, now_ms):
             raise _Refused(Reason.STANDING)
-        key, sequence = envelope.key, envelope.sequence
-        before, held = await self._pool.run(
-            lambda store: (store.envelope_at(key, sequence - 1), store.envelope_at(key, sequence))
-        )
-        if held is not None:
-            raise _Refused(Reason.DUPLICATE if held == envelope.id else Reason.EQUIVOCATION)
-        if before is not None and before != envelope.previous:
-            raise _Refused(Reason.CHAIN)
+        placed, caught = await self._pool.run(lambda store: (logs.place(store, envelope), proofs.against(store, envelope.key)))
+        if caught and placed.reason is not Reason.DUPLICATE:
+            raise _Refused(Reason.STANDING)
+        if placed.rival is not None:
+            await self._convict(prove(envelope, open_envelope(placed.rival, self._manifest.id)), now_ms, proofs.NOT_CARRIED)
+        if placed.reason is not None:
+            raise _Refused(placed.reason)
         if envelope.time_ms > now_ms + CLOCK_SKEW_MS:
             raise _Refused(Reason.FUTURE)
 
@@ -255,24 +301,18 @@ class Admission:
     def _check_range(self, envelope: Envelope, share: Share, now_ms: int) -> None:
         if share.epoch > epoch_of(self._manifest, now_ms + CLOCK_SKEW_MS):
             raise _Refused(Reason.EPOCH)
-        if share.epoch < epoch_of(self._manifest, now_ms) - PAST_EPOCHS:
+        if self._stale(share.epoch, now_ms):
             raise _Refused(Reason.STALE)
-        end = share.first_index + share.count
-        if end > self._manifest.tasks_per_epoch:
+        if share.first_index + share.count > self._manifest.tasks_per_epoch:
             raise _Refused(Reason.INDEX)
         if len(share.groups) > self._manifest.max_groups_per_share:
             raise _Refused(Reason.GROUP_COUNT)
-        sequence, epoch, next_index = self._newest.get(envelope.key, (-1, -1, 0))
-        if sequence >= 0 and envelope.sequence > sequence:
-            expected = next_index if share.epoch == epoch else 0
-            adjacent = envelope.sequence == sequence + 1
-            if share.epoch < epoch or share.first_index < expected or (adjacent and share.first_index != expected):
-                raise _Refused(Reason.INDEX_GAP)
-        if envelope.sequence > sequence:
-            self._newest[envelope.key] = (envelope.sequence, share.epoch, end)
-            self._newest.move_to_end(envelope.key)
-            if len(self._newest) > MAX_SIGNERS:
-                self._newest.popitem(last=False)
+        wrong = self._ranges.take(envelope.key, envelope.sequence, share)
+        if wrong is not None:
+            raise _Refused(wrong)
+
+    def _stale(self, epoch: int, now_ms: int) -> bool:
+        return epoch < epoch_of(self._manifest, now_ms) - PAST_EPOCHS
 
     async def _check_group(self, group: RolloutGroup, signer: bytes) -> None:
         recipe, rules = group.recipe, self._manifest
@@ -315,6 +355,10 @@ class Admission:
         """Counts since the node started."""
         refused, screened = (dict(sorted(counts.items())) for counts in (self._refused, self._screened_out))
         return AdmissionStatistics(self._messages, self._received, self._groups, refused, screened)
+
+
+def _row(envelope: Envelope, now_ms: int, data: bytes) -> tuple[bytes, bytes, int, int, bytes]:
+    return envelope.id, envelope.key, envelope.sequence, now_ms, data
 
 
 def _keep(store: Store, entry: StoredEnvelope, groups: list[ScoredGroup]) -> None:

@@ -35,8 +35,11 @@ _TABLES = {
     "refusal_counts": ("reason TEXT PRIMARY KEY", "count INTEGER NOT NULL"),
     # Keys whose own log is known to begin in this very file (swarm.pool.logs).
     "beginnings": ("key BLOB PRIMARY KEY",),
-    # Two envelopes of one signer with one sequence number.
-    "proofs": ("signer BLOB PRIMARY KEY", "found_ms INTEGER NOT NULL", "one BLOB NOT NULL", "other BLOB NOT NULL"),
+    # Two envelopes of one signer with one sequence number; `carrier` is the id of an envelope in somebody's log that holds them.
+    "proofs": (
+        "signer BLOB PRIMARY KEY", "found_ms INTEGER NOT NULL", "one BLOB NOT NULL", "other BLOB NOT NULL",
+        "carrier BLOB NOT NULL",
+    ),
     "standings": ("signer BLOB PRIMARY KEY", "updated_ms INTEGER NOT NULL", "record BLOB NOT NULL"),
     "beacons": ("epoch INTEGER PRIMARY KEY", "round INTEGER NOT NULL", "signature BLOB NOT NULL"),
 }  # fmt: skip

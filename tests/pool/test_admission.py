@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from protocols.errors import Reason
 from protocols.limits import MAX_ENVELOPE_BYTES
-from protocols.messages import Announce, Kind
+from protocols.messages import Announce, Kind, Proof
 from protocols.recipe import local_beacon, seed
 from swarm.clock import VirtualClock
 from swarm.errors import NetworkError
@@ -116,6 +116,7 @@ PROVOKED: dict[Reason, Callable[[Gate], bytes | list[bytes]]] = {
     Reason.VERIFIER_TIMEOUT: one(lambda peer: peer.publish(peer.group(0, "right", "slow"))),
     Reason.VERIFIER_FAILED: one(lambda peer: peer.publish(peer.group(0, "right", "broken"))),
     Reason.REWARD: share_with(rewards=(1.0, 1.0)),
+    Reason.FALSE_PROOF: one(lambda peer: peer.seal(Proof(b"one", b"two")).to_bytes()),
     Reason.BODY_UNAVAILABLE: announced(None),
     Reason.BODY_MISMATCH: announced(lambda body: body[:-1] + bytes([body[-1] ^ 1])),
     Reason.DUPLICATE: after(lambda peer: peer.seal(peer.share()).to_bytes())(
@@ -229,8 +230,7 @@ async def test_a_new_epoch_begins_at_zero(gate: Gate) -> None:
     gate.clock.ms += HOUR_MS
     late = peer.publish(peer.group(7))
     assert await gate.reasons(late) == [], "shares of the epoch before still travel"
-    wrong = peer.seal(peer.share(peer.group(8, epoch=EPOCH + 1), epoch=EPOCH + 1))
-    assert await gate.reasons(wrong.to_bytes()) == [Reason.INDEX_GAP]
+    assert await gate.reasons(peer.publish(peer.group(8, epoch=EPOCH + 1), epoch=EPOCH + 1)) == [Reason.INDEX_GAP]
     peer.next_index = 0
     assert await gate.reasons(peer.publish(peer.group(0, epoch=EPOCH + 1), epoch=EPOCH + 1)) == []
     back = peer.seal(peer.share(peer.group(8), first_index=8))
@@ -252,7 +252,7 @@ async def test_a_forked_log_is_seen_by_its_chain(gate: Gate) -> None:
 
 
 async def test_what_is_remembered_of_signers_is_bounded(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.pool.admission.MAX_SIGNERS", 3)
+    monkeypatch.setattr("swarm.pool.ranges.MAX_SIGNERS", 3)
     peers = [Peer(number) for number in range(1, 6)]
     for peer in peers:
         await gate.admit(peer.publish(count=5))
