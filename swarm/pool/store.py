@@ -3,23 +3,30 @@
 Write-ahead logging keeps the file whole through a kill at any instruction. Appending to the own log is flushed to the
 disk before the envelope is published: a node that forgot an envelope it has sent would sign another one with the same
 sequence number, which is a proof of cheating. The rest may lose its last moments to a power cut, and is received again.
+Every row is sealed (schema.py) and every page summed (pages.py), so that `swarmd audit` finds any byte that has changed.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from swarm.errors import HomeError
+from swarm.home import storage
 from swarm.pool.packing import pack_group, unpack_group
+from swarm.pool.pages import pages_in_log, renew_sums, sums_path, wal_path
+from swarm.pool.retention import drop_beyond
 from swarm.pool.schema import SCHEMA, SCHEMA_VERSION, teach
 from swarm.records import ScoredGroup
 
 KEPT_REFUSALS = 1000
+# The write-ahead log is moved over into the file when it has grown to this.
+SETTLED_BYTES = 4 * 2**20
 # Of an envelope that was refused as a whole, and so is not kept, this much is: enough for nearly all, 16 MiB in all.
 MAX_EVIDENCE_BYTES = 16 * 1024
 
@@ -51,18 +58,6 @@ class StoredRefusal(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """What a sampler may know of a foreign group before it is loaded; `policy_age` counts its signer's updates since."""
-
-    key: int
-    signer: bytes
-    environment: str
-    reward_mean: float
-    policy_age: int
-    received_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class StoreStatistics:
     """Rows and bytes held."""
 
@@ -75,17 +70,25 @@ class StoreStatistics:
 
 
 class Store:
-    """The file, used from one thread at a time. Raises `HomeError` when it cannot be opened or written."""
+    """The file, used from one thread at a time. Raises `HomeError` when it cannot be opened or written.
 
-    def __init__(self, path: Path, *, max_groups: int, max_bytes: int, groups_per_peer: int) -> None:
+    One process at a time may write; beside it others may look, with `read_only`.
+    """
+
+    def __init__(self, path: Path, *, max_groups: int, max_bytes: int, groups_per_peer: int, read_only: bool = False) -> None:
         self._max_groups = max_groups
         self._max_bytes = max_bytes
         self._groups_per_peer = groups_per_peer
+        self._read_only = read_only
         with _explained(path):
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            place = _place(path, "ro" if read_only else "rwc")
+            self._db = sqlite3.connect(place, uri=True, check_same_thread=False, isolation_level=None)
             self._path = path
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            # The log is moved over by `_settle` only, and cut then: no frame of an earlier log stays behind the new ones.
+            self._db.execute("PRAGMA wal_autocheckpoint=0")
+            self._db.execute("PRAGMA journal_size_limit=0")
             teach(self._db)
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
@@ -95,6 +98,12 @@ class Store:
                     f"{path} was written by another version of swarmd (schema {version}, this one knows {SCHEMA_VERSION}); "
                     "move it away to begin a new pool, the key and checkpoints are kept"
                 )
+            if not read_only:
+                try:
+                    self._settle()
+                except HomeError:
+                    self.close()
+                    raise
 
     def belong_to(self, swarm: bytes) -> None:
         """Tie a new file to a swarm (its manifest's id), whose log it holds; `HomeError` when it is tied to another."""
@@ -108,14 +117,42 @@ class Store:
                     "use another --home for another swarm"
                 )
 
+    @property
+    def max_bytes(self) -> int:
+        """How many bytes of foreign envelopes are kept."""
+        return self._max_bytes
+
     def close(self) -> None:
         """Close the file; its contents are already safe."""
-        self._db.close()
+        try:
+            if not self._read_only:
+                self._settle()
+        except HomeError:
+            # Without room for new sums the log stays. The last connection that closes would move it over, but no reader may.
+            with closing(sqlite3.connect(_place(self._path, "ro"), uri=True)) as reader, suppress(sqlite3.DatabaseError):
+                reader.execute("SELECT swarm FROM about").fetchall()
+                self._db.close()
+        finally:
+            self._db.close()
+
+    def _settle(self) -> None:
+        """Move the write-ahead log over into the file, and take the sums of the pages that this has changed."""
+        with _explained(self._path), storage(self._path.parent):
+            (page_size,) = self._db.execute("PRAGMA page_size").fetchone()
+            changed = pages_in_log(self._path, page_size)
+            if not changed and sums_path(self._path).exists():
+                return
+            busy, in_log, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            renew_sums(self._path, page_size, changed)
+            if not busy and in_log == moved:  # else somebody reads what the log holds; it is cut another time
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """All of what is written inside, or nothing of it; `durable` waits for the disk. A row is sealed as it is written."""
         with _explained(self._path):
+            if self._log_bytes() > SETTLED_BYTES:
+                self._settle()
             if durable:
                 self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("BEGIN IMMEDIATE")
@@ -129,6 +166,10 @@ class Store:
             finally:
                 if durable:
                     self._db.execute("PRAGMA synchronous=NORMAL")
+
+    def _log_bytes(self) -> int:
+        log = wal_path(self._path)
+        return log.stat().st_size if log.exists() else 0
 
     # Envelopes
 
@@ -190,8 +231,8 @@ class Store:
 
     # Groups
 
-    def add_groups(self, groups: Sequence[ScoredGroup], *, own: bool) -> None:
-        """Keep groups, once each; the oldest of a signer with too many, then the oldest of all, go."""
+    def add_groups(self, groups: Sequence[ScoredGroup], *, own: bool, old: Collection[bytes] = ()) -> None:
+        """Keep groups, once each; the oldest of a signer with too many go, then those of newcomers beside the `old` signers."""
         with self.transaction() as db:
             for group in groups:
                 recipe = group.task.recipe
@@ -204,7 +245,10 @@ class Store:
                 )  # fmt: skip
             for signer in {group.signer for group in groups}:
                 self._drop_oldest(db, "signer = ?", (signer,), self._groups_per_peer)
-            self._drop_oldest(db, "own = ?", (own,), self._max_groups)
+            if own:
+                self._drop_oldest(db, "own = 1", (), self._max_groups)
+            else:
+                drop_beyond(db, self._max_groups, old)
 
     def _drop_oldest(self, db: sqlite3.Connection, where: str, values: tuple[object, ...], keep: int) -> None:
         (count,) = db.execute(f"SELECT COUNT(*) FROM groups WHERE {where}", values).fetchone()  # noqa: S608
@@ -218,27 +262,6 @@ class Store:
     def has_group(self, signer: bytes, epoch: int, index: int) -> bool:
         """Whether a group of this task of this signer is held."""
         return bool(self.rows("SELECT 1 FROM groups WHERE signer = ? AND epoch = ? AND item = ?", (signer, epoch, index)))
-
-    def candidates(
-        self, *, since_ms: int, max_policy_age: int, rendering: str, environments: Sequence[str], limit: int
-    ) -> list[Candidate]:
-        """The newest informative foreign groups not trained on yet, in an order that depends on their content only."""
-        marks = ",".join("?" * len(environments))
-        rows = self.rows(
-            # A bare column beside MAX is of the row that has it (SQLite's own rule): a signer's latest group tells its step,
-            # not its highest one, since a node that was killed goes on from an earlier checkpoint.
-            f"""
-            SELECT key, groups.signer, environment, reward_mean, MAX(newest - policy_step, 0) AS age, groups.received_ms
-            FROM groups JOIN (
-                SELECT signer, policy_step AS newest, MAX(received_ms) FROM groups WHERE own = 0 GROUP BY signer
-            ) AS steps ON groups.signer = steps.signer
-            WHERE own = 0 AND informative = 1 AND trained_round IS NULL AND groups.received_ms >= ? AND age <= ?
-                AND rendering = ? AND environment IN ({marks})
-            ORDER BY groups.received_ms DESC, groups.signer, epoch, item LIMIT ?
-            """,  # noqa: S608 - the only parts put together are question marks
-            (since_ms, max_policy_age, rendering, *environments, limit),
-        )
-        return [Candidate(*row) for row in rows]
 
     def load(self, keys: Sequence[int]) -> list[ScoredGroup]:
         """The groups with these keys, in their order; those trimmed away meanwhile are left out."""
@@ -297,6 +320,10 @@ class Store:
             """
         )
         return StoreStatistics(*one)
+
+
+def _place(path: Path, mode: str) -> str:
+    return f"file:{quote(str(path))}?mode={mode}"
 
 
 @contextmanager
