@@ -17,12 +17,14 @@ def setting(
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
+    off: Any = None,
 ) -> Any:
     """A field with its one-sentence explanation: what it does, its unit, and what more or less of it costs.
 
     What is allowed: one of `choices`, at least `minimum` or more than `above`, at most `maximum`; `swarm.config.load` checks it.
+    A defence says with which value it is `off`, for simulations that measure what it is worth.
     """
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum}
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "off": off}
     return field(default=tuple(default) if isinstance(default, list | tuple) else default, metadata=metadata)
 
 
@@ -228,17 +230,34 @@ class DefencesSection:
     verify: bool = setting(
         True,
         "Rebuild every foreign task and score its answers; off believes the rewards that peers claim, which only a simulation may do.",
+        off=False,
     )
     min_probability: float = setting(
         1e-3,
         "Foreign text is trained on up to its first token that the own policy gives less probability than this; 0 trains on all of it.",
         minimum=0,
         maximum=1,
+        off=0.0,
+    )
+    newcomer_share: float = setting(
+        0.1,
+        "The part of a training batch's weight that all signers together get who are not yet established with this node; 1 turns that off. Lower holds crowds of strangers back, and honest newcomers too.",
+        above=0,
+        maximum=1,
+        off=1.0,
+    )
+    signer_share: float = setting(
+        0.34,
+        "The part of a batch's foreign groups that any one signer gets, more only where fewer than three are heard; 1 turns that off.",
+        above=0,
+        maximum=1,
+        off=1.0,
     )
     canary_tasks: int = setting(
         48,
         "Held-out tasks answered before each checkpoint; if the policy has clearly unlearned, the node goes back to the checkpoint before. 0 never looks.",
         minimum=0,
+        off=0,
     )
 
 

@@ -26,10 +26,13 @@ from swarm.node.canary import Canary
 from swarm.node.publishing import OwnLog, share_of
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
+from swarm.pool import standings
 from swarm.pool.admission import Admission
+from swarm.pool.candidates import Candidate, candidates
 from swarm.pool.pool import Pool
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, training_group
+from swarm.pool.sampling.quota import quotas_of, weigh
 from swarm.pool.store import Store
 from swarm.records import ScoredGroup, TrainingGroup, TrainReport
 from swarm.roles.proposer import Proposer
@@ -39,17 +42,20 @@ logger = logging.getLogger(__name__)
 
 # Newest foreign groups a sampler chooses among.
 CANDIDATES = 512
+# Records of signers written after a round at most; the rest waits for the next one.
+STANDINGS_WRITTEN = 256
 # How long a node without anything to train on rests before it looks again.
 REST_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One update's groups; `sources` counts the foreign ones per signer (peer id)."""
+    """One update's groups; `sources` counts the foreign ones per signer (peer id), `shares` is each key's part of the weight."""
 
     groups: tuple[TrainingGroup, ...]
     own: int
     sources: Mapping[str, int]
+    shares: Mapping[bytes, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,29 +152,32 @@ class Node:
         """Draw this round's groups from the own ones and the pool."""
         settings, sampler = self.config.sampling, SAMPLERS[self.config.sampling.sampler]
         budget = Budget(self.config.training.local, self.config.training.external)
-        candidates = []
+        now_ms, standing = self.clock.now_ms(), self.admission.standing
+        found: list[Candidate] = []
         if budget.external:
-            since_ms = self.clock.now_ms() - int(settings.max_age_s * 1000)
-            candidates = await self.pool.run(
-                lambda store: store.candidates(
+            since_ms = now_ms - int(settings.max_age_s * 1000)
+            environments = [rule.name for rule in self.manifest.environments]
+            found = await self.pool.run(
+                lambda store: candidates(
+                    store,
                     since_ms=since_ms,
                     max_policy_age=settings.max_policy_age,
                     rendering=self.rendering,
-                    environments=[rule.name for rule in self.manifest.environments],
+                    environments=environments,
                     limit=CANDIDATES,
+                    old=standing.old(now_ms),
                 )
             )
-        drawn = sampler.draw(own, candidates, budget, self.proposer.curriculum.pass_rates(), random)
+        quotas = quotas_of(standing, {each.signer for each in found}, self.config.defences, now_ms)
+        drawn = sampler.draw(own, found, budget, self.proposer.curriculum.pass_rates(), random, quotas)
         foreign = await self.pool.run(lambda store: _take(store, drawn.foreign, self.round)) if drawn.foreign else []
+        weighted = weigh(drawn.own, [(group, sampler.foreign_weights(group)) for group in foreign], quotas)
         floor = self.config.defences.min_probability
         groups = [
-            *(training_group(group, self.rendering, (1.0,) * len(group.rewards), foreign=False) for group in drawn.own),
-            *(
-                training_group(group, self.rendering, sampler.foreign_weights(group), foreign=True, min_probability=floor)
-                for group in foreign
-            ),
+            training_group(each.group, self.rendering, each.weights, foreign=number >= len(drawn.own), min_probability=floor)
+            for number, each in enumerate(weighted.groups)
         ]
-        return Batch(tuple(groups), len(drawn.own), Counter(peer_id(group.signer) for group in foreign))
+        return Batch(tuple(groups), len(drawn.own), Counter(peer_id(group.signer) for group in foreign), weighted.shares)
 
     async def finish_round(self, own: Sequence[ScoredGroup], batch: Batch, report: TrainReport | None) -> None:
         """Count, tell, and every so often make everything up to here survive a kill."""
@@ -195,9 +204,20 @@ class Node:
             )
         )
         self.canary.trained({"": batch.own, **batch.sources})
+        await self._learn_of_peers(batch)
         self.round += 1
         if self.round % self.config.checkpoint.every_rounds == 0 and await self._healthy():
             await self.save()
+
+    async def _learn_of_peers(self, batch: Batch) -> None:
+        """What was trained on earns its signers standing; a restart forgets nothing of it but the last moments."""
+        standing = self.admission.standing
+        if batch.groups:
+            foreign = {signer: share for signer, share in batch.shares.items() if signer != self.identity.public_key}
+            standing.trained(foreign, self.clock.now_ms())
+        changed = standing.take_changed(STANDINGS_WRITTEN)
+        if changed:
+            await self.pool.run(lambda store: standings.keep(store, changed))
 
     async def _healthy(self) -> bool:
         """Ask the canary; a policy that was harmed is that of the newest checkpoint again."""

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from swarm_shapes import NOW_MS, scored
 
 from swarm.config.load import FIELDS
+from swarm.pool.candidates import Candidate
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Drawn, Sampler, training_group
 from swarm.pool.sampling.uniform import UNIFORM
 from swarm.pool.sampling.useful import USEFUL
-from swarm.pool.store import Candidate
 from swarm.records import ScoredGroup
 
 OWN = bytes([9]) * 32

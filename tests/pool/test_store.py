@@ -22,6 +22,7 @@ from protocols.envelope import NO_PREVIOUS, open_envelope
 from protocols.messages import Completion, PolicyTag
 from protocols.recipe import Recipe
 from swarm.errors import HomeError
+from swarm.pool.candidates import candidates
 from swarm.pool.packing import pack_group, unpack_group
 from swarm.pool.schema import SCHEMA_VERSION
 from swarm.pool.store import KEPT_REFUSALS, Store, StoredEnvelope, StoredRefusal
@@ -181,7 +182,8 @@ def test_pages_damaged_under_a_running_node(tmp_path: Path) -> None:
         lambda store: store.envelope_at(ONE, 3),
         lambda store: store.body(ONE),
         lambda store: store.has_group(ONE, 1, 1),
-        lambda store: store.candidates(
+        lambda store: candidates(
+            store,
             since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=9
         ),
         lambda store: store.load(range(1, 80)),
@@ -283,7 +285,7 @@ def ask(store: Store, **changes: Any) -> list[int]:
     settings: dict[str, Any] = {
         "since_ms": 0, "max_policy_age": 100, "rendering": "compact", "environments": ["toy/add"], "limit": 100,
     }  # fmt: skip
-    keys = [each.key for each in store.candidates(**(settings | changes))]
+    keys = [each.key for each in candidates(store, **(settings | changes))]
     return [group.task.recipe.index for group in store.load(keys)]
 
 
@@ -300,15 +302,15 @@ def test_candidates_are_what_may_be_drawn(store: Store) -> None:
     ]
     store.add_groups(groups, own=False)
     store.add_groups([scored(OWN, 8)], own=True)
-    assert ask(store) == [0, 1, 6, 7]
-    assert ask(store, max_policy_age=8) == [0, 1, 6, 7], "age is against its own signer's newest policy"
+    assert ask(store) == [0, 6, 1, 7], "every signer's newest first"
+    assert ask(store, max_policy_age=8) == [0, 6, 1, 7], "age is against its own signer's newest policy"
     assert ask(store, max_policy_age=7) == [0, 6, 7]
-    assert ask(store, since_ms=NOW_MS) == [0, 1, 6]
+    assert ask(store, since_ms=NOW_MS) == [0, 6, 1]
     assert ask(store, rendering="prose") == [5]
-    assert ask(store, environments=["toy/sort", "toy/add"]) == [0, 1, 2, 6, 7]
+    assert ask(store, environments=["toy/sort", "toy/add"]) == [0, 6, 1, 7, 2]
     assert ask(store, environments=[]) == []
-    assert ask(store, limit=2) == [0, 1]
-    (first, *_) = store.candidates(since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=1)
+    assert ask(store, limit=2) == [0, 6]
+    (first, *_) = candidates(store, since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=1)
     assert (first.signer, first.environment, first.reward_mean, first.policy_age) == (ONE, "toy/add", 0.5, 0)
     store.mark_trained([first.key], 3)
     assert ask(store) == [1, 6, 7]
@@ -320,7 +322,8 @@ def test_a_signer_that_went_back_to_a_checkpoint_is_drawn_again(store: Store) ->
     store.add_groups([scored(ONE, 0, received_ms=NOW_MS, step=100)], own=False)
     store.add_groups([scored(ONE, 1, received_ms=NOW_MS + 1, step=80)], own=False)
     assert ask(store, max_policy_age=8) == [1, 0]
-    ages = [each.policy_age for each in store.candidates(
+    ages = [each.policy_age for each in candidates(
+            store,
         since_ms=0, max_policy_age=8, rendering="compact", environments=["toy/add"], limit=9
     )]  # fmt: skip
     assert ages == [0, 0], "an age is never negative"

@@ -1,12 +1,17 @@
-"""What a sampler is: it draws I own and J foreign groups, and says how much each completion of a drawn group counts."""
+"""What a sampler is: it says which own groups to train on, how useful a foreign one is, and how much each completion counts.
+
+The draw itself is the same for all: weighted by usefulness and by the signer's standing, without replacement, within the quotas.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from swarm.pool.store import Candidate
+from swarm.pool.candidates import Candidate
+from swarm.pool.sampling.quota import NO_QUOTAS, Quotas, within
 from swarm.records import ScoredGroup, TrainingGroup
 
 
@@ -28,13 +33,41 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """`draw` chooses among this round's own groups and the pool's candidates; `pass_rates` tells what the own policy can do.
+    """`choose_own` takes up to `local` of this round's own groups, and `fills` gives the places it leaves to foreign ones.
 
+    `usefulness` (above 0) of a candidate, told what the own policy can do in each environment, is proportional to its chance.
     `foreign_weights` gives one weight per completion of a foreign group, which multiplies its advantage.
     """
 
-    draw: Callable[[Sequence[ScoredGroup], Sequence[Candidate], Budget, Mapping[str, float], Random], Drawn]
+    choose_own: Callable[[Sequence[ScoredGroup], int, Random], list[ScoredGroup]]
+    fills: bool
+    usefulness: Callable[[Candidate, Mapping[str, float]], float]
     foreign_weights: Callable[[ScoredGroup], tuple[float, ...]]
+
+    def draw(
+        self,
+        own: Sequence[ScoredGroup],
+        candidates: Sequence[Candidate],
+        budget: Budget,
+        pass_rates: Mapping[str, float],
+        random: Random,
+        quotas: Quotas = NO_QUOTAS,
+    ) -> Drawn:
+        """Own groups up to I, then foreign ones: up to J, and for a sampler that fills up to I + J in all."""
+        chosen = self.choose_own(own, budget.local, random)
+        left = budget.local - len(chosen) if self.fills else 0
+        places = budget.external + left if budget.external else 0
+
+        def order(candidate: Candidate) -> float:
+            """A key whose order is a weighted draw without replacement (Efraimidis & Spirakis 2006)."""
+            chance = self.usefulness(candidate, pass_rates) * quotas.weights.get(candidate.signer, 1.0)
+            return math.log(1 - random.random()) / chance if chance > 0 else -math.inf
+
+        ordered = sorted([(order(each), each) for each in candidates], key=lambda pair: pair[0], reverse=True)
+        allowed = (each for chance, each in ordered if chance > -math.inf)
+        something_own = any(group.informative for group in chosen)
+        foreign = within(allowed, places, quotas, something_own=something_own)
+        return Drawn(tuple(chosen), tuple(each.key for each in foreign))
 
 
 def training_group(

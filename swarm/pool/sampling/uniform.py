@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from swarm.pool.sampling.drawing import Budget, Drawn, Sampler
-from swarm.pool.store import Candidate
+from swarm.pool.candidates import Candidate
+from swarm.pool.sampling.drawing import Sampler
 from swarm.records import ScoredGroup
 
 
-def draw(
-    own: Sequence[ScoredGroup],
-    candidates: Sequence[Candidate],
-    budget: Budget,
-    pass_rates: Mapping[str, float],
-    random: Random,
-) -> Drawn:
-    """I own and J foreign groups, each uniformly without replacement; fewer where there are fewer."""
-    chosen = random.sample(list(own), min(budget.local, len(own)))
-    foreign = random.sample([each.key for each in candidates], min(budget.external, len(candidates)))
-    return Drawn(tuple(chosen), tuple(foreign))
+def choose_own(own: Sequence[ScoredGroup], local: int, random: Random) -> list[ScoredGroup]:
+    """Any of them, uniformly without replacement."""
+    return random.sample(list(own), min(local, len(own)))
+
+
+def usefulness(candidate: Candidate, pass_rates: Mapping[str, float]) -> float:
+    """All the same."""
+    return 1.0
 
 
 def foreign_weights(group: ScoredGroup) -> tuple[float, ...]:
@@ -28,4 +25,4 @@ def foreign_weights(group: ScoredGroup) -> tuple[float, ...]:
     return (1.0,) * len(group.rewards)
 
 
-UNIFORM = Sampler(draw, foreign_weights)
+UNIFORM = Sampler(choose_own, False, usefulness, foreign_weights)

@@ -12,39 +12,28 @@ Three differences from the paper's uniform draw, measured together in docs/lab-l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from swarm.pool.sampling.drawing import Budget, Drawn, Sampler
-from swarm.pool.store import Candidate
+from swarm.pool.candidates import Candidate
+from swarm.pool.sampling.drawing import Sampler
 from swarm.records import ScoredGroup
 
 # Even where a node's pass rate is 1 a little is drawn, so that a skill is not forgotten unseen.
 LEAST_NEED = 0.1
 
 
-def draw(
-    own: Sequence[ScoredGroup],
-    candidates: Sequence[Candidate],
-    budget: Budget,
-    pass_rates: Mapping[str, float],
-    random: Random,
-) -> Drawn:
-    """Informative own groups up to I, then foreign ones up to I + J in all."""
-    chosen = [group for group in own if group.informative][: budget.local]
-    places = budget.external + budget.local - len(chosen) if budget.external else 0
-    ranked = sorted(candidates, key=lambda each: _chance(each, pass_rates, random), reverse=True)
-    return Drawn(tuple(chosen), tuple(each.key for each in ranked[:places]))
+def choose_own(own: Sequence[ScoredGroup], local: int, random: Random) -> list[ScoredGroup]:
+    """The informative ones; the places of the others go to foreign groups."""
+    return [group for group in own if group.informative][:local]
 
 
-def _chance(candidate: Candidate, pass_rates: Mapping[str, float], random: Random) -> float:
-    """A key whose order is a draw without replacement, weighted by usefulness (Efraimidis & Spirakis 2006)."""
+def usefulness(candidate: Candidate, pass_rates: Mapping[str, float]) -> float:
+    """Spread of the rewards, times what this node still fails at, times freshness."""
     spread = candidate.reward_mean * (1 - candidate.reward_mean)
     need = max(LEAST_NEED, 1 - pass_rates.get(candidate.environment, 0.0))
     freshness = 1 / (1 + candidate.policy_age)
-    usefulness = max(spread, 1e-3) * need * freshness
-    return math.log(1 - random.random()) / usefulness
+    return max(spread, 1e-3) * need * freshness
 
 
 def foreign_weights(group: ScoredGroup) -> tuple[float, ...]:
@@ -52,4 +41,4 @@ def foreign_weights(group: ScoredGroup) -> tuple[float, ...]:
     return tuple(float(reward > group.reward_mean) for reward in group.rewards)
 
 
-USEFUL = Sampler(draw, foreign_weights)
+USEFUL = Sampler(choose_own, True, usefulness, foreign_weights)
