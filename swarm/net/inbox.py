@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, OrderedDict
-from dataclasses import fields
-
-import trio
+from collections import OrderedDict
 
 from swarm.clock import Clock
+from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
-from swarm.net.network import MAX_MESSAGE_BYTES, Message, NetworkStatistics, Validate, Verdict
+from swarm.net.arrivals import Arrivals
+from swarm.net.network import MAX_MESSAGE_BYTES, Message, Validate, Verdict
+from swarm.net.tally import Tally
 
 # Message ids remembered, about 10 MB; far more than a swarm publishes while copies of a message still travel.
 SEEN_LIMIT = 65536
 
 
-class Tally(Counter[str]):
-    """Running counts under the names of `NetworkStatistics`' fields."""
-
-    def statistics(self, connections: int) -> NetworkStatistics:
-        """The counts now, frozen."""
-        counts = {field.name: self[field.name] for field in fields(NetworkStatistics)}
-        return NetworkStatistics(**{**counts, "connections": connections})
-
-
 class Inbox:
-    """The bounded queue between a network and the node, newest kept: an old rollout is worth less than a new one."""
+    """The way from a network to the node."""
 
-    def __init__(self, validate: Validate, clock: Clock, tally: Tally, capacity: int) -> None:
+    def __init__(self, validate: Validate, clock: Clock, tally: Tally, config: NetworkSection) -> None:
         self._validate = validate
         self._clock = clock
         self._tally = tally
-        self._send, self._receive = trio.open_memory_channel[Message](capacity)
         self._seen: OrderedDict[bytes, None] = OrderedDict()
-        # A clone, so that the queue goes on dropping its oldest even after the node closed its end.
-        self.messages = self._receive.clone()
+        self.messages = Arrivals(config.max_inbound_queue, config.max_inbound_bytes)
 
     def has(self, message_id: bytes) -> bool:
         """Whether a message with this id (SHA-256 of its bytes) was published or received here lately."""
@@ -73,16 +62,10 @@ class Inbox:
         return True
 
     def _queue(self, message: Message) -> None:
-        try:
-            self._send.send_nowait(message)
-        except trio.WouldBlock:
-            self._receive.receive_nowait()
-            self._tally["messages_dropped"] += 1
-            self._send.send_nowait(message)
+        self._tally["messages_dropped"] += self.messages.put(message)
         self._tally["messages_received"] += 1
         self._tally["payload_bytes_received"] += len(message.data)
 
     def close(self) -> None:
         """End the queue: whoever iterates over it finishes after what is already in it."""
-        self._send.close()
-        self._receive.close()
+        self.messages.close()

@@ -27,9 +27,12 @@ from protocols.peer import peer_id as peer_id_of
 from swarm.clock import Clock
 from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
-from swarm.net.inbox import Inbox, Tally
-from swarm.net.network import Handler, Message, Network, NetworkStatistics, PeerRecord, Validate
+from swarm.net.arrivals import Arrivals
+from swarm.net.guard import Guard
+from swarm.net.inbox import Inbox
+from swarm.net.network import CutOff, Handler, Network, NetworkStatistics, PeerRecord, Validate
 from swarm.net.serving import Services
+from swarm.net.tally import Tally
 from swarm.net.tasks import background
 
 DEGREE = 6  # as GossipSub's mesh
@@ -108,11 +111,14 @@ class MemoryNetwork:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
     def reachable(self, source: str, destination: str) -> bool:
-        """Whether `destination` is here and no partition lies between."""
+        """Whether `destination` is here, no partition lies between, and both are willing to speak to each other."""
         now = self.now_s()
-        return destination in self._members and not any(
+        if destination not in self._members or any(
             partition.separates(source, destination, now) for partition in self.conditions.partitions
-        )
+        ):
+            return False
+        willing = self._members[destination].guard.refusal(source) is None
+        return willing and (source not in self._members or self._members[source].guard.refusal(destination) is None)
 
     def members(self, topic: str) -> list[MemoryNode]:
         """Who is on a topic, sorted by peer id."""
@@ -143,8 +149,9 @@ class MemoryNode:
         self._nursery = nursery
         self._joined_ms = clock.now_ms()
         self._tally = Tally()
-        self.inbox = Inbox(validate, clock, self._tally, config.max_inbound_queue)
-        self._services = Services(self._tally, config.request_timeout_s)
+        self.inbox = Inbox(validate, clock, self._tally, config)
+        self.guard = Guard(config, self._tally, clock)
+        self._services = Services(self._tally, config.request_timeout_s, self.guard)
         self._uplink_free_s = 0.0
 
     @property
@@ -153,7 +160,7 @@ class MemoryNode:
         return self._peer_id
 
     @property
-    def messages(self) -> trio.MemoryReceiveChannel[Message]:
+    def messages(self) -> Arrivals:
         """Messages of the topic from others, each once."""
         return self.inbox.messages
 
@@ -178,6 +185,14 @@ class MemoryNode:
     def statistics(self) -> NetworkStatistics:
         """Counts since this node joined."""
         return self._tally.statistics(connections=len(self.peers()))
+
+    def cut_off(self) -> tuple[CutOff, ...]:
+        """The peers that are neither heard nor dialled for now."""
+        return self.guard.listed()
+
+    def judge(self, peer_id: str, standing: float, reason: str = "") -> None:
+        """Cut off who has no standing; this network has no mesh to prefer anybody in."""
+        self.guard.judge(peer_id, standing, reason)
 
     async def dial(self, address: str) -> str:
         """Check that the peer is here; there is nothing to connect."""
@@ -216,9 +231,12 @@ class MemoryNode:
         if cut or self._network.draw("loss", *link) < self._network.conditions.loss:
             return
         self._tally["wire_bytes_received"] += len(copy.data) + OVERHEAD_BYTES
+        rejected = self._tally["rejected"]
         if self.inbox.arrived(copy.data, sender.peer_id):
             copy.holders.append(self._peer_id)
             self._forward(copy)
+        elif self._tally["rejected"] > rejected:
+            self.guard.invalid(sender.peer_id, "messages")
 
     async def _repair(self, copy: Copy) -> None:
         """What GossipSub's IHAVE and IWANT do for a message that the mesh failed to bring."""

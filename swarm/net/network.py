@@ -61,13 +61,28 @@ class PeerRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class CutOff:
+    """A peer that is not spoken to: its last address ("" if none is known), why, from when until when (ms since 1970)."""
+
+    peer_id: str
+    address: str
+    reason: str
+    since_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkStatistics:
     """Counts since the network was opened.
 
     `payload_bytes_*` sum the messages' own lengths as published and as delivered; `wire_bytes_*` are all bytes on the
     connections: duplicates, encryption, multiplexing, gossip and requests included. `messages_dropped` overflowed the
-    inbound queue, `sends_dropped` (copies) a slow peer's outgoing one; `faults` are exceptions in background tasks that
-    were isolated and logged.
+    inbound queue, `sends_dropped` (copies) a slow peer's outgoing one, `not_forwarded` were delivered but are over what this
+    node forwards; `faults` are exceptions in background tasks that were isolated and logged.
+
+    `throttled` counts the pauses in reading a peer that was over its quota, `cut_offs` the peers cut off, `streams_refused`
+    streams of a peer with too many, `connections_refused` inbound ones (lists, limits, cut-offs), and `handshakes_failed` those
+    that were accepted but did not become a connection in time.
     """
 
     messages_sent: int = 0
@@ -86,6 +101,12 @@ class NetworkStatistics:
     requests_refused: int = 0
     faults: int = 0
     connections: int = 0
+    not_forwarded: int = 0
+    throttled: int = 0
+    cut_offs: int = 0
+    streams_refused: int = 0
+    connections_refused: int = 0
+    handshakes_failed: int = 0
 
 
 class Network(Protocol):
@@ -96,10 +117,10 @@ class Network(Protocol):
         """This node's peer id (base58btc, "12D3Koo…"), made of its Ed25519 public key."""
 
     @property
-    def messages(self) -> trio.MemoryReceiveChannel[Message]:
-        """Messages of the topic from others, each once, bounded by `network.max_inbound_queue`: the oldest is dropped.
+    def messages(self) -> trio.abc.ReceiveChannel[Message]:
+        """Messages of the topic from others, each once, bounded by `network.max_inbound_queue` and `max_inbound_bytes`.
 
-        The channel ends when the network closes.
+        When full, the forwarder with the most bytes waiting loses its oldest. The channel ends when the network closes.
         """
 
     def addresses(self) -> tuple[str, ...]:
@@ -110,6 +131,13 @@ class Network(Protocol):
 
     def statistics(self) -> NetworkStatistics:
         """Counts since the network was opened."""
+
+    def cut_off(self) -> tuple[CutOff, ...]:
+        """The peers that are neither heard nor dialled for now, the latest first."""
+
+    def judge(self, peer_id: str, standing: float, reason: str = "") -> None:
+        """Tell the network what the node thinks of a peer, from its own checks: 1 is ordinary and the default, less makes it a
+        less preferred neighbour, 0 cuts it off with `reason`."""
 
     async def publish(self, data: bytes) -> None:
         """Send `data` to everybody on the topic, except this node. Raises `NetworkError` above `MAX_MESSAGE_BYTES`."""

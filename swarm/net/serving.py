@@ -1,4 +1,4 @@
-"""Answering peers' requests without letting any of them hurt this node: bounds on size, number and time."""
+"""Answering peers' requests without letting any of them hurt this node: bounds on size, number, rate and time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import trio
 
 from protocols.errors import ProtocolError
 from swarm.errors import NetworkError, SwarmdError
-from swarm.net.inbox import Tally
+from swarm.net.guard import Guard
 from swarm.net.network import Handler
+from swarm.net.tally import Tally
 
 MAX_RUNNING = 16  # handlers at once, over all peers
-MAX_WAITING_PER_PEER = 16  # requests of one peer that run or wait; more are refused, so that one peer cannot take every slot
+MAX_RUNNING_PER_PEER = 4  # of these one peer's, so that slow answers to it leave room for others
+MAX_WAITING_PER_PEER = 16  # requests of one peer that run or wait; more are refused
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +32,14 @@ class Service:
 class Services:
     """The protocols that a node serves."""
 
-    def __init__(self, tally: Tally, timeout_s: float) -> None:
+    def __init__(self, tally: Tally, timeout_s: float, guard: Guard) -> None:
         self._tally = tally
         self._timeout_s = timeout_s
+        self._guard = guard
         self._services: dict[str, Service] = {}
         self._slots = trio.CapacityLimiter(MAX_RUNNING)
         self._per_peer: Counter[str] = Counter()
+        self._peer_slots: dict[str, trio.CapacityLimiter] = {}
 
     def add(self, protocol: str, handler: Handler, max_request_bytes: int) -> None:
         """Serve `protocol` from now on."""
@@ -51,12 +55,18 @@ class Services:
         service = self._services.get(protocol)
         if service is None or len(request) > service.max_request_bytes or self._per_peer[peer_id] >= MAX_WAITING_PER_PEER:
             self._tally["requests_refused"] += 1
+            self._guard.refused(peer_id, "requests")
             raise NetworkError(f"refused a request of {len(request)} bytes for {protocol} from {peer_id}")
         self._per_peer[peer_id] += 1
+        quota = self._guard.quota(peer_id)
+        slots = self._peer_slots.setdefault(peer_id, trio.CapacityLimiter(MAX_RUNNING_PER_PEER))
         try:
             with trio.fail_after(self._timeout_s):
-                async with self._slots:
+                # What earlier answers took beyond the quota is waited for by the next request.
+                await trio.sleep(quota.requests.take() + quota.answer_bytes.take(0))
+                async with slots, self._slots:
                     response = await service.handler(peer_id, request)
+                quota.answer_bytes.take(len(response))
         except Exception as error:
             # A handler that fails on a peer's bytes must not end the node, whatever it raises.
             self._tally["requests_refused"] += 1
@@ -67,6 +77,6 @@ class Services:
         finally:
             self._per_peer[peer_id] -= 1
             if not self._per_peer[peer_id]:
-                del self._per_peer[peer_id]
+                del self._per_peer[peer_id], self._peer_slots[peer_id]
         self._tally["requests_served"] += 1
         return response

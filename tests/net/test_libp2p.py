@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from multiaddr import Multiaddr
 
 from swarm.clock import WallClock
 from swarm.errors import NetworkError
-from swarm.net.libp2p import discovery, gossip, open_libp2p
+from swarm.net import guard, quota
+from swarm.net.libp2p import discovery, mesh, open_libp2p
 from swarm.net.libp2p.addresses import is_loopback, parse
 from swarm.net.libp2p.node import Libp2pNetwork
 from swarm.net.network import Network, Verdict
@@ -268,29 +269,39 @@ async def test_random_bytes_on_the_port_do_no_harm() -> None:
             await connected(one, two)
 
 
-async def test_who_forwards_invalid_messages_is_left() -> None:
+async def test_who_forwards_invalid_messages_is_cut_off_and_listed() -> None:
     async with _open(0, valid=False) as one, _open(1, one.addresses()) as two, _open(2, one.addresses(), valid=False) as three:
         await connected(one, two, three)
         await trio.sleep(0.5)
-        for number in range(gossip.MAX_REJECTED):
+        for number in range(int(quota.INVALID_ALLOWED)):
             await two.publish(b"bad %d" % number)
         with trio.fail_after(5):
-            while one.statistics().rejected < gossip.MAX_REJECTED:
+            while not one.cut_off():
                 await trio.sleep(0.05)
-        # It comes back, and is not listened to.
-        await two.dial(one.addresses()[0])
+        assert one.statistics().rejected == quota.INVALID_ALLOWED
+        [cut] = one.cut_off()
+        assert (cut.peer_id, cut.address, cut.reason) == (two.peer_id, "127.0.0.1", "invalid: messages")
+        assert cut.until_ms - cut.since_ms == 600_000
+        # It comes back, and is not spoken to.
+        with trio.move_on_after(3), suppress(NetworkError):
+            await two.dial(one.addresses()[0])
         await trio.sleep(1)
+        assert two.peer_id not in {peer.peer_id for peer in one.peers() if peer.connected}
         await two.publish(b"bad again")
         await trio.sleep(0.5)
-        assert one.statistics().rejected == gossip.MAX_REJECTED
+        assert one.statistics().rejected == quota.INVALID_ALLOWED
         await one.publish(b"good")
         assert [message.data for message in await received(three, 1)] == [b"good"]
 
 
 async def test_a_flood_is_slowed_down_and_silences_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("BURST", 20.0), ("MESSAGES_PER_S", 20.0), ("OUTGOING_QUEUE", 50)):
-        monkeypatch.setattr(gossip, name, value)
-    async with _open(0) as one, _open(1, one.addresses()) as flooder, _open(2, one.addresses()) as three:
+    monkeypatch.setattr(mesh, "OUTGOING_QUEUE", 50)
+    monkeypatch.setattr(guard, "CUT_AFTER_S", 1000.0)
+    async with (
+        _open(0, peer_messages_per_s=20.0) as one,
+        _open(1, one.addresses()) as flooder,
+        _open(2, one.addresses()) as three,
+    ):
         await connected(one, flooder, three)
         await trio.sleep(0.5)
 
@@ -311,8 +322,9 @@ async def test_a_flood_is_slowed_down_and_silences_nobody(monkeypatch: pytest.Mo
                     pass
             await trio.sleep(1)
             nursery.cancel_scope.cancel()
-        # Two forwarders, each at its rate, and what one write holds.
+        # Two forwarders, each at its rate, and what may come at once.
         assert one.statistics().messages_received - before < 300
+        assert not one.cut_off()
 
 
 async def test_an_insecure_connection_is_refused() -> None:

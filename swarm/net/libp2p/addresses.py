@@ -55,6 +55,12 @@ def is_loopback(address: str) -> bool:
     return family in ("ip4", "ip6") and ipaddress.ip_address(host).is_loopback
 
 
+def ip_of(address: str) -> str:
+    """The IP address in a multiaddr, "" if it names a host."""
+    family, host = _host(Multiaddr(address.rpartition("/p2p/")[0] or address))
+    return host if family in ("ip4", "ip6") else ""
+
+
 def _host(address: Multiaddr) -> tuple[str, str]:
     family, host = next(iter(address.items()))
     return family.name, str(host)

@@ -18,6 +18,11 @@ class VarintFrames:
         self._max_bytes = max_bytes
         self._buffer = bytearray()
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame has begun and its end has not come."""
+        return bool(self._buffer)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Add what arrived; returns the frames that are now complete. Raises `NetworkError` for an overlong frame."""
         self._buffer += chunk

@@ -17,10 +17,8 @@ import trio
 # Off, Yamux returns flow-control credit in halves of a window instead of with every read: fewer frames and locks.
 os.environ.setdefault("PY_YAMUX_RELEASE_ON_READ", "0")
 
-from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
-from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.swarm import Swarm
@@ -30,21 +28,26 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
-from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
 from swarm.clock import Clock
 from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
-from swarm.net.inbox import Inbox, Tally
+from swarm.net.guard import Guard
+from swarm.net.inbox import Inbox
 from swarm.net.libp2p.addresses import dialable
 from swarm.net.libp2p.book import AddressBook
-from swarm.net.libp2p.gossip import MeshRouter, TopicPubsub
+from swarm.net.libp2p.gate import HANDSHAKE_S, MAX_HALF_OPEN, Gate
+from swarm.net.libp2p.gossip import TopicPubsub
 from swarm.net.libp2p.isolation import IsolatingManager, isolated
 from swarm.net.libp2p.mdns import look_around
+from swarm.net.libp2p.mesh import MeshRouter
 from swarm.net.libp2p.node import Libp2pNetwork
+from swarm.net.libp2p.streams import Streams
 from swarm.net.libp2p.transport import CountedTCP
+from swarm.net.libp2p.upgrade import Upgrader
 from swarm.net.network import Network, Validate
+from swarm.net.tally import Tally
 from swarm.net.tasks import background
 
 GOODBYE_S = 0.1  # for telling peers; py-libp2p sends that at once, and then sleeps a few tenths for its own bookkeeping
@@ -74,15 +77,16 @@ async def open_libp2p(
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)
     tally = Tally()
     async with background() as nursery:
-        tcp = CountedTCP(nursery, tally)
-        host = _assemble(seed, config, tcp, tally)
-        inbox = Inbox(validate, clock, tally, config.max_inbound_queue)
-        router = MeshRouter(tally)
-        pubsub = TopicPubsub(host, router, topic, inbox, tally)
+        guard = Guard(config, tally, clock)
+        tcp = CountedTCP(nursery, tally, guard, Gate(config, guard))
+        host = _assemble(seed, config, tcp, tally, guard)
+        inbox = Inbox(validate, clock, tally, config)
+        router = MeshRouter(tally, guard)
+        pubsub = TopicPubsub(host, router, topic, inbox, tally, guard)
         book = AddressBook(str(host.get_id()), address_book)
         for address in bootstrap:
             book.learn(address, lasting=True)
-        network = Libp2pNetwork(host, pubsub, inbox, book, tally, topic, config)
+        network = Libp2pNetwork(host, pubsub, inbox, book, tally, topic, config, guard)
         managers = [IsolatingManager(service, tally) for service in (host.get_network(), router, pubsub)]
         for manager in managers:
             await manager.start_in(nursery)
@@ -105,7 +109,7 @@ async def open_libp2p(
             inbox.close()
 
 
-def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally) -> BasicHost:
+def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally, guard: Guard) -> BasicHost:
     key_pair = create_new_key_pair(seed)
     peer_id = ID.from_pubkey(key_pair.public_key)
     peerstore = PeerStore()
@@ -114,12 +118,14 @@ def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally
     network = Swarm(
         peer_id,
         peerstore,
-        TransportUpgrader({NOISE: noise}, {YAMUX: Yamux}),
+        Upgrader({NOISE: noise}, {YAMUX: Yamux}, guard),
         transports=[tcp],
         # Discovery decides when to try again; retries inside a dial only make it slower to fail.
         retry_config=RetryConfig(max_retries=0),
         connection_config=ConnectionConfig(
             max_connections=config.max_connections,
+            inbound_upgrade_timeout=HANDSHAKE_S,
+            outbound_upgrade_timeout=HANDSHAKE_S,
             high_watermark=config.max_connections,
             # Discovery keeps connections up; the built-in connector would dial peers of other swarms too.
             min_connections=0,
@@ -127,6 +133,8 @@ def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally
             auto_connect_interval=1e9,
         ),
     )
+    # Its own limit counts half-open connections among the others; the gate keeps them apart.
+    network._inbound_limiter = trio.CapacityLimiter(config.max_connections + MAX_HALF_OPEN + 1)
     announced = [Multiaddr(address) for address in config.announce]
 
     def advertised(bound: list[Multiaddr]) -> list[Multiaddr]:
@@ -134,14 +142,7 @@ def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally
 
     host = BasicHost(network, addrs_factory=advertised, disable_identify_address_discovery=True)
 
-    async def handle(stream: INetStream) -> None:
-        try:
-            await host._swarm_stream_handler(stream)
-        except BaseLibp2pError as error:
-            # A stream that ends early, or negotiates nonsense, is the peer's affair.
-            logger.debug("a stream ended: %r", error)
-
-    network.set_stream_handler(isolated(handle, tally))
+    network.set_stream_handler(isolated(Streams(host, tally, guard).handle, tally))
     return host
 
 

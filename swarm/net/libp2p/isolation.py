@@ -15,7 +15,7 @@ import trio
 from libp2p.tools.anyio_service.trio_manager import TrioManager
 
 from swarm.errors import NetworkError
-from swarm.net.inbox import Tally
+from swarm.net.tally import Tally
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,16 @@ from libp2p.rcmgr import Direction
 
 from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
-from swarm.net.inbox import Inbox, Tally
-from swarm.net.libp2p.addresses import is_loopback, parse
+from swarm.net.arrivals import Arrivals
+from swarm.net.guard import Guard
+from swarm.net.inbox import Inbox
+from swarm.net.libp2p.addresses import ip_of, is_loopback, parse
 from swarm.net.libp2p.book import AddressBook
 from swarm.net.libp2p.discovery import PEERS_PROTOCOL, Discovery
 from swarm.net.libp2p.gossip import TopicPubsub
 from swarm.net.libp2p.request import Requests
-from swarm.net.network import Handler, Message, NetworkStatistics, PeerRecord
+from swarm.net.network import CutOff, Handler, NetworkStatistics, PeerRecord
+from swarm.net.tally import Tally
 
 
 class Libp2pNetwork:
@@ -32,13 +35,16 @@ class Libp2pNetwork:
         tally: Tally,
         topic: str,
         config: NetworkSection,
+        guard: Guard,
     ) -> None:
         self._host = host
         self._pubsub = pubsub
         self._inbox = inbox
         self._book = book
         self._tally = tally
-        self._requests = Requests(host, tally, config.request_timeout_s)
+        self._guard = guard
+        guard.leave = self._leave
+        self._requests = Requests(host, tally, config.request_timeout_s, guard)
         self._timeout_s = config.request_timeout_s
         self.discovery = Discovery(self, book, topic, self._requests.request, config.max_connections)
         self.serve(PEERS_PROTOCOL, self.discovery.answer)
@@ -49,7 +55,7 @@ class Libp2pNetwork:
         return str(self._host.get_id())
 
     @property
-    def messages(self) -> trio.MemoryReceiveChannel[Message]:
+    def messages(self) -> Arrivals:
         """Messages of the topic from others, each once."""
         return self._inbox.messages
 
@@ -83,6 +89,17 @@ class Libp2pNetwork:
     def statistics(self) -> NetworkStatistics:
         """Counts since the network was opened."""
         return self._tally.statistics(len(self._host.get_network().connections))
+
+    def cut_off(self) -> tuple[CutOff, ...]:
+        """The peers that are neither heard nor dialled for now."""
+        return self._guard.listed()
+
+    def judge(self, peer_id: str, standing: float, reason: str = "") -> None:
+        """Take in what the node thinks of a peer."""
+        self._guard.judge(peer_id, standing, reason)
+
+    def _leave(self, peer_id: str) -> None:
+        self._pubsub.manager.run_task(self.disconnect, peer_id)
 
     async def publish(self, data: bytes) -> None:
         """Send `data` to everybody on the topic."""
@@ -125,6 +142,8 @@ class Libp2pNetwork:
         transport, peer_id = parse(address)
         if peer_id == self.peer_id:
             raise NetworkError(f"{address} is this node itself")
+        if reason := self._guard.refusal(peer_id, ip_of(address)):
+            raise NetworkError(f"{peer_id} is not spoken to: {reason}")
         if peer_id in self.connected():
             return peer_id
         with trio.move_on_after(timeout_s):

@@ -14,10 +14,11 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 
 from swarm.errors import NetworkError
-from swarm.net.inbox import Tally
+from swarm.net.guard import Guard
 from swarm.net.libp2p.framing import CHUNK_BYTES
 from swarm.net.network import Handler
 from swarm.net.serving import Services
+from swarm.net.tally import Tally
 
 MAX_STREAMS_PER_PEER = 64  # streams of requests that one peer may have open here
 
@@ -29,11 +30,12 @@ class FrameTooLarge(NetworkError):
 class Requests:
     """Both sides of requests on one host."""
 
-    def __init__(self, host: IHost, tally: Tally, timeout_s: float) -> None:
+    def __init__(self, host: IHost, tally: Tally, timeout_s: float, guard: Guard) -> None:
         self._host = host
         self._tally = tally
         self._timeout_s = timeout_s
-        self._services = Services(tally, timeout_s)
+        self._guard = guard
+        self._services = Services(tally, timeout_s, guard)
         self._open: Counter[str] = Counter()
 
     async def request(self, peer_id: str, protocol: str, data: bytes, max_bytes: int) -> bytes:
@@ -72,6 +74,7 @@ class Requests:
         peer_id = str(stream.muxed_conn.peer_id)
         if self._open[peer_id] >= MAX_STREAMS_PER_PEER:
             self._tally["requests_refused"] += 1
+            self._guard.refused(peer_id, "requests")
             await _abandon(stream)
             return
         self._open[peer_id] += 1
@@ -85,6 +88,7 @@ class Requests:
                 await stream.close()
         except FrameTooLarge:
             self._tally["requests_refused"] += 1
+            self._guard.invalid(peer_id, "requests, too large")
             await _abandon(stream)
         except (BaseLibp2pError, EOFError, NetworkError, trio.TooSlowError):
             await _abandon(stream)

@@ -5,6 +5,7 @@
 * A port in use is an error. py-libp2p listens with SO_REUSEPORT, so that two daemons on one port would share its connections.
 * An accepted connection's slot is freed when the connection ends; py-libp2p keeps it until the host stops, so that a node
   that has been up for long would refuse everybody.
+* Inbound connections pass the gate (`gate.py`), and what a peer sends is read no faster than its quota allows.
 * Dead peers are noticed by TCP keep-alive: without it a peer whose machine lost power stays "connected" for many minutes,
   and after it comes back messages still go to the old connection.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -24,7 +26,9 @@ from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr, multiaddr_fr
 from multiaddr import Multiaddr
 
 from swarm.errors import NetworkError
-from swarm.net.inbox import Tally
+from swarm.net.guard import Guard
+from swarm.net.libp2p.gate import Gate, surplus
+from swarm.net.tally import Tally
 
 READ_BYTES = 65536
 KEEPALIVE_IDLE_S = 20  # silence after which the kernel asks whether the peer is still there
@@ -35,16 +39,30 @@ logger = logging.getLogger(__name__)
 
 
 class CountedStream(TrioTCPStream):  # type: ignore[misc]
-    """One TCP connection: counts its bytes, buffers its reads, and tells when it is closed."""
+    """One TCP connection: counts its bytes, buffers and paces its reads, and tells when it is closed."""
 
-    def __init__(self, stream: trio.SocketStream, tally: Tally, all_open: set[CountedStream]) -> None:
+    def __init__(self, stream: trio.SocketStream, address: str, inbound: bool, transport: CountedTCP) -> None:
         super().__init__(stream)
-        self._all_open = all_open
-        all_open.add(self)
+        self.address = address
+        self.inbound = inbound
+        self.opened_s = trio.current_time()
+        self.peer_id: str | None = None
         self.closed = trio.Event()
-        self._tally = tally
+        self._all_open = transport.open
+        self._all_open.add(self)
+        self._tally = transport.tally
+        self._guard = transport.guard
         self._buffer = memoryview(b"")
         _watch_over(stream)
+
+    @property
+    def established(self) -> bool:
+        """Whether the handshake is over and has shown who is there."""
+        return self.peer_id is not None
+
+    def belongs_to(self, peer_id: str) -> None:
+        """From now on reads cost this peer's quota."""
+        self.peer_id = peer_id
 
     async def write(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -56,8 +74,13 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
         if not self._buffer and n != 0:
             self._buffer = memoryview(await super().read(READ_BYTES))
             self._tally["wire_bytes_received"] += len(self._buffer)
+            if self.peer_id is not None:
+                # Waited for, but not held against it: these may be the answers that this node asked for.
+                await trio.sleep(self._guard.quota(self.peer_id).wire_bytes.take(len(self._buffer)))
         taken = bytes(self._buffer[:n])
         self._buffer = self._buffer[len(taken) :]
+        if self.peer_id is not None:
+            await self._guard.pace(self.peer_id, self._guard.quota(self.peer_id).reads, 1, "frames")
         return taken
 
     async def close(self) -> None:
@@ -65,6 +88,18 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
         self.closed.set()
         self._all_open.discard(self)
         await super().close()
+
+    def abort(self) -> None:
+        """Close at once, without a word and without waiting."""
+        self.closed.set()
+        self._all_open.discard(self)
+        _reset(self.stream)
+
+
+def _reset(stream: trio.SocketStream) -> None:
+    # Without lingering, so that what was refused leaves nothing behind in the kernel.
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
 
 
 def _watch_over(stream: trio.SocketStream) -> None:
@@ -84,42 +119,45 @@ def _watch_over(stream: trio.SocketStream) -> None:
 class CountedTCP(TCP):  # type: ignore[misc]
     """The transport; its listeners run in `nursery`."""
 
-    def __init__(self, nursery: trio.Nursery, tally: Tally) -> None:
+    def __init__(self, nursery: trio.Nursery, tally: Tally, guard: Guard, gate: Gate) -> None:
         super().__init__()
-        self._nursery = nursery
-        self._tally = tally
-        self._open: set[CountedStream] = set()
+        self.nursery = nursery
+        self.tally = tally
+        self.guard = guard
+        self.gate = gate
+        self.open: set[CountedStream] = set()
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
         """Connect; the address may name a host by DNS. Raises libp2p's `OpenConnectionError`."""
-        connection = await super().dial(maddr)
-        return RawConnection(CountedStream(connection.stream.stream, self._tally, self._open), True)
+        stream = (await super().dial(maddr)).stream.stream
+        return RawConnection(CountedStream(stream, _address(stream), False, self), True)
 
     def create_listener(self, handler_function: Callable[[CountedStream], Awaitable[None]]) -> Listener:
         """A listener that is not listening yet."""
-        return Listener(handler_function, self._nursery, self._tally, self._open)
+        return Listener(handler_function, self)
 
     def abort(self) -> None:
         """Close the sockets of connections that were left open, such as those whose handshake was cancelled."""
-        for connection in self._open:
+        for connection in self.open:
             connection.stream.socket.close()
-        self._open.clear()
+        self.open.clear()
+
+
+def _address(stream: trio.SocketStream) -> str:
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:
+        # It is closed already.
+        return ""
 
 
 class Listener(IListener):  # type: ignore[misc]
     """Accepts connections on one address."""
 
-    def __init__(
-        self,
-        handler: Callable[[CountedStream], Awaitable[None]],
-        nursery: trio.Nursery,
-        tally: Tally,
-        all_open: set[CountedStream],
-    ) -> None:
-        self._all_open = all_open
+    def __init__(self, handler: Callable[[CountedStream], Awaitable[None]], transport: CountedTCP) -> None:
         self._handler = handler
-        self._nursery = nursery
-        self._tally = tally
+        self._transport = transport
+        self._tally = transport.tally
         self._scope = trio.CancelScope()
         self._listeners: Sequence[trio.SocketListener] = ()
         self._bound: tuple[Multiaddr, ...] = ()
@@ -134,21 +172,31 @@ class Listener(IListener):  # type: ignore[misc]
                 f"cannot listen on {maddr}: {error.strerror or error}; stop what uses it or change network.listen"
             ) from error
         self._bound = tuple(multiaddr_from_socket(listener.socket) for listener in self._listeners)
-        self._nursery.start_soon(self._serve)
+        self._transport.nursery.start_soon(self._serve)
 
     async def _serve(self) -> None:
         with self._scope:
             await trio.serve_listeners(self._accepted, self._listeners)
 
     async def _accepted(self, stream: trio.SocketStream) -> None:
+        transport, address = self._transport, _address(stream)
+        if reason := transport.gate.refusal(address, transport.open):
+            logger.debug("refused a connection from %s: %s", address, reason)
+            self._tally["connections_refused"] += 1
+            _reset(stream)
+            return
         async with trio.open_nursery() as nursery:
-            connection = CountedStream(stream, self._tally, self._all_open)
+            connection = CountedStream(stream, address, True, transport)
+            while (oldest := surplus(transport.open)) is not None:
+                oldest.abort()
             nursery.start_soon(_cancel_when, connection.closed, nursery.cancel_scope)
             try:
                 await self._handler(connection)
             except Exception as error:
                 self._tally["faults"] += 1
                 logger.warning("an inbound connection failed", exc_info=error)
+            finally:
+                self._tally["handshakes_failed"] += not connection.established
             nursery.cancel_scope.cancel()
 
     def get_addrs(self) -> tuple[Multiaddr, ...]:

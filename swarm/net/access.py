@@ -1,0 +1,95 @@
+"""Who may be spoken to at all: the operator's lists, and what addresses have in common."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocols.errors import ProtocolError
+from protocols.peer import public_key
+from swarm.errors import ConfigError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Range = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# What one household or one rented server has: a /24 of IPv4 costs about as much as a /56 of IPv6.
+SUBNET_BITS = {4: 24, 6: 56}
+
+
+def parse_address(text: str) -> Address | None:
+    """An IP address without zone; an IPv4 address in IPv6's clothes is itself. None for anything else."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def subnet(address: Address) -> Range:
+    """The range of addresses that one owner has cheaply."""
+    return ipaddress.ip_network((address, SUBNET_BITS[address.version]), strict=False)
+
+
+def is_local(address: Address) -> bool:
+    """Whether an address is of this machine or its local network, where one address per node is not to be expected."""
+    return address.is_loopback or address.is_private or address.is_link_local
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One list: peer ids, and ranges of addresses."""
+
+    peers: frozenset[str]
+    ranges: tuple[Range, ...]
+
+    @staticmethod
+    def parse(name: str, entries: Sequence[str]) -> Rules:
+        """From the setting `name`. Raises `ConfigError` for what is neither a peer id nor an address or range of them."""
+        peers, ranges = set(), []
+        for entry in entries:
+            try:
+                ranges.append(ipaddress.ip_network(entry, strict=False))
+            except ValueError:
+                try:
+                    public_key(entry)
+                except ProtocolError as error:
+                    raise ConfigError(
+                        f"{name}: {entry!r} is neither a peer id nor a range of addresses; write 12D3Koo… or 192.0.2.0/24"
+                    ) from error
+                peers.add(entry)
+        return Rules(frozenset(peers), tuple(ranges))
+
+    def names(self, peer_id: str, address: Address | None) -> bool:
+        """Whether the peer or its address is in the list."""
+        return peer_id in self.peers or (address is not None and self.covers(address))
+
+    def covers(self, address: Address) -> bool:
+        """Whether the address is in one of the ranges."""
+        return any(address in each for each in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`network.allow` and `network.deny`. Who is on both is denied; an allow list that is not empty admits nobody else."""
+
+    allow: Rules
+    deny: Rules
+
+    @staticmethod
+    def parse(allow: Sequence[str], deny: Sequence[str]) -> Access:
+        """From the settings. Raises `ConfigError`."""
+        return Access(Rules.parse("network.allow", allow), Rules.parse("network.deny", deny))
+
+    def permits(self, peer_id: str, address: Address | None) -> bool:
+        """Whether this node speaks to a peer that was met at an address (None where there are no addresses)."""
+        if self.deny.names(peer_id, address):
+            return False
+        return not (self.allow.peers or self.allow.ranges) or self.allow.names(peer_id, address)
+
+    def may_permit(self, address: Address) -> bool:
+        """Whether a stranger at an address, who has not yet shown its peer id, can turn out to be permitted."""
+        if self.deny.covers(address):
+            return False
+        return bool(self.allow.peers) or not self.allow.ranges or self.allow.covers(address)

@@ -1,0 +1,116 @@
+"""Whom a network speaks to: the operator's lists, what this node thinks of each peer, and who was cut off for what.
+
+Both networks ask the same guard. A peer that is cut off is left at once and for `network.cut_off_s` neither heard nor dialled;
+it stays listed with the reason until then. Its quota is remembered beyond that, so that coming back does not refill it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from swarm.clock import Clock
+from swarm.config.schema import NetworkSection
+from swarm.net.access import Access, Address, parse_address
+from swarm.net.network import CutOff
+from swarm.net.quota import CUT_AFTER_S, MAX_PEERS, Bucket, PeerQuota, Quotas
+from swarm.net.tally import Tally
+
+MAX_CUT_OFF = 256  # listed at once; of more the one cut off first is let go
+NEUTRAL = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A cut-off with its end on trio's clock, which nobody sets back."""
+
+    listed: CutOff
+    until_s: float
+
+
+class Guard:
+    """One network's. `leave` parts from a peer; the network puts its own there."""
+
+    def __init__(self, config: NetworkSection, tally: Tally, clock: Clock) -> None:
+        self._access = Access.parse(config.allow, config.deny)
+        self._cut_off_s = config.cut_off_s
+        self._tally = tally
+        self._clock = clock
+        self._terms: OrderedDict[str, _Term] = OrderedDict()
+        self._standings: OrderedDict[str, float] = OrderedDict()
+        self.quotas = Quotas(config.peer_messages_per_s, config.peer_bytes_per_s)
+        self.leave: Callable[[str], None] = lambda peer_id: None
+
+    def quota(self, peer_id: str) -> PeerQuota:
+        """A peer's buckets."""
+        return self.quotas.of(peer_id)
+
+    def refusal(self, peer_id: str, address: str = "") -> str | None:
+        """Why this node does not speak to a peer now, met at an IP address; None if it does."""
+        if not self._access.permits(peer_id, parse_address(address)):
+            return "not permitted by network.allow and network.deny"
+        term = self._terms.get(peer_id)
+        if term is not None and term.until_s > trio.current_time():
+            return f"cut off: {term.listed.reason}"
+        return None
+
+    def may_permit(self, address: Address) -> bool:
+        """Whether a stranger from an address may be spoken to at all."""
+        return self._access.may_permit(address)
+
+    def cut_off(self, peer_id: str, reason: str) -> None:
+        """Leave a peer for `network.cut_off_s`, and list it with the reason."""
+        if self.refusal(peer_id) is not None:
+            return
+        now_ms = self._clock.now_ms()
+        listed = CutOff(peer_id, self.quota(peer_id).address, reason, now_ms, now_ms + int(1000 * self._cut_off_s))
+        self._terms[peer_id] = _Term(listed, trio.current_time() + self._cut_off_s)
+        self._terms.move_to_end(peer_id)
+        if len(self._terms) > MAX_CUT_OFF:
+            self._terms.popitem(last=False)
+        self._tally["cut_offs"] += 1
+        logger.warning("cut off %s for %g s: %s", peer_id, self._cut_off_s, reason)
+        self.leave(peer_id)
+
+    def listed(self) -> tuple[CutOff, ...]:
+        """Who is cut off now, the latest first."""
+        now = trio.current_time()
+        return tuple(term.listed for term in reversed(self._terms.values()) if term.until_s > now)
+
+    def judge(self, peer_id: str, standing: float, reason: str) -> None:
+        """Take in what this node thinks of a peer: 0 cuts it off, less than 1 makes it a worse neighbour."""
+        if standing <= 0:
+            self.cut_off(peer_id, reason)
+        self._standings[peer_id] = standing
+        self._standings.move_to_end(peer_id)
+        if len(self._standings) > MAX_PEERS:
+            self._standings.popitem(last=False)
+
+    def standing(self, peer_id: str) -> float:
+        """What this node thinks of a peer, as judged last."""
+        return self._standings.get(peer_id, NEUTRAL)
+
+    def invalid(self, peer_id: str, what: str) -> None:
+        """Count something that an honest peer does not send."""
+        if not self.quota(peer_id).invalid.affords():
+            self.cut_off(peer_id, f"invalid: {what}")
+
+    def refused(self, peer_id: str, what: str) -> None:
+        """Count a request or stream beyond what a peer may have waiting."""
+        if not self.quota(peer_id).refused.affords():
+            self.cut_off(peer_id, f"too many {what}")
+
+    async def pace(self, peer_id: str, bucket: Bucket, amount: float, what: str) -> None:
+        """Spend from a peer's bucket before reading on: wait as long as it is overdrawn, and cut off who never lets up."""
+        wait_s = bucket.take(amount)
+        if wait_s:
+            self._tally["throttled"] += 1
+            if bucket.excess_s() > CUT_AFTER_S:
+                self.cut_off(peer_id, f"flood: too many {what} for {CUT_AFTER_S:g} s")
+            await trio.sleep(wait_s)

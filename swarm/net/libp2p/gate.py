@@ -1,0 +1,107 @@
+"""Which inbound connections are let in, before anything is spent on them.
+
+A connection is *half-open* until its handshake has shown a peer id. Half-open ones are few, and of too many the oldest of the
+most crowded neighbourhood is closed for the newest: an honest handshake takes a tenth of a second, a held one never ends, so
+it is the held ones that go. Neighbourhoods (`swarm.net.access.subnet`) and single addresses have limits of their own and a pace
+at which they may knock; addresses of this machine and its local network have only the latter, and a quick one, since swarms on
+one machine or behind one router are ordinary here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Collection
+from typing import Protocol, TypeVar
+
+from swarm.config.schema import NetworkSection
+from swarm.net.access import is_local, parse_address, subnet
+from swarm.net.guard import Guard
+from swarm.net.quota import Bucket
+
+HANDSHAKE_S = 10.0
+MAX_HALF_OPEN = 32
+# New connections per second and neighbourhood, and at once: a handshake costs some 10 ms.
+KNOCKS_PER_S, KNOCKS_BURST = 1.0, 64.0
+LOCAL_KNOCKS_PER_S, LOCAL_KNOCKS_BURST = 20.0, 400.0
+MAX_NEIGHBOURHOODS = 1024
+# Of all connections this share is kept for the peers that this node chose to dial, so that a crowd cannot surround it.
+DIALLED_SHARE = 5
+
+
+class Connection(Protocol):
+    """What the gate looks at."""
+
+    @property
+    def address(self) -> str:
+        """The other side's IP address, "" if unknown."""
+
+    @property
+    def inbound(self) -> bool:
+        """Whether the other side dialled."""
+
+    @property
+    def established(self) -> bool:
+        """Whether the handshake is over."""
+
+    @property
+    def opened_s(self) -> float:
+        """When it was accepted or dialled, on trio's clock."""
+
+
+C = TypeVar("C", bound=Connection)
+
+
+class Gate:
+    """Decides on inbound connections."""
+
+    def __init__(self, config: NetworkSection, guard: Guard) -> None:
+        self._config = config
+        self._guard = guard
+        self._knocks: OrderedDict[str, Bucket] = OrderedDict()
+
+    def refusal(self, address: str, connections: Collection[Connection]) -> str | None:
+        """Why a connection from an address is not let in among those there are; None if it is."""
+        ip = parse_address(address)
+        if ip is None:
+            return "an address that is none"
+        if not self._guard.may_permit(ip):
+            return "not permitted by network.allow and network.deny"
+        area = str(subnet(ip))
+        if not self._bucket(area, is_local(ip)).affords():
+            return f"too many connections in a short time from {area}"
+        limit = self._config.max_connections
+        if sum(each.inbound and each.established for each in connections) >= limit - limit // DIALLED_SHARE:
+            return "no room for inbound connections"
+        if is_local(ip):
+            return None
+        others = [other for each in connections if (other := parse_address(each.address)) is not None]
+        if others.count(ip) >= self._config.max_connections_per_address:
+            return f"too many connections from {ip}"
+        if sum(str(subnet(other)) == area for other in others) >= self._config.max_connections_per_subnet:
+            return f"too many connections from {area}"
+        return None
+
+    def _bucket(self, area: str, local: bool) -> Bucket:
+        bucket = self._knocks.get(area)
+        if bucket is None:
+            rates = (LOCAL_KNOCKS_PER_S, LOCAL_KNOCKS_BURST) if local else (KNOCKS_PER_S, KNOCKS_BURST)
+            bucket = self._knocks[area] = Bucket(*rates)
+            if len(self._knocks) > MAX_NEIGHBOURHOODS:
+                self._knocks.popitem(last=False)
+        self._knocks.move_to_end(area)
+        return bucket
+
+
+def surplus(connections: Collection[C]) -> C | None:
+    """The half-open connection to close for the sake of newer ones, if there are too many."""
+    half_open = [each for each in connections if each.inbound and not each.established]
+    if len(half_open) <= MAX_HALF_OPEN:
+        return None
+    areas = Counter(_area(each) for each in half_open)
+    crowded = max(areas.values())
+    return min((each for each in half_open if areas[_area(each)] == crowded), key=lambda each: each.opened_s)
+
+
+def _area(connection: Connection) -> str:
+    ip = parse_address(connection.address)
+    return "" if ip is None else str(subnet(ip))

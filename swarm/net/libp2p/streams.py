@@ -1,0 +1,47 @@
+"""Streams that peers open here: how many of each kind, and that every one of them shows soon what it is for."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from libp2p.abc import INetStream
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.host.basic_host import BasicHost
+
+from swarm.net.guard import Guard
+from swarm.net.tally import Tally
+
+# One of gossip, a few of identify, ping and peers, and requests, whose own limit is lower.
+MAX_STREAMS_PER_PEER = 128
+
+logger = logging.getLogger(__name__)
+
+
+class Streams:
+    """Hands inbound streams to the host, a bounded number per peer; the host gives them 10 s to name a protocol."""
+
+    def __init__(self, host: BasicHost, tally: Tally, guard: Guard) -> None:
+        self._host = host
+        self._tally = tally
+        self._guard = guard
+        self._open: Counter[str] = Counter()
+
+    async def handle(self, stream: INetStream) -> None:
+        """From its first byte to its end."""
+        peer_id = str(stream.muxed_conn.peer_id)
+        self._open[peer_id] += 1
+        try:
+            if self._open[peer_id] > MAX_STREAMS_PER_PEER:
+                self._tally["streams_refused"] += 1
+                self._guard.refused(peer_id, "streams")
+                await stream.reset()
+            else:
+                await self._host._swarm_stream_handler(stream)
+        except BaseLibp2pError as error:
+            # A stream that ends early, or negotiates nonsense, is the peer's affair.
+            logger.debug("a stream ended: %r", error)
+        finally:
+            self._open[peer_id] -= 1
+            if not self._open[peer_id]:
+                del self._open[peer_id]

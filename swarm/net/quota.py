@@ -1,0 +1,105 @@
+"""How much one peer may send: token buckets, and what they say of a peer that never lets up.
+
+Going over a bucket only slows a peer down: it is read no faster, and what it sends waits at its own end. A burst is ordinary
+(everybody's round ends at once), a long excess is not: honest nodes forward less than they accept (`FORWARDED_SHARE`), so that
+nobody is made a flooder by being flooded, and who fills a bucket for `CUT_AFTER_S` without a pause does it on purpose.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import trio
+
+BURST_S = 5.0  # seconds' worth of messages that may come at once
+BYTES_BURST_S = 16.0  # and of bytes: a large body is fetched at full speed
+CUT_AFTER_S = 5.0
+REPEAT_COST = 0.25  # a message that is there already costs no signature check and no forwarding, but is read and hashed
+# Of the messages accepted per second and peer, how many are forwarded of one peer's, and of everybody's together: the second
+# stays below 1, and its burst below a receiver's.
+FORWARDED_SHARE, ALL_FORWARDED_SHARE = 0.2, 0.8
+FORWARD_BURST_S = 2.0
+READS_PER_S, READS_BURST = 4000.0, 40_000.0  # of frames and their headers, some 50 us each; four to a frame of Yamux over Noise
+INVALID_ALLOWED = 20.0  # invalid messages; one can slip through by a version's mistake
+INVALID_FORGIVEN_S = 60.0  # after so long one is forgotten
+REQUESTS_PER_S, REQUESTS_BURST = 20.0, 200.0
+REFUSED_ALLOWED, REFUSED_FORGIVEN_S = 200.0, 1.0  # requests and streams beyond what may wait
+MAX_PEERS = 1024  # peers whose buckets are remembered, so that reconnecting does not refill them
+
+
+class Bucket:
+    """A token bucket on trio's clock: `rate` per second, `burst` at once."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._filled_s = trio.current_time()
+        self._over_since_s: float | None = None
+
+    def _fill(self) -> float:
+        now = trio.current_time()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_s) * self._rate)
+        self._filled_s = now
+        if self._tokens > self._burst / 10:
+            self._over_since_s = None
+        return now
+
+    def take(self, amount: float = 1.0) -> float:
+        """Spend, and return how many seconds to wait before spending more."""
+        now = self._fill()
+        self._tokens -= amount
+        if self._tokens >= 0:
+            return 0.0
+        if self._over_since_s is None:
+            self._over_since_s = now
+        return -self._tokens / self._rate
+
+    def affords(self, amount: float = 1.0) -> bool:
+        """Spend if there is enough; whether there was."""
+        self._fill()
+        if self._tokens < amount:
+            return False
+        self._tokens -= amount
+        return True
+
+    def excess_s(self) -> float:
+        """For how long the bucket has been overdrawn without a pause."""
+        return 0.0 if self._over_since_s is None else trio.current_time() - self._over_since_s
+
+
+class PeerQuota:
+    """One peer's buckets. `address` is where it was met last."""
+
+    def __init__(self, messages_per_s: float, bytes_per_s: float) -> None:
+        self.address = ""
+        self.messages = Bucket(messages_per_s, messages_per_s * BURST_S)
+        # Gossip is half of all bytes at most, so that a flood of it is told from an answer that this node asked for.
+        self.gossip_bytes = Bucket(bytes_per_s / 2, bytes_per_s / 2 * BYTES_BURST_S)
+        self.wire_bytes = Bucket(bytes_per_s, bytes_per_s * BYTES_BURST_S)
+        self.reads = Bucket(READS_PER_S, READS_BURST)
+        self.forwarded = Bucket(messages_per_s * FORWARDED_SHARE, messages_per_s * FORWARD_BURST_S)
+        self.forwarded_bytes = Bucket(bytes_per_s / 2 * FORWARDED_SHARE, bytes_per_s / 2 * BYTES_BURST_S / 2)
+        self.invalid = Bucket(1 / INVALID_FORGIVEN_S, INVALID_ALLOWED - 1)
+        self.requests = Bucket(REQUESTS_PER_S, REQUESTS_BURST)
+        self.answer_bytes = Bucket(bytes_per_s, bytes_per_s * BYTES_BURST_S)
+        self.refused = Bucket(1 / REFUSED_FORGIVEN_S, REFUSED_ALLOWED)
+
+
+class Quotas:
+    """The peers' buckets, of those met last."""
+
+    def __init__(self, messages_per_s: float, bytes_per_s: float) -> None:
+        self._rates = messages_per_s, bytes_per_s
+        self._peers: OrderedDict[str, PeerQuota] = OrderedDict()
+        self.all_forwarded = Bucket(messages_per_s * ALL_FORWARDED_SHARE, messages_per_s * FORWARD_BURST_S)
+
+    def of(self, peer_id: str) -> PeerQuota:
+        """A peer's buckets, full ones if it was never met or is forgotten."""
+        quota = self._peers.get(peer_id)
+        if quota is None:
+            quota = self._peers[peer_id] = PeerQuota(*self._rates)
+            if len(self._peers) > MAX_PEERS:
+                self._peers.popitem(last=False)
+        self._peers.move_to_end(peer_id)
+        return quota

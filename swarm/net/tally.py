@@ -1,0 +1,17 @@
+"""Running counts of what a network did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import fields
+
+from swarm.net.network import NetworkStatistics
+
+
+class Tally(Counter[str]):
+    """Running counts under the names of `NetworkStatistics`' fields."""
+
+    def statistics(self, connections: int) -> NetworkStatistics:
+        """The counts now, frozen."""
+        counts = {field.name: self[field.name] for field in fields(NetworkStatistics)}
+        return NetworkStatistics(**{**counts, "connections": connections})
