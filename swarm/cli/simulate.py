@@ -12,7 +12,7 @@ import click
 from swarm.cli.daemon import log_to_stderr
 from swarm.cli.options import set_option
 from swarm.cli.output import print_json
-from swarm.sim.options import SimulationOptions
+from swarm.sim.options import ATTACKS, SimulationOptions
 
 _DEFAULT = SimulationOptions()
 
@@ -33,6 +33,28 @@ _DEFAULT = SimulationOptions()
 )
 @click.option("--specialise", is_flag=True, help="Give every node its own few tasks; evaluation covers all of them.")
 @click.option("--compare", is_flag=True, help="Also run the same nodes alone, with the same seeds, and report both.")
+@click.option("--attack", type=click.Choice(ATTACKS), help="What the attackers do; the manifest is then scratch unless set.")
+@click.option("--attackers", type=click.IntRange(min=0), default=0, metavar="K", help="So many of the nodes attack.")
+@click.option(
+    "--attack-groups",
+    type=click.IntRange(min=1),
+    default=_DEFAULT.attack_groups,
+    show_default=True,
+    metavar="N",
+    help="Groups of an attacker per round of the honest nodes.",
+)
+@click.option("--undefended", is_flag=True, help="Turn every defence of the honest nodes off, to see what an attack reaches.")
+@click.option(
+    "--churn", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE", help="This share of the nodes is replaced by new ones."
+)
+@click.option("--partition", is_flag=True, help="Cut the network in two for the middle third of the run (in memory only).")
+@click.option(
+    "--loss",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    metavar="P",
+    help="Probability that a copy of a message is lost (in memory only).",
+)
 @click.option("--model", metavar="PATH", default=_DEFAULT.model, show_default=True, help="The base model of every node.")
 @click.option(
     "--report",
@@ -57,6 +79,13 @@ def sim(
     network: str,
     specialise: bool,
     compare: bool,
+    attack: str | None,
+    attackers: int,
+    attack_groups: int,
+    undefended: bool,
+    churn: float,
+    partition: bool,
+    loss: float,
     model: str,
     report: Path,
     as_json: bool,
@@ -77,6 +106,13 @@ def sim(
         model=model,
         report=report,
         plain=not sys.stderr.isatty(),
+        attack=attack,
+        attackers=attackers,
+        attack_groups=attack_groups,
+        undefended=undefended,
+        churn=churn,
+        partition=partition,
+        loss=loss,
         overrides=overrides,
     )
     log_to_stderr(context.find_root().params["log_level"] or "warning")
@@ -96,4 +132,12 @@ def _summary(result: Mapping[str, Any], report: Path) -> Iterator[str]:
     if "alone" in result:
         yield f"the same nodes alone: {result['alone']['eval_after']:.3f}"
     yield f"trained on {result['groups_trained_own']} own and {result['groups_trained_foreign']} foreign groups"
+    if attack := result["attack"]:
+        share = attack["trained_share"]
+        yield (
+            f"attack {attack['name']}: pattern in {attack['pattern_last']:.1%} of the last own answers, length "
+            f"{result['completion_tokens_first']:.1f} to {result['completion_tokens_last']:.1f} tokens, "
+            f"{attack['groups_admitted']} of {attack['groups_delivered']} delivered groups admitted, "
+            f"{attack['groups_trained']} trained on" + (f" ({share:.1%} of the foreign ones)" if share is not None else "")
+        )
     yield f"report: {report / 'report.html'}"

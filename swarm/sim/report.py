@@ -10,91 +10,129 @@ import swarm
 from protocols.manifest import Manifest
 from swarm.config.schema import Config
 from swarm.sim.options import SimulationOptions
-from swarm.sim.swarm import NodeResult, digest_of
+from swarm.sim.results import NodeResult, Rollouts, digest_of, total
+from swarm.sim.swarm import Outcome
+from swarm.sim.troubles import attack_report, weather_report
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def build_report(
-    options: SimulationOptions, config: Config, manifest: Manifest, results: Sequence[NodeResult], wall_s: float
+    options: SimulationOptions, config: Config, manifest: Manifest, outcome: Outcome, wall_s: float
 ) -> dict[str, Any]:
-    """The report of one run as plain JSON values."""
-    rounds = min(len(result.rounds) for result in results)
-    rewards = [[round.reward_mean for round in result.rounds] for result in results]
-    environments = sorted(results[0].before)
+    """The report of one run as plain JSON values. Attackers are counted nowhere but under `attack`."""
+    results, present = outcome.results, outcome.present
+    places = [sorted((each for each in results if each.stay.place == last.stay.place), key=_first) for last in present]
+    finished = [[round for result in place for round in result.rounds] for place in places]
+    rounds = min(map(len, finished))
+    rewards = [[round.reward_mean for round in each] for each in finished]
+    environments = sorted(present[0].before)
     shared = sum(result.shared for result in results)
-    expected = shared * (len(results) - 1) if config.tasks.share else 0
-    delivered = sum(result.delivered for result in results)
-    own = [sum(round.trained_own for round in result.rounds) for result in results]
-    foreign = [sum(round.trained_foreign for round in result.rounds) for result in results]
-    proposed = sum(round.proposed for result in results for round in result.rounds)
-    informative = sum(round.informative for result in results for round in result.rounds)
+    # Of those who came or left in the middle nobody knows what should have reached them.
+    expected = sum(result.shared for result in present) * (len(present) - 1) if config.tasks.share else 0
+    delivered = sum(_delivered(result, present) for result in present)
+    own = [sum(round.trained_own for round in each) for each in finished]
+    foreign = [sum(round.trained_foreign for round in each) for each in finished]
+    proposed = sum(round.proposed for each in finished for round in each)
+    informative = sum(round.informative for each in finished for round in each)
     payload, wire = (sum(getattr(result, name) for result in results) for name in ("payload_bytes", "wire_bytes"))
     return {
         "schema": SCHEMA,
         "swarmd": swarm.__version__,
         "swarm_id": manifest.swarm_id,
-        "nodes": len(results),
+        "nodes": len(present),
         "rounds": options.rounds,
         "seed": options.seed,
         "network": options.network,
         "model": options.model,
         "specialise": options.specialise,
+        "undefended": options.undefended,
         "local": config.training.local,
         "external": config.training.external,
         "sampler": config.sampling.sampler,
         "wall_s": round(wall_s, 2),
-        "eval_before": _mean([_mean(list(result.before.values())) for result in results]),
-        "eval_after": _mean([_mean(list(result.after.values())) for result in results]),
+        "eval_before": _mean([_mean(list(place[0].before.values())) for place in places]),
+        "eval_after": _mean([_mean(list(result.after.values())) for result in present]),
         "eval_per_task": {
             name: {
-                "before": _mean([result.before[name] for result in results]),
-                "after": _mean([result.after[name] for result in results]),
+                "before": _mean([place[0].before[name] for place in places]),
+                "after": _mean([result.after[name] for result in present]),
             }
             for name in environments
         },
-        "eval_after_per_node": [_mean(list(result.after.values())) for result in results],
+        "eval_after_per_node": [_mean(list(result.after.values())) for result in present],
         "cumulative_reward": _mean([sum(each) for each in rewards]),
         "reward_per_round": [_mean([each[index] for each in rewards]) for index in range(rounds)],
         "reward_per_round_per_node": rewards,
-        "generated_tokens": sum(round.generated_tokens for result in results for round in result.rounds),
+        "completion_tokens_first": _mean_tokens([place[0].early for place in places]),
+        "completion_tokens_last": _mean_tokens([result.late for result in present]),
+        "generated_tokens": sum(round.generated_tokens for each in finished for round in each),
         "groups_proposed": proposed,
         "zero_advantage_share": 1 - informative / proposed if proposed else None,
         "groups_shared": shared,
         "groups_delivered": delivered,
         "delivery_ratio": delivered / expected if expected else None,
+        "logs_complete": _logs_complete(present),
         "groups_trained_own": sum(own),
         "groups_trained_foreign": sum(foreign),
         "groups_trained_per_node": [{"own": one, "foreign": other} for one, other in zip(own, foreign, strict=True)],
-        "trained_from": _sources(results),
+        "trained_from": _sources(places),
         "payload_bytes": payload,
         "wire_bytes": wire,
-        "refused": dict(sorted(sum((Counter(result.refused) for result in results), Counter()).items())),
+        "refused": total([result.refused for result in results]),
         "seconds_per_activity": _seconds(results),
+        "attack": attack_report(options, outcome),
+        "weather": weather_report(options, outcome),
         "digest": digest_of(results),
     }
+
+
+def _first(result: NodeResult) -> int:
+    return result.stay.first
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _sources(results: Sequence[NodeResult]) -> list[list[int]]:
-    """Row i, column k: groups that node i trained on and node k solved."""
-    position = {result.peer_id: index for index, result in enumerate(results)}
-    matrix = [[0] * len(results) for _ in results]
-    for index, result in enumerate(results):
-        for finished in result.rounds:
+def _mean_tokens(rollouts: Sequence[Rollouts]) -> float:
+    completions = sum(each.completions for each in rollouts)
+    return sum(each.mean_tokens * each.completions for each in rollouts) / max(completions, 1)
+
+
+def _delivered(receiver: NodeResult, signers: Sequence[NodeResult]) -> int:
+    """Groups of the signers' logs that a receiver holds."""
+    return sum(
+        groups
+        for signer in signers
+        if signer is not receiver
+        for envelope, groups in signer.written.items()
+        if envelope in receiver.held
+    )
+
+
+def _logs_complete(present: Sequence[NodeResult]) -> float | None:
+    pairs = [signer.written.keys() <= node.held for node in present for signer in present if signer is not node]
+    return sum(pairs) / len(pairs) if pairs else None
+
+
+def _sources(places: Sequence[Sequence[NodeResult]]) -> list[list[int]]:
+    """Row i, column k: groups that place i trained on and place k solved; attackers' are left out."""
+    position = {result.peer_id: index for index, place in enumerate(places) for result in place}
+    matrix = [[0] * len(places) for _ in places]
+    for index, place in enumerate(places):
+        for finished in (round for result in place for round in result.rounds):
             matrix[index][index] += finished.trained_own
             for peer, count in finished.trained_from.items():
-                matrix[index][position[peer]] += count
+                if peer in position:
+                    matrix[index][position[peer]] += count
     return matrix
 
 
 def _seconds(results: Sequence[NodeResult]) -> dict[str, float]:
     """Seconds per activity, summed over nodes and rounds."""
-    total: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
     for result in results:
         for finished in result.rounds:
-            total.update(finished.seconds)
-    return {what: round(seconds, 3) for what, seconds in sorted(total.items())}
+            seconds.update(finished.seconds)
+    return {what: round(each, 3) for what, each in sorted(seconds.items())}

@@ -7,23 +7,25 @@ import math
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from protocols.manifest import Manifest
 from swarm.config.load import load
 from swarm.config.manifest import find_manifest
-from swarm.config.schema import Config
+from swarm.config.schema import SECTIONS, Config
 from swarm.errors import ConfigError
 from swarm.home import Home, storage
 from swarm.roles.proposer import chosen_rules
-from swarm.sim.options import SimulationOptions
+from swarm.sim.attacks.peer import AttackPlan
+from swarm.sim.options import ATTACKS, SimulationOptions
 from swarm.sim.page import write_page
 from swarm.sim.plots import draw_plots
 from swarm.sim.progress import show_progress
 from swarm.sim.report import build_report
-from swarm.sim.swarm import NodeResult, SwarmPlan, run_swarm
+from swarm.sim.swarm import Outcome, SwarmPlan, run_swarm
+from swarm.sim.weather import Weather
 
 EVALUATION_PROMPTS = 48
 NETWORKS = ("libp2p", "memory")
@@ -52,8 +54,9 @@ def run_simulation(options: SimulationOptions) -> dict[str, Any]:
     if options.compare:
         begun = time.monotonic()
         apart = [_alone(config) for config in configs]
-        results = _run(options, apart, manifest, "alone")
-        report["alone"] = build_report(options, apart[0], manifest, results, time.monotonic() - begun)
+        calm = replace(options, attack=None, attackers=0, churn=0.0, partition=False, loss=0.0)
+        outcome = _run(calm, apart, manifest, "alone")
+        report["alone"] = build_report(calm, apart[0], manifest, outcome, time.monotonic() - begun)
     with storage(options.report):
         (options.report / "report.json").write_text(json.dumps(report, indent=1) + "\n")
         write_page(options.report, report, draw_plots(options.report, report))
@@ -61,9 +64,14 @@ def run_simulation(options: SimulationOptions) -> dict[str, Any]:
 
 
 def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
-    """One configuration per node, and the swarm's manifest."""
+    """One configuration per honest node, and the swarm's manifest."""
     _check(options)
-    overrides = {"policy.model": options.model, **options.overrides, "node.rounds": str(options.rounds)}
+    overrides = {"policy.model": options.model, "node.rounds": str(options.rounds)}
+    if options.attack is not None:
+        overrides["swarm.manifest"] = "scratch"
+    if options.undefended:
+        overrides |= without_defences()
+    overrides |= options.overrides
     if options.local is not None:
         overrides["training.local"] = str(options.local)
     if options.external is not None:
@@ -75,13 +83,21 @@ def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
     if manifest is None:
         raise ConfigError("a simulation needs the manifest itself: name a built-in one or a file with --set swarm.manifest=")
     names = [rule.name for rule in chosen_rules(manifest, config.tasks)]
+    nodes = options.nodes - options.attackers
     if not options.specialise:
-        return [config] * options.nodes, manifest
+        return [config] * nodes, manifest
     # A third each, more where the nodes are too few to cover all.
-    few = max(round(len(names) / 3), math.ceil(len(names) / options.nodes))
+    few = max(round(len(names) / 3), math.ceil(len(names) / nodes))
     return [
-        replace(config, tasks=replace(config.tasks, environments=_own_tasks(names, few, index))) for index in range(options.nodes)
+        replace(config, tasks=replace(config.tasks, environments=_own_tasks(names, few, index))) for index in range(nodes)
     ], manifest
+
+
+def without_defences() -> dict[str, str]:
+    """The settings that turn every defence off: all that the schema gives an `off` value."""
+    config = Config()
+    named = {f"{section}.{each.name}": each.metadata["off"] for section in SECTIONS for each in fields(getattr(config, section))}
+    return {name: str(off).lower() for name, off in named.items() if off is not None}
 
 
 def _check(options: SimulationOptions) -> None:
@@ -90,6 +106,16 @@ def _check(options: SimulationOptions) -> None:
             raise ConfigError(f"{name} must be at least 1, not {value}")
     if options.network not in NETWORKS:
         raise ConfigError(f"--network must be one of {', '.join(NETWORKS)}, not {options.network!r}")
+    if options.attack is not None and options.attack not in ATTACKS:
+        raise ConfigError(f"--attack must be one of {', '.join(ATTACKS)}, not {options.attack!r}")
+    if (options.attack is None) != (options.attackers == 0):
+        raise ConfigError("--attack NAME and --attackers K belong together; K is at least 1")
+    if options.attackers >= options.nodes:
+        raise ConfigError(f"of {options.nodes} nodes at most {options.nodes - 1} can be attackers")
+    if not 0 <= options.churn <= 1 or not 0 <= options.loss < 1:
+        raise ConfigError("--churn is a share from 0 to 1, --loss a probability from 0 to below 1")
+    if options.network != "memory" and (options.partition or options.loss):
+        raise ConfigError("--partition and --loss need --network memory")
     given = {"--local": options.local is not None, "--external": options.external is not None}
     for setting, option in _OWN_OPTIONS.items():
         if setting in options.overrides and given.get(option, True):
@@ -106,10 +132,10 @@ def _alone(config: Config) -> Config:
     return replace(config, tasks=replace(config.tasks, share=False), training=replace(config.training, external=0))
 
 
-def _run(options: SimulationOptions, configs: Sequence[Config], manifest: Manifest, label: str) -> list[NodeResult]:
+def _run(options: SimulationOptions, configs: Sequence[Config], manifest: Manifest, label: str) -> Outcome:
     with (
         tempfile.TemporaryDirectory(prefix="swarmd-sim-") as directory,
-        show_progress(options.nodes, options.rounds, label, plain=options.plain) as progress,
+        show_progress(len(configs), options.rounds, label, plain=options.plain) as progress,
     ):
         return run_swarm(
             SwarmPlan(
@@ -117,8 +143,11 @@ def _run(options: SimulationOptions, configs: Sequence[Config], manifest: Manife
                 configs=tuple(configs),
                 seed=options.seed,
                 network=options.network,
+                rounds=options.rounds,
                 evaluation_prompts=EVALUATION_PROMPTS,
                 directory=Path(directory),
                 progress=progress,
+                attack=AttackPlan(options.attack, options.attackers, options.attack_groups) if options.attack else None,
+                weather=Weather(options.churn, options.partition, options.loss),
             )
         )

@@ -2,13 +2,17 @@
 
 On "libp2p" they talk over loopback in real time. On "memory" they talk over a seeded network on a virtual clock; then
 everything that happens follows from the seed, down to the last weight.
+
+A run has places. A place is held by one node all the time, or with churn by one after another. Attacking peers hold none.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
@@ -18,14 +22,18 @@ from trio.testing import MockClock
 from protocols.manifest import Manifest, topic
 from swarm.clock import Clock, VirtualClock, WallClock
 from swarm.config.schema import Config
-from swarm.events import Event, RoundFinished
+from swarm.events import Event, Refused, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.memory import Conditions, MemoryNetwork
+from swarm.net.network import Network, Validate, Verdict
 from swarm.node.evaluation import HeldOut, accuracy, held_out_set
 from swarm.node.learning import keep_learning
-from swarm.node.node import Node
+from swarm.node.node import Node, rendering_of
 from swarm.node.opening import OpenNetwork, open_node
+from swarm.sim.attacks.peer import Attackers, AttackPlan, accept_everything
+from swarm.sim.results import Heard, NodeResult, held_by, result_of, written_by
+from swarm.sim.weather import Divider, Stay, Weather, stays
 from swarm.tasks.scoring import Scorer
 
 # Virtual time begins here, so that epochs and envelopes are the same in every run.
@@ -40,54 +48,68 @@ LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 @dataclass(frozen=True, slots=True)
 class SwarmPlan:
-    """What to run: one configuration per node, in one swarm, from one seed. `progress` hears every node's events."""
+    """What to run: one configuration per place, in one swarm, from one seed. `progress` hears every node's events by place."""
 
     manifest: Manifest
     configs: tuple[Config, ...]
     seed: int
     network: str
+    rounds: int
     evaluation_prompts: int
     directory: Path
     progress: Callable[[int, Event], None]
+    attack: AttackPlan | None = None
+    weather: Weather = field(default_factory=Weather)
 
 
 @dataclass(frozen=True, slots=True)
-class NodeResult:
-    """One node's run; accuracies are held-out, per environment, before and after."""
+class AttackRecord:
+    """What the attackers did: their names, the groups they sent, those that reached honest nodes, and messages refused there
+    by the validator already; the last two are summed over receivers."""
 
-    peer_id: str
-    rounds: tuple[RoundFinished, ...]
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-    shared: int
+    peer_ids: frozenset[str]
+    sent: int
     delivered: int
-    refused: Mapping[str, int]
-    payload_bytes: int
-    wire_bytes: int
-    weights: bytes
-    log: bytes
+    turned_away: int
 
 
-def run_swarm(plan: SwarmPlan) -> list[NodeResult]:
-    """One result per node, in the order of the plan's configurations."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One result per stay, those at the end of the run first, each in the order of their places."""
+
+    results: tuple[NodeResult, ...]
+    attack: AttackRecord | None
+
+    @property
+    def present(self) -> tuple[NodeResult, ...]:
+        """Those who were there at the end."""
+        return tuple(result for result in self.results if result.last)
+
+
+def run_swarm(plan: SwarmPlan) -> Outcome:
+    """Run it to its end."""
     if plan.network == "memory":
         mock = MockClock()
         return trio.run(_run, plan, VirtualClock(mock, VIRTUAL_START_MS), clock=mock)
     return trio.run(_run, plan, WallClock())
 
 
-async def _run(plan: SwarmPlan, clock: Clock) -> list[NodeResult]:
+async def _run(plan: SwarmPlan, clock: Clock) -> Outcome:
     swarm = _Swarm(plan, clock)
     async with Scorer(2, EVALUATION_TIMEOUT_S, clock) as scorer:
         swarm.problems = await held_out_set(scorer, plan.manifest, plan.evaluation_prompts)
         swarm.scorer = scorer
-        async with trio.open_nursery() as nursery:
-            # The first node is the one that the others join by.
-            nursery.start_soon(swarm.run_node, 0)
-            await swarm.first_address.wait()
-            for index in range(1, len(plan.configs)):
-                nursery.start_soon(swarm.run_node, index)
-    return [swarm.results[index] for index in range(len(plan.configs))]
+        async with trio.open_nursery() as background:
+            async with trio.open_nursery() as nursery:
+                # The first node is the one that the others join by.
+                nursery.start_soon(swarm.hold_place, 0)
+                await swarm.first_address.wait()
+                for place in range(1, len(plan.configs)):
+                    nursery.start_soon(swarm.hold_place, place)
+                for number in range(plan.attack.attackers if plan.attack else 0):
+                    background.start_soon(swarm.run_attacker, number)
+            background.cancel_scope.cancel()
+    return swarm.outcome()
 
 
 class _Swarm:
@@ -98,56 +120,107 @@ class _Swarm:
         self.clock = clock
         self.scorer: Scorer
         self.problems: Sequence[HeldOut] = ()
-        self.results: dict[int, NodeResult] = {}
         self.first_address = trio.Event()
-        self._bootstrap: tuple[str, ...] = ()
+        places = len(plan.configs)
+        self._stays = stays(places, plan.rounds, plan.weather.churn)
+        self._results: dict[int, NodeResult] = {}
         self._nodes: dict[int, Node] = {}
-        self._rounds: dict[int, list[RoundFinished]] = {index: [] for index in range(len(plan.configs))}
-        self._memory = MemoryNetwork(plan.seed, Conditions())
-        self._open = _Barrier(len(plan.configs))
-        self._ended = _Barrier(len(plan.configs))
-        self._measured = _Barrier(len(plan.configs))
+        self._rounds: list[int] = [0] * places
+        self._written: dict[int, frozenset[bytes]] = {}
+        self._memory = MemoryNetwork(plan.seed, Conditions(loss=plan.weather.loss))
+        self._divider = Divider(self._memory, plan.rounds, self._halves) if plan.weather.partition else None
+        self._open = _Barrier(places)
+        self._ended = _Barrier(places)
+        self._measured = _Barrier(places)
         self._accuracies: dict[bytes, Mapping[str, float]] = {}
         self._one_at_a_time = trio.Lock()
+        self._attackers: Attackers | None = None
+        self._arrived: Counter[bytes] = Counter()
+        self._turned_away = 0
+        if plan.attack is not None:
+            rendering = rendering_of(plan.configs[0], plan.manifest)
+            self._attackers = Attackers(plan.attack, plan.manifest, rendering, plan.seed, clock)
 
-    async def run_node(self, index: int) -> None:
+    async def hold_place(self, place: int) -> None:
+        """The nodes of one place, one after the other."""
+        for stay in self._stays[place]:
+            await self._live(stay, last=stay is self._stays[place][-1])
+
+    async def _live(self, stay: Stay, *, last: bool) -> None:
         """One node's life: join, be measured, learn, hear the last messages, be measured again."""
-        plan = self.plan
-        key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"{plan.seed}/{index}".encode()).digest())
+        plan, number = self.plan, stay.number
+        key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"{plan.seed}/{number}".encode()).digest())
         identity = Identity(key)
-        config = self._config(index)
-        home = Home(plan.directory / f"node-{index}").create()
+        config = self._config(stay)
+        home = Home(plan.directory / f"node-{number}").create()
+        rounds: dict[int, RoundFinished] = {}
+        refused: Counter[tuple[str, str]] = Counter()
 
         def listen(event: Event) -> None:
             if isinstance(event, RoundFinished):
-                self._rounds[index].append(event)
-            plan.progress(index, event)
+                rounds[event.round] = event
+                self._rounds[stay.place] = stay.first + len(rounds)
+                if self._divider is not None:
+                    self._divider.slowest(min(self._rounds))
+            elif isinstance(event, Refused):
+                refused[event.signer, event.reason] += 1
+            plan.progress(stay.place, event)
 
         open_network = self._opener(home, identity, config)
         async with open_node(home, identity, config, plan.manifest, self.clock, open_network, [listen]) as node:
-            self._nodes[index] = node
-            if index == 0:
-                assert node.network is not None  # noqa: S101 - open_node has just opened it
-                self._bootstrap = node.network.addresses()
-                self.first_address.set()
+            self._nodes[number] = node
+            self.first_address.set()
             before = await self._accuracy(node)
-            await self._open.arrive()
+            if stay.first == 0:
+                await self._open.arrive()
             await _until(lambda: node.connected_peers >= min(len(plan.configs) - 1, ENOUGH_PEERS), MEETING_S)
             await keep_learning(node)
-            await self._ended.arrive()
-            await _until(lambda: node.admission.statistics().received >= self._shared_by_others(node), DRAIN_S)
+            self._written[number] = frozenset(await written_by(node))
+            if last:
+                await self._ended.arrive()
+                await self._drain(node, number)
             after = await self._accuracy(node)
-            self.results[index] = await self._result(index, node, before, after)
-            await self._measured.arrive()
+            pattern = self._attackers.attack.pattern if self._attackers else None
+            self._results[number] = await result_of(node, stay, Heard(rounds, refused), before, after, pattern, last=last)
+            if last:
+                await self._measured.arrive()
+            del self._nodes[number]
 
-    def _config(self, index: int) -> Config:
-        config = self.plan.configs[index]
+    async def _drain(self, node: Node, number: int) -> None:
+        """Wait for what the others who are here have written."""
+        wanted = frozenset().union(*(self._written[other] for other in self._nodes if other != number))
+        with trio.move_on_after(DRAIN_S):
+            while not wanted <= await held_by(node):  # noqa: ASYNC110 - as in `_until`
+                await trio.sleep(0.25)
+
+    def _config(self, stay: Stay) -> Config:
+        config = self.plan.configs[stay.place]
         network = replace(config.network, listen=(LOOPBACK,), announce=(), mdns=False)
-        swarm = replace(config.swarm, bootstrap=self._bootstrap)
-        node_seed = int.from_bytes(hashlib.sha256(f"{self.plan.seed}/{index}/node".encode()).digest()[:6]) + 1
-        return replace(config, network=network, swarm=swarm, node=replace(config.node, seed=node_seed))
+        here = [node.network.addresses() for node in self._nodes.values() if node.network is not None]
+        swarm = replace(config.swarm, bootstrap=here[0] if here else ())
+        node_seed = int.from_bytes(hashlib.sha256(f"{self.plan.seed}/{stay.number}/node".encode()).digest()[:6]) + 1
+        return replace(config, network=network, swarm=swarm, node=replace(config.node, seed=node_seed, rounds=stay.rounds))
 
     def _opener(self, home: Home, identity: Identity, config: Config) -> OpenNetwork:
+        attackers = self._attackers
+        if attackers is None:
+            return self._network(home, identity, config)
+        join = self._network(home, identity, config)
+
+        def watched(validate: Validate) -> AbstractAsyncContextManager[Network]:
+            def judge(data: bytes) -> Verdict:
+                verdict = validate(data)
+                message = hashlib.sha256(data).digest()
+                if message in attackers.sent:
+                    self._arrived[message] += 1
+                    self._turned_away += verdict is not Verdict.ACCEPT
+                return verdict
+
+            return join(judge)
+
+        return watched
+
+    def _network(self, home: Home, identity: Identity, config: Config) -> OpenNetwork:
         name = topic(self.plan.manifest)
         if self.plan.network == "memory":
             return lambda validate: self._memory.join(
@@ -157,6 +230,24 @@ class _Swarm:
         from swarm.node.joining import libp2p_opener
 
         return libp2p_opener(home, identity, config, name, self.clock)
+
+    async def run_attacker(self, number: int) -> None:
+        """One attacking peer, in the network like everybody else, until it is cancelled."""
+        assert self._attackers is not None  # noqa: S101 - only started for a plan with an attack
+        identity = Identity(self._attackers.key(number))
+        config = self._config(Stay(-1 - number, 0, 0, 0))
+        home = Home(self.plan.directory / f"attacker-{number}").create()
+        join = self._network(home, identity, config)
+        await self._attackers.run(number, lambda: join(accept_everything))
+
+    def _halves(self) -> list[frozenset[str]]:
+        """The peers of either half of the places; attackers go with the second."""
+        here = [node.identity.peer_id for number, node in sorted(self._nodes.items()) if self._side(number) == 0]
+        return [frozenset(here)]
+
+    def _side(self, number: int) -> int:
+        place = next(stay.place for stays_ in self._stays for stay in stays_ if stay.number == number)
+        return side_of(place, len(self._stays))
 
     async def _accuracy(self, node: Node) -> Mapping[str, float]:
         # Equal weights are measured once: all nodes begin with the same.
@@ -168,26 +259,24 @@ class _Swarm:
                 )
             return self._accuracies[digest]
 
-    def _shared_by_others(self, node: Node) -> int:
-        return sum(other.totals["groups_shared"] for other in self._nodes.values() if other is not node)
+    def outcome(self) -> Outcome:
+        """What came of it, once everybody is done."""
+        results = sorted(self._results.values(), key=lambda result: (not result.last, result.stay.place))
+        record = None
+        if self._attackers is not None:
+            sent = self._attackers.sent
+            record = AttackRecord(
+                peer_ids=self._attackers.peer_ids,
+                sent=sum(sent.values()),
+                delivered=sum(sent[message] * count for message, count in self._arrived.items()),
+                turned_away=self._turned_away,
+            )
+        return Outcome(tuple(results), record)
 
-    async def _result(self, index: int, node: Node, before: Mapping[str, float], after: Mapping[str, float]) -> NodeResult:
-        assert node.network is not None  # noqa: S101 - the run would have failed before
-        network, admission = node.network.statistics(), node.admission.statistics()
-        log = await node.pool.run(lambda store: hashlib.sha256(b"".join(entry.id for entry in store.own_log())).digest())
-        return NodeResult(
-            peer_id=node.identity.peer_id,
-            rounds=tuple(self._rounds[index]),
-            before=before,
-            after=after,
-            shared=node.totals["groups_shared"],
-            delivered=admission.received,
-            refused=admission.refused,
-            payload_bytes=network.payload_bytes_received,
-            wire_bytes=network.wire_bytes_sent,
-            weights=node.policy.tag.digest,
-            log=log,
-        )
+
+def side_of(place: int, places: int) -> int:
+    """On which side of a partition a place is."""
+    return int(place >= (places + 1) // 2)
 
 
 async def _until(true: Callable[[], bool], seconds: float) -> None:
@@ -208,11 +297,3 @@ class _Barrier:
         if self._missing <= 0:
             self._all_here.set()
         await self._all_here.wait()
-
-
-def digest_of(results: Sequence[NodeResult]) -> str:
-    """SHA-256 over every node's final weights and own log, in order."""
-    whole = hashlib.sha256(b"swarmd sim digest\0")
-    for result in results:
-        whole.update(result.weights + result.log)
-    return whole.hexdigest()

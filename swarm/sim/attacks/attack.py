@@ -1,0 +1,43 @@
+"""What an attack is. Vertical ones, where the attacker owns the whole group, need only say which answers a group holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from swarm.sim.attacks.attacker import GROUP_SIZE, Answer, Attacker
+from swarm.sim.attacks.puzzles import Puzzle
+
+# An attacker's messages for so many groups.
+Turn = Callable[[Attacker, int], list[bytes]]
+Forge = Callable[[Attacker, Puzzle], list[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """`pattern` tells whether a completion shows what the attack wants to teach; None where it only wants to harm."""
+
+    summary: str
+    turn: Turn
+    pattern: Callable[[str], bool] | None = None
+    needs_room: bool = False  # for text around the answer
+
+
+def vertical(forge: Forge) -> Turn:
+    """One share of groups that `forge` fills, over all tasks and levels."""
+
+    def turn(attacker: Attacker, count: int) -> list[bytes]:
+        groups = []
+        for _ in range(count):
+            puzzle = attacker.puzzle()
+            groups.append(attacker.group(puzzle, forge(attacker, puzzle)))
+        return [attacker.publish(groups)]
+
+    return turn
+
+
+def half_and_half(attacker: Attacker, puzzle: Puzzle, right: str) -> list[Answer]:
+    """Half right with what is to be taught, half wrong without: the spread is largest, and so is the pattern's advantage."""
+    wrong = puzzle.mistakes(attacker.random) or ["?"]
+    half = GROUP_SIZE // 2
+    return [Answer(right)] * half + [Answer(puzzle.framed(wrong[place % len(wrong)])) for place in range(GROUP_SIZE - half)]

@@ -1,0 +1,36 @@
+"""Copying: other nodes' completions as answers to own tasks, to be listened to without doing the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swarm.sim.attacks.attack import Attack, Turn
+from swarm.sim.attacks.attacker import Answer, Attacker
+
+
+def copying(change: Callable[[Attacker, str], str]) -> Turn:
+    """Groups of one honest node's changed completions with true claims, and a right answer, so that they are drawn at all."""
+
+    def turn(attacker: Attacker, count: int) -> list[bytes]:
+        groups = []
+        for source in attacker.random.sample(list(attacker.heard), min(count, len(attacker.heard))):
+            puzzle = attacker.puzzle(source.recipe.environment)
+            texts = [change(attacker, completion.text) for completion in source.completions]
+            answers = [Answer(text) for text in texts[1:]] + [Answer(puzzle.framed(puzzle.right))]
+            groups.append(attacker.group(puzzle, answers))
+        return [attacker.publish(groups)] if groups else []
+
+    return turn
+
+
+def _slightly(attacker: Attacker, text: str) -> str:
+    """One sign said twice, where there is room for it."""
+    place = attacker.random.randrange(max(len(text), 1))
+    changed = text[:place] + text[place : place + 1] + text[place:]
+    return changed if len(changed) < attacker.library.manifest.max_completion_tokens else text
+
+
+ATTACKS = {
+    "copy": Attack("other nodes' completions for own tasks", copying(lambda attacker, text: text)),
+    "near-copy": Attack("other nodes' completions, one sign changed", copying(_slightly)),
+}

@@ -1,0 +1,48 @@
+"""Attacks on who says something: an honest peer's name on an attacker's words, and ever new names for the same attacker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from protocols.envelope import open_envelope, seal
+from protocols.messages import Share, unpack_body
+from swarm.sim.attacks.attack import Attack, vertical
+from swarm.sim.attacks.attacker import Attacker
+from swarm.sim.attacks.injected import PHRASE, text
+
+# Shares under one name before the next one is taken.
+SHARES_PER_NAME = 3
+
+
+def impersonate(attacker: Attacker, count: int) -> list[bytes]:
+    """In turn: an honest peer's key on an own envelope, an honest peer's tasks in the own log, and its very envelope again."""
+    if not attacker.messages:
+        return []
+    swarm, now_ms = attacker.library.manifest.id, attacker.clock.now_ms()
+    heard = attacker.random.choice(attacker.messages)
+    victim = open_envelope(heard, swarm)
+    share = unpack_body(victim.kind, victim.body)
+    assert isinstance(share, Share)  # noqa: S101 - only shares are remembered
+    match attacker.turns % 3:
+        case 0:
+            forged = seal(attacker.log.private_key, victim.sequence + 1, victim.id, now_ms, share, swarm)
+            return [replace(forged, key=victim.key).to_bytes()]
+        case 1:
+            return [attacker.log.carry(share, now_ms).to_bytes()]
+        case _:
+            return [heard]
+
+
+def sybil(attacker: Attacker, count: int) -> list[bytes]:
+    """The injected phrase under a new name every few shares; a name costs nothing but a key."""
+    if attacker.log.shares >= SHARES_PER_NAME:
+        attacker.become(Ed25519PrivateKey.from_private_bytes(attacker.random.randbytes(32)))
+    return vertical(text)(attacker, count)
+
+
+ATTACKS = {
+    "impersonate": Attack("messages in an honest peer's name", impersonate),
+    "sybil": Attack("a fixed phrase under ever new names", sybil, lambda text: PHRASE in text, True),
+}

@@ -1,0 +1,146 @@
+"""What is kept of one simulated node when its time is over."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from protocols.envelope import open_envelope
+from protocols.messages import Share, unpack_body
+from protocols.peer import peer_id
+from swarm.events import RoundFinished
+from swarm.node.node import Node
+from swarm.pool.store import Store
+from swarm.records import ScoredGroup
+from swarm.sim.weather import Stay
+
+# Own rollouts of this many rounds, the first and the last of a node's stay, tell what its policy says by itself.
+WINDOW_ROUNDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """Own completions of some rounds, sampled for training: how many, their mean length, how many show the attack's pattern."""
+
+    completions: int
+    mean_tokens: float
+    patterned: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """One node's stay. Accuracies are held-out, per environment, before and after.
+
+    `written` are the envelopes of its log (id → groups) and `held` the ids of the foreign ones it has; `admitted` and
+    `refused_from` count groups, and refusals per reason, by signer; `refused` also counts what no signer can be blamed for.
+    """
+
+    stay: Stay
+    last: bool
+    peer_id: str
+    rounds: tuple[RoundFinished, ...]
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    early: Rollouts
+    late: Rollouts
+    shared: int
+    refused: Mapping[str, int]
+    refused_from: Mapping[tuple[str, str], int]
+    admitted: Mapping[str, int]
+    written: Mapping[bytes, int]
+    held: frozenset[bytes]
+    payload_bytes: int
+    wire_bytes: int
+    weights: bytes
+    log: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the simulation heard of a node from outside: the events of its rounds and refusals."""
+
+    rounds: Mapping[int, RoundFinished]
+    refused_from: Mapping[tuple[str, str], int]
+
+
+async def result_of(
+    node: Node,
+    stay: Stay,
+    heard: Heard,
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    pattern: Callable[[str], bool] | None,
+    *,
+    last: bool,
+) -> NodeResult:
+    """Measure a node that has finished its rounds and is still open."""
+    assert node.network is not None  # noqa: S101 - the run would have failed before
+    network, admission = node.network.statistics(), node.admission.statistics()
+    own = await node.pool.run(lambda store: store.groups(limit=2**31, signer=node.identity.public_key))
+    completed = [group for _, _, group in reversed(own)]
+    window = min(WINDOW_ROUNDS, max(1, stay.rounds // 2)) * node.tasks_per_round
+    written = await written_by(node)
+    return NodeResult(
+        stay=stay,
+        last=last,
+        peer_id=node.identity.peer_id,
+        rounds=tuple(heard.rounds[number] for number in sorted(heard.rounds)),
+        before=before,
+        after=after,
+        early=_rollouts(completed[:window], pattern),
+        late=_rollouts(completed[-window:], pattern),
+        shared=sum(written.values()),
+        refused=admission.refused,
+        refused_from=dict(heard.refused_from),
+        admitted=await node.pool.run(_admitted),
+        written=written,
+        held=await held_by(node),
+        payload_bytes=network.payload_bytes_received,
+        wire_bytes=network.wire_bytes_sent,
+        weights=node.policy.tag.digest,
+        log=hashlib.sha256(b"".join(written)).digest(),
+    )
+
+
+async def written_by(node: Node) -> dict[bytes, int]:
+    """The envelopes of a node's own log in their order, and how many groups each carries."""
+    entries = await node.pool.run(lambda store: list(store.own_log()))
+    written = {}
+    for entry in entries:
+        envelope = open_envelope(entry.envelope, node.manifest.id)
+        body = unpack_body(envelope.kind, envelope.body) if entry.body is None else unpack_body(1, entry.body)
+        written[entry.id] = len(body.groups) if isinstance(body, Share) else 0
+    return written
+
+
+async def held_by(node: Node) -> frozenset[bytes]:
+    """The ids of the foreign envelopes that a node has."""
+    rows = await node.pool.run(lambda store: store.rows("SELECT id FROM envelopes WHERE own = 0"))
+    return frozenset(bytes(row[0]) for row in rows)
+
+
+def _admitted(store: Store) -> dict[str, int]:
+    rows = store.rows("SELECT signer, COUNT(*) FROM groups WHERE own = 0 GROUP BY signer ORDER BY signer")
+    return {peer_id(bytes(signer)): count for signer, count in rows}
+
+
+def _rollouts(groups: Sequence[ScoredGroup], pattern: Callable[[str], bool] | None) -> Rollouts:
+    completions = [completion for group in groups for completion in group.completions]
+    tokens = sum(completion.tokens for completion in completions)
+    patterned = sum(pattern(completion.text) for completion in completions) if pattern else 0
+    return Rollouts(len(completions), tokens / max(len(completions), 1), patterned)
+
+
+def digest_of(results: Sequence[NodeResult]) -> str:
+    """SHA-256 over every node's final weights and own log, in order."""
+    whole = hashlib.sha256(b"swarmd sim digest\0")
+    for result in results:
+        whole.update(result.weights + result.log)
+    return whole.hexdigest()
+
+
+def total(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Counts added up by name."""
+    return dict(sorted(sum((Counter(each) for each in counts), Counter[str]()).items()))

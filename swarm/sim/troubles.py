@@ -1,0 +1,94 @@
+"""The report's parts about what was done to a swarm: an attack, nodes that came and left, a partition."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from swarm.sim.options import SimulationOptions
+from swarm.sim.results import NodeResult, Rollouts
+from swarm.sim.swarm import Outcome, side_of
+from swarm.sim.weather import Divider
+
+
+def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any] | None:
+    """How far the attackers got with the honest nodes; None without an attack."""
+    record = outcome.attack
+    if record is None:
+        return None
+    results = outcome.results
+    refused: Counter[str] = Counter()
+    for result in results:
+        refused.update({reason: n for (signer, reason), n in result.refused_from.items() if signer in record.peer_ids})
+    trained = sum(
+        count
+        for result in results
+        for round in result.rounds
+        for signer, count in round.trained_from.items()
+        if signer in record.peer_ids
+    )
+    foreign = sum(round.trained_foreign for result in results for round in result.rounds)
+    return {
+        "name": options.attack,
+        "attackers": options.attackers,
+        "identities": len(record.peer_ids),
+        "pattern_first": _pattern_rate(result.early for result in results),
+        "pattern_last": _pattern_rate(result.late for result in outcome.present),
+        "groups_sent": record.sent,
+        "groups_delivered": record.delivered,
+        "groups_admitted": sum(n for result in results for signer, n in result.admitted.items() if signer in record.peer_ids),
+        "messages_turned_away": record.turned_away,
+        "refused": dict(sorted(refused.items())),
+        "groups_trained": trained,
+        "trained_share": trained / foreign if foreign else None,
+    }
+
+
+def _pattern_rate(rollouts: Iterable[Rollouts]) -> float:
+    rollouts = list(rollouts)
+    return sum(each.patterned for each in rollouts) / max(sum(each.completions for each in rollouts), 1)
+
+
+def weather_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any] | None:
+    """Who was there how long, and how each half of a partition went on; None in fair weather."""
+    if not (options.churn or options.partition or options.loss):
+        return None
+    stays = [
+        {"node": each.stay.number, "place": each.stay.place, "first_round": each.stay.first, "rounds": len(each.rounds)}
+        for each in sorted(outcome.results, key=lambda result: result.stay.number)
+    ]
+    return {
+        "churn": options.churn,
+        "loss": options.loss,
+        "stays": stays,
+        "partition": _partition_report(options, outcome.present) if options.partition else None,
+    }
+
+
+def _partition_report(options: SimulationOptions, present: Sequence[NodeResult]) -> dict[str, Any]:
+    cut, healed = Divider.rounds_of(options.rounds)
+    sides = [[each for each in present if side_of(each.stay.place, len(present)) == side] for side in (0, 1)]
+    return {"cut_at": cut, "healed_at": healed, "halves": [_half(side, cut, healed) for side in sides if side]}
+
+
+def _half(side: Sequence[NodeResult], cut: int, healed: int) -> dict[str, Any]:
+    width = max(1, (healed - cut) // 2)
+    names = {result.peer_id for result in side}
+    apart = [round for result in side for round in result.rounds[cut:healed]]
+    return {
+        "places": [result.stay.place for result in side],
+        "reward_before": _reward(side, max(0, cut - width), cut),
+        "reward_early_apart": _reward(side, cut, cut + width),
+        "reward_late_apart": _reward(side, healed - width, healed),
+        "groups_trained_from_other_half": sum(
+            count for round in apart for peer, count in round.trained_from.items() if peer not in names
+        ),
+        "eval_after": sum(sum(result.after.values()) / len(result.after) for result in side) / len(side),
+    }
+
+
+def _reward(side: Sequence[NodeResult], begin: int, end: int) -> float:
+    """Mean reward of these nodes' own answers from round `begin` to before `end`."""
+    rewards = [round.reward_mean for result in side for round in result.rounds[begin:end]]
+    return sum(rewards) / max(len(rewards), 1)

@@ -1,0 +1,72 @@
+"""What happens to a simulated swarm from outside: nodes that leave for good, a partition, messages that are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from swarm.net.memory import MemoryNetwork, Partition
+
+FOREVER_S = 1e18
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """`churn` is the share of nodes replaced during the run, `loss` the probability that one copy of a message is lost."""
+
+    churn: float = 0.0
+    partition: bool = False
+    loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """One node's time in the run: it holds `place` from round `first` of the whole run on, for `rounds` rounds."""
+
+    number: int
+    place: int
+    first: int
+    rounds: int
+
+
+def stays(places: int, rounds: int, churn: float) -> list[list[Stay]]:
+    """Per place who holds it, one after the other. Replacements are spread over the middle half of the run.
+
+    Every place holds a node for `rounds` rounds in all, so that a run with churn costs as much as one without.
+    """
+    replaced = round(churn * places)
+    leaves = {
+        turn * places // replaced: max(1, rounds // 4 + (turn + 1) * (rounds // 2) // (replaced + 1)) for turn in range(replaced)
+    }
+    lives = []
+    for place in range(places):
+        if place in leaves and leaves[place] < rounds:
+            left = leaves[place]
+            successor = Stay(places + sum(other < place for other in leaves), place, left, rounds - left)
+            lives.append([Stay(place, place, 0, left), successor])
+        else:
+            lives.append([Stay(place, place, 0, rounds)])
+    return lives
+
+
+class Divider:
+    """Cuts the network in two once every place has done a third of the run, and heals it after two thirds."""
+
+    def __init__(self, network: MemoryNetwork, rounds: int, sides: Callable[[], Sequence[frozenset[str]]]) -> None:
+        self._cut, self._healed = self.rounds_of(rounds)
+        self._network = network
+        self._sides = sides
+
+    @staticmethod
+    def rounds_of(rounds: int) -> tuple[int, int]:
+        """The rounds of a run at which it is cut and healed."""
+        return max(1, rounds // 3), max(2, 2 * rounds // 3)
+
+    def slowest(self, rounds: int) -> None:
+        """Told how many rounds the slowest place has done."""
+        cut = self._cut <= rounds < self._healed
+        if cut and not self._network.conditions.partitions:
+            parts = (Partition(self._network.now_s(), FOREVER_S, tuple(self._sides())),)
+            self._network.conditions = replace(self._network.conditions, partitions=parts)
+        elif not cut and self._network.conditions.partitions:
+            self._network.conditions = replace(self._network.conditions, partitions=())
