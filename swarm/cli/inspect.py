@@ -29,11 +29,15 @@ def status(home: Home, as_json: bool) -> None:
 @home_option
 @json_option
 def peers(home: Home, as_json: bool) -> None:
-    """List the peers the daemon knows."""
+    """List the peers the daemon knows.
+
+    Those that it is cut off from for now are listed with the reason.
+    """
     result = ask(home, "peers")
     if as_json:
         print_json(result)
     elif result:
-        print_table(result, list(result[0]))
+        rows = [{**peer, "cut_off": peer["cut_off"] and peer["cut_off"]["reason"]} for peer in result]
+        print_table(rows, list(result[0]))
     else:
         click.echo("no peers")

@@ -184,6 +184,14 @@ class Admission:
             evidence = None if refused.reason in _CIRCUMSTANCES else data
             return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason, envelope.id, evidence=evidence)])
 
+    def hears(self, data: bytes) -> bool:
+        """Whether the signer of these bytes, which were screened, is listened to; if not, they are not to be forwarded either."""
+        if self.standing.good(self._open(data)[0].key, self._clock.now_ms()):
+            return True
+        self._refused[Reason.STANDING] += 1
+        self._screened_out[Reason.STANDING] += 1
+        return False
+
     def announced(self, data: bytes) -> bool:
         """Whether these bytes, which were screened, only announce a body: admitting them waits for a peer."""
         return isinstance(self._open(data)[1], Announce)
