@@ -15,62 +15,63 @@ group is refused alone; its envelope's other groups are judged on their own.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import trio
 
 from protocols.envelope import Envelope, open_envelope
 from protocols.errors import ProtocolError, Reason
-from protocols.manifest import Manifest, epoch_of, permits
+from protocols.manifest import Manifest, epoch_of
 from protocols.messages import Announce, Body, Kind, Proof, RolloutGroup, Share, check_share, unpack_body
 from protocols.proof import check_proof, prove
-from protocols.recipe import Recipe, seed
 from swarm.clock import Clock
-from swarm.errors import ChildError, ChildTimeout, NetworkError
+from swarm.config.schema import DefencesSection, PoolSection
+from swarm.errors import NetworkError
 from swarm.pool import logs, proofs
+from swarm.pool.budgets import Budgets
+from swarm.pool.checks import forbidden
 from swarm.pool.pool import Pool
 from swarm.pool.ranges import Ranges
+from swarm.pool.shelf import Shelf
 from swarm.pool.standing import Standing
 from swarm.pool.store import Store, StoredEnvelope, StoredRefusal
-from swarm.records import ScoredGroup, Task
+from swarm.pool.verification import Rescore, Verification
+from swarm.records import ScoredGroup
 
 # Clocks of home machines differ; this much is forgiven.
 CLOCK_SKEW_MS = 60_000
 # Shares of the previous epoch still travel when a new one begins.
 PAST_EPOCHS = 1
-REWARD_TOLERANCE = 1e-6
 # Announced bodies under way at once, up to 8 MiB each; what is more is refused, so that nobody waits for a slow peer.
 MAX_PULLS = 8
 MAX_PULLS_PER_SIGNER = 2
-_SCREENED_KEPT = 256
+# What the validator has decoded and admission will ask for soon.
+_SCREENED_KEPT, _SCREENED_BYTES = 1024, 16 * 2**20
 # Refusals that the message itself says nothing about: it is held already, or would have been let in at another moment.
 _CIRCUMSTANCES = frozenset(
-    {Reason.DUPLICATE, Reason.STANDING, Reason.QUOTA, Reason.QUEUE_FULL, Reason.BODY_UNAVAILABLE, Reason.BODY_MISMATCH}
+    {
+        Reason.BEACON,
+        Reason.DUPLICATE,
+        Reason.STANDING,
+        Reason.QUOTA,
+        Reason.QUEUE_FULL,
+        Reason.BODY_UNAVAILABLE,
+        Reason.BODY_MISMATCH,
+    }
 )
 
 T = TypeVar("T")
 
 
-class Rescored(Protocol):
-    """A rebuilt task and the rewards of the texts, in their order."""
-
-    @property
-    def task(self) -> Task:
-        """The task of the recipe."""
-
-    @property
-    def rewards(self) -> tuple[float, ...]:
-        """One per text."""
-
-
-# (recipe, seed, rendering, texts): rebuild the task and score the texts. Raises `ChildError`.
-Rescore = Callable[[Recipe, int, str, Sequence[str]], Awaitable[Rescored]]
-
 # (hash, size in bytes, peer that forwarded the announcement, signer's key) -> body. Raises `NetworkError`.
 FetchBody = Callable[[bytes, int, str, bytes], Awaitable[bytes]]
+
+# (epoch, peer that forwarded a share of it, its signer's key): wait a bounded time until the epoch's public value is known.
+SeekBeacon = Callable[[int, str, bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,10 @@ class _Refused(Exception):
 
 
 class Admission:
-    """The gate between the network and the pool. Messages are judged one at a time; announced bodies are pulled beside that."""
+    """The gate between the network and the pool. Of each signer one message is judged at a time, in order, and of several at once.
+
+    `workers` groups are verified at once.
+    """
 
     def __init__(
         self,
@@ -122,21 +126,30 @@ class Admission:
         pool: Pool,
         rescore: Rescore,
         fetch_body: FetchBody,
-        beacon: Callable[[int], bytes],
+        beacon: Callable[[int], bytes | None],
         clock: Clock,
+        seek_beacon: SeekBeacon | None = None,
+        *,
+        defences: DefencesSection | None = None,
+        bounds: PoolSection | None = None,
+        workers: int = 1,
     ) -> None:
+        defences = defences or DefencesSection()
         self._manifest = manifest
         self._own_key = own_key
         self._pool = pool
-        self._rescore = rescore
         self._fetch_body = fetch_body
         self._beacon = beacon
+        # None where every epoch's value is known beforehand.
+        self._seek_beacon = seek_beacon
         self._clock = clock
-        self.standing = Standing()
-        self._screened: OrderedDict[bytes, tuple[Envelope, Body]] = OrderedDict()
+        self.standing = Standing(defences.newcomer_share)
+        self._budgets = Budgets(bounds or PoolSection())
+        self._verification = Verification(rescore, self._budgets.verification, clock, workers, verify=defences.verify)
+        self._screened: Shelf[bytes, tuple[Envelope, Body]] = Shelf(_SCREENED_KEPT, _SCREENED_BYTES, self.established)
         self._ranges = Ranges()
         self._pulls: Counter[bytes] = Counter()
-        self._one = trio.Lock()
+        self._judging: dict[bytes, trio.Lock] = {}
         self._messages = 0
         self._received = 0
         self._groups = 0
@@ -148,8 +161,7 @@ class Admission:
         try:
             self._open(data)
         except ProtocolError as error:
-            self._refused[error.reason] += 1
-            self._screened_out[error.reason] += 1
+            self._screen_out(error.reason)
             return error.reason
         return None
 
@@ -160,9 +172,7 @@ class Admission:
             envelope = open_envelope(data, self._manifest.id)
             known = envelope, unpack_body(envelope.kind, envelope.body)
             # The validator has just seen what admission will ask for; decoding it twice would double the cost.
-            self._screened[key] = known
-            if len(self._screened) > _SCREENED_KEPT:
-                self._screened.popitem(last=False)
+            self._screened.put(envelope.key, key, known, len(data))
         return known
 
     async def admit(self, data: bytes, forwarder: str) -> Admitted:
@@ -178,29 +188,69 @@ class Admission:
             # Nobody trains on what is too old, so its body is left where it is.
             if isinstance(body, Announce) and not self._stale(epoch_of(self._manifest, envelope.time_ms), now_ms):
                 raw_body = await self._pulled(envelope, body, forwarder, now_ms)
-            async with self._one:
+            if isinstance(body, Share) and self._seek_beacon and self._beacon(body.epoch) is None:
+                await self._check_envelope(envelope, now_ms)
+                await self._seek_beacon(body.epoch, forwarder, envelope.key)
+            async with self._alone(envelope.key):
                 return await self._judge(envelope, body, raw_body, data, now_ms)
         except _Refused as refused:
             evidence = None if refused.reason in _CIRCUMSTANCES else data
             return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason, envelope.id, evidence=evidence)])
 
     def hears(self, data: bytes) -> bool:
-        """Whether the signer of these bytes, which were screened, is listened to; if not, they are not to be forwarded either."""
-        if self.standing.good(self._open(data)[0].key, self._clock.now_ms()):
-            return True
-        self._refused[Reason.STANDING] += 1
-        self._screened_out[Reason.STANDING] += 1
-        return False
+        """Whether the signer of these bytes, which were screened, is listened to and within its budget of messages and bytes.
 
-    def announced(self, data: bytes) -> bool:
-        """Whether these bytes, which were screened, only announce a body: admitting them waits for a peer."""
-        return isinstance(self._open(data)[1], Announce)
+        What is not heard is not to be forwarded either, so that a flood ends at the first honest node.
+        """
+        envelope, body = self._open(data)
+        now_ms = self._clock.now_ms()
+        size = len(data) + (body.body_bytes if isinstance(body, Announce) else 0)
+        charged = self._budgets.charge(envelope, size, now_ms)
+        if charged.flood:
+            self.standing.flooded(envelope.key, now_ms)
+        good = self.standing.good(envelope.key, now_ms)
+        if not (good and charged.within):
+            self._screen_out(Reason.QUOTA if good else Reason.STANDING)
+        return good and charged.within
+
+    def overflowed(self, messages: int) -> None:
+        """Count messages that were dropped because too many waited to be judged."""
+        for _ in range(messages):
+            self._screen_out(Reason.QUEUE_FULL)
+
+    def _screen_out(self, reason: Reason) -> None:
+        self._refused[reason] += 1
+        self._screened_out[reason] += 1
+
+    def established(self, signer: bytes) -> bool:
+        """Whether this node knows the signer well."""
+        return self.standing.established(signer, self._clock.now_ms())
+
+    def signer(self, data: bytes) -> bytes:
+        """Who signed these bytes, which were screened."""
+        return self._open(data)[0].key
+
+    @asynccontextmanager
+    async def _alone(self, signer: bytes) -> AsyncIterator[None]:
+        """Of one signer, what came first is judged first."""
+        lock = self._judging.setdefault(signer, trio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked():
+                self._judging.pop(signer, None)
+
+    def waits(self, data: bytes) -> bool:
+        """Whether admitting these bytes, which were screened, waits for a peer: for an announced body, or an epoch's value."""
+        body = self._open(data)[1]
+        return isinstance(body, Announce) or (isinstance(body, Share) and self._beacon(body.epoch) is None)
 
     async def _unread(self, data: bytes, reason: Reason, now_ms: int) -> Admitted:
         """Bytes that do not open, or an envelope whose body this version cannot read, which still belongs to its signer's log."""
         try:
             envelope = open_envelope(data, self._manifest.id)
-            async with self._one:
+            async with self._alone(envelope.key):
                 await self._check_envelope(envelope, now_ms)
                 await self._keep_apart(envelope, StoredEnvelope(*_row(envelope, now_ms, data)))
         except ProtocolError:
@@ -227,7 +277,8 @@ class Admission:
             # Whatever it is worth, it is one entry of its signer's log, and the next one names it.
             await self._keep_apart(envelope, entry)
             raise
-        await self._pool.run(lambda store: _keep(store, entry, groups))
+        old = self.standing.old(now_ms)
+        await self._pool.run(lambda store: _keep(store, entry, groups, old))
         self._groups += len(groups)
         await self._refuse(now_ms, refusals)
         return Admitted(tuple(groups), tuple(refusals))
@@ -246,6 +297,7 @@ class Admission:
 
     async def _judge_share(self, envelope: Envelope, share: Share, now_ms: int) -> tuple[list[ScoredGroup], list[Refusal]]:
         self._received += len(share.groups)
+        self.standing.proposed(envelope.key, share.count, len(share.groups), now_ms)
         groups, refusals = [], []
         for group in share.groups:
             try:
@@ -323,37 +375,27 @@ class Admission:
         return epoch < epoch_of(self._manifest, now_ms) - PAST_EPOCHS
 
     async def _check_group(self, group: RolloutGroup, signer: bytes) -> None:
-        recipe, rules = group.recipe, self._manifest
-        forbidden = permits(rules, recipe)
-        if forbidden is not None:
-            raise _Refused(forbidden)
-        if not rules.min_group_size <= len(group.completions) <= rules.max_group_size:
-            raise _Refused(Reason.GROUP_SIZE)
-        if group.rendering not in rules.renderings:
-            raise _Refused(Reason.RENDERING)
-        for completion in group.completions:
-            if len(completion.text) > rules.max_completion_chars or completion.tokens > rules.max_completion_tokens:
-                raise _Refused(Reason.COMPLETION_LENGTH)
+        recipe = group.recipe
+        reason = forbidden(self._manifest, group)
+        if reason is not None:
+            raise _Refused(reason)
         if await self._pool.run(lambda store: store.has_group(signer, recipe.epoch, recipe.index)):
             raise _Refused(Reason.DUPLICATE)
 
     async def _verify(self, group: RolloutGroup, envelope: Envelope, now_ms: int) -> ScoredGroup:
-        recipe = group.recipe
-        texts = [completion.text for completion in group.completions]
-        try:
-            judged = await self._rescore(recipe, seed(recipe, self._beacon(recipe.epoch)), group.rendering, texts)
-        except ChildTimeout:
-            raise _Refused(Reason.VERIFIER_TIMEOUT) from None
-        except ChildError:
-            raise _Refused(Reason.VERIFIER_FAILED) from None
-        if any(abs(claim - reward) > REWARD_TOLERANCE for claim, reward in zip(group.rewards, judged.rewards, strict=True)):
-            raise _Refused(Reason.REWARD)
+        value = self._beacon(group.recipe.epoch)
+        if value is None:
+            raise _Refused(Reason.BEACON)
+        judged = await self._verification.judge(group, value, envelope.key, established=self.established(envelope.key))
+        if isinstance(judged, Reason):
+            raise _Refused(judged)
+        task, rewards = judged
         return ScoredGroup(
-            task=judged.task,
+            task=task,
             rendering=group.rendering,
             policy=group.policy,
             completions=group.completions,
-            rewards=judged.rewards,
+            rewards=rewards,
             signer=envelope.key,
             envelope=envelope.id,
             received_ms=now_ms,
@@ -369,9 +411,9 @@ def _row(envelope: Envelope, now_ms: int, data: bytes) -> tuple[bytes, bytes, in
     return envelope.id, envelope.key, envelope.sequence, now_ms, data
 
 
-def _keep(store: Store, entry: StoredEnvelope, groups: list[ScoredGroup]) -> None:
+def _keep(store: Store, entry: StoredEnvelope, groups: list[ScoredGroup], old: Collection[bytes]) -> None:
     store.add_envelope(entry)
-    store.add_groups(groups, own=False)
+    store.add_groups(groups, own=False, old=old)
 
 
 def _checked(check: Callable[[], T]) -> T:

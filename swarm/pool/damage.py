@@ -15,7 +15,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,9 +56,27 @@ class Search:
     notes: list[str] = field(default_factory=list)
 
 
+class Copy:
+    """A copy of a store and its log, to be asked; damaged text reads as `surrogateescape`."""
+
+    def __init__(self, pool: Path, db: sqlite3.Connection) -> None:
+        self.pool = pool
+        self.db = db
+        self.damaged: set[tuple[str, int]] = set()
+
+    def rows(self, table: str, columns: str, tail: str = "", values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a table that `search` has found whole. Raises `HomeError` where SQLite cannot read on."""
+        try:
+            for number, *row in self.db.execute(f"SELECT rowid, {columns} FROM {table} {tail}", values):  # noqa: S608 - our own names
+                if (table, number) not in self.damaged:
+                    yield tuple(row)
+        except sqlite3.DatabaseError as error:
+            raise HomeError(f"SQLite cannot read {self.pool.name}: {error}") from None
+
+
 @contextmanager
-def copied(pool: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a copy of the store and its log, in which damaged text reads as `surrogateescape`."""
+def copied(pool: Path) -> Iterator[Copy]:
+    """A copy of the store as it is now, which must be at rest."""
     with TemporaryDirectory(prefix="swarmd-audit-") as folder:
         copy = Path(folder) / "pool.sqlite"
         try:
@@ -69,12 +87,12 @@ def copied(pool: Path) -> Iterator[sqlite3.Connection]:
             raise HomeError(f"cannot copy {pool} to look at it: {error.strerror or error}; free space in {folder}") from None
         with closing(sqlite3.connect(f"file:{quote(str(copy))}", uri=True, isolation_level=None)) as db:
             db.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
-            yield db
+            yield Copy(pool, db)
 
 
-def search(pool: Path, db: sqlite3.Connection) -> Search:
-    """Look through the files of a store at rest and through their copy in `db`."""
-    found = Search()
+def search(copy: Copy) -> Search:
+    """Look through the files of a store at rest, and through the rows of their copy."""
+    found, pool, db = Search(), copy.pool, copy.db
     try:
         page_size = _page_size(pool)
         committed = _frames(pool, page_size, found)
@@ -83,7 +101,7 @@ def search(pool: Path, db: sqlite3.Connection) -> Search:
         for number in bad:
             owner = f" ({owners[number]})" if number in owners else ""
             found.damage.append(Damage(pool.name, f"page {number}{owner}", "is not the page that was written"))
-        _rows(pool, db, found)
+        _rows(copy, found)
     except sqlite3.DatabaseError as error:
         found.damage.append(Damage(pool.name, "as a whole", f"SQLite cannot read it: {error}"))
     except OSError as error:
@@ -190,7 +208,8 @@ def _owners(db: sqlite3.Connection) -> dict[int, str]:
         return {}
 
 
-def _rows(pool: Path, db: sqlite3.Connection, found: Search) -> None:
+def _rows(copy: Copy, found: Search) -> None:
+    pool, db = copy.pool, copy.db
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version != SCHEMA_VERSION:
         found.damage.append(Damage(pool.name, "header", f"says schema {version}, not {SCHEMA_VERSION}"))
@@ -201,18 +220,19 @@ def _rows(pool: Path, db: sqlite3.Connection, found: Search) -> None:
             found.damage.append(Damage(pool.name, "trees", said))
     for table, columns in COLUMNS.items():
         try:
-            _sealed(pool, db, table, columns, found)
+            _sealed(copy, table, columns, found)
         except sqlite3.DatabaseError as error:
             found.damage.append(Damage(pool.name, f"table {table}", f"SQLite cannot read it: {error}"))
 
 
-def _sealed(pool: Path, db: sqlite3.Connection, table: str, columns: tuple[str, ...], found: Search) -> None:
-    for row in db.execute(f"SELECT rowid, seal, {', '.join(columns)} FROM {table}"):  # noqa: S608 - our own names
+def _sealed(copy: Copy, table: str, columns: tuple[str, ...], found: Search) -> None:
+    for row in copy.db.execute(f"SELECT rowid, seal, {', '.join(columns)} FROM {table}"):  # noqa: S608 - our own names
         number, sealed, *values = row
         found.rows += 1
         if sealed != seal(table, *values):
             name = _name(dict(zip(columns, values, strict=True)))
-            found.damage.append(Damage(pool.name, f"row {number} of {table}{name}", "is not the row that was written"))
+            copy.damaged.add((table, number))
+            found.damage.append(Damage(copy.pool.name, f"row {number} of {table}{name}", "is not the row that was written"))
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -38,8 +38,8 @@ def fill(store: Store, first: int, count: int) -> None:
 
 
 def looked_through(pool: Path) -> Search:
-    with copied(pool) as db:
-        return search(pool, db)
+    with copied(pool) as copy:
+        return search(copy)
 
 
 @pytest.fixture(scope="module")
@@ -193,5 +193,4 @@ def test_the_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         for first in range(0, 60, 5):
             fill(store, first, 5)
             assert wal_path(path).stat().st_size < 400_000
-            with copied(path) as db:
-                assert search(path, db).damage == []
+            assert looked_through(path).damage == []
