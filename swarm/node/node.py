@@ -22,8 +22,10 @@ from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.network import Network
 from swarm.node.activity import Activity
+from swarm.node.beacon import Beacon
 from swarm.node.canary import Canary
 from swarm.node.publishing import OwnLog, share_of
+from swarm.node.syncing import LogSync
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
 from swarm.pool import standings
@@ -72,6 +74,7 @@ class Parts:
     policy: Policy
     proposer: Proposer
     admission: Admission
+    beacon: Beacon
     log: OwnLog
     canary: Canary
 
@@ -90,13 +93,15 @@ class Node:
         self.policy = parts.policy
         self.proposer = parts.proposer
         self.admission = parts.admission
+        self.beacon = parts.beacon
         self.canary = parts.canary
         self.network: Network | None = None
         self.activity = Activity()
         self.seed = self.config.node.seed or SystemRandom().getrandbits(53)
+        self.sync = LogSync(self)
         self.started_ms = self.clock.now_ms()
         self.reward_mean: float | None = None
-        self._log = parts.log
+        self.log = parts.log
         self._listeners = tuple(listeners)
         self._stop = trio.Event()
         self._round_begun = trio.current_time()
@@ -128,15 +133,18 @@ class Node:
     async def share(self, own: Sequence[ScoredGroup]) -> None:
         """Keep own groups, and publish those worth it as the next entry of the own log."""
         worth = [group for group in own if self._worth_sharing(group)][: self.manifest.max_groups_per_share]
-        if worth:
-            share = share_of(self.round, self.proposer.take_proposed(), worth)
-            data = await self._log.append(share, worth, self.clock.now_ms())
-            self.totals["groups_shared"] += len(worth)
-            if self.network is not None:
-                try:
-                    await self.network.publish(data)
-                except NetworkError as error:
-                    logger.warning("round %d was not published: %s", self.round, error)
+        data = b""
+        async with self.log.one:
+            worth = [] if self.log.silent else [group for group in worth if self.proposer.unshared(group.task.recipe)]
+            if worth:
+                share = share_of(self.round, self.proposer.take_proposed(), worth)
+                data = await self.log.append(share, worth, self.clock.now_ms())
+                self.totals["groups_shared"] += len(worth)
+        if data and self.network is not None:
+            try:
+                await self.network.publish(data)
+            except NetworkError as error:
+                logger.warning("round %d was not published: %s", self.round, error)
         # The log has kept those it carries; compared by identity, since equality would compare every text.
         kept = [group for group in own if all(group is not each for each in worth)]
         if kept:
@@ -238,7 +246,9 @@ class Node:
         elapsed = trio.current_time() - self._round_begun
         rest = max(self.config.node.min_round_s - elapsed, REST_S if idle else 0.0)
         if rest > 0:
-            why = "this epoch's task indices are used up and no foreign groups came" if idle else "node.min_round_s"
+            why = "node.min_round_s"
+            if idle:
+                why = self.beacon.problem() or "this epoch's task indices are used up and no foreign groups came"
             with self.activity.doing("waiting", why), trio.move_on_after(rest):
                 await self._stop.wait()
         self._round_begun = trio.current_time()

@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import trio
 
 from protocols.manifest import Manifest
-from protocols.recipe import local_beacon
 from swarm.clock import Clock
 from swarm.config.schema import Config
 from swarm.errors import ConfigError
@@ -17,13 +16,18 @@ from swarm.events import Listener, NodeStarted, NodeStopped
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.network import Network, Validate
+from swarm.node.beacon import Beacon, DrandBeacon, LocalBeacon
 from swarm.node.canary import Canary
+from swarm.node.judging import judge_peers
 from swarm.node.node import Node, Parts, rendering_of
-from swarm.node.publishing import OwnLog, position
+from swarm.node.publishing import OwnLog, position, publish_proofs
 from swarm.node.receiving import Bodies, receive, serve, verdict
+from swarm.node.recovering import doubt_at_start, keep_own_log
+from swarm.node.rounds import BEACON_PROTOCOL, REQUEST_BYTES
 from swarm.node.supervisor import supervise
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
+from swarm.pool import standings
 from swarm.pool.admission import Admission
 from swarm.pool.pool import Pool
 from swarm.roles.proposer import Proposer, chosen_rules
@@ -43,13 +47,11 @@ async def open_node(
     listeners: Sequence[Listener] = (),
 ) -> AsyncIterator[Node]:
     """A node on the network, not learning yet (`swarm.node.loop.learn`). Raises the error of any part that cannot be opened."""
-    if manifest.beacon != "local":
-        raise ConfigError(f'this version follows only swarms with beacon = "local"; {manifest.name} has {manifest.beacon!r}')
     _check_rules(manifest, config)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(Pool(home.pool, config.pool, clock))
         await pool.run(lambda store: store.belong_to(manifest.id))
-        end = await pool.run(lambda store: position(store, manifest.id))
+        end = await pool.run(lambda store: position(store, manifest))
         async with clock.work(0):
             newest = await trio.to_thread.run_sync(checkpoint.newest, home.checkpoints)
         scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
@@ -58,11 +60,15 @@ async def open_node(
             Policy(config.policy, config.generation, config.training, clock, checkpoint=newest)
         )
 
-        def beacon(epoch: int) -> bytes:
-            return local_beacon(manifest.id, epoch)
-
-        key = identity.public_key
+        key, tasks = identity.public_key, config.tasks
         bodies = Bodies()
+        admission = Admission(
+            manifest, key, pool, scorer.score, bodies.fetch, beacon.value, clock, beacon.seek,
+            defences=config.defences, bounds=config.pool, workers=config.scoring.workers,
+        )  # fmt: skip
+        admission.standing.restore(await pool.run(standings.load))
+        drand = DrandBeacon(manifest, config.swarm.beacon_urls, pool, clock, lambda: bodies.network) if manifest.drand else None
+        beacon: Beacon = drand or LocalBeacon(manifest)
         node = Node(
             Parts(
                 home=home,
@@ -73,8 +79,9 @@ async def open_node(
                 pool=pool,
                 scorer=scorer,
                 policy=policy,
-                proposer=Proposer(manifest, key, scorer, beacon, clock, config.tasks, epoch=end.epoch, next_index=end.next_index),
-                admission=Admission(manifest, key, pool, scorer.score, bodies.fetch, beacon, clock),
+                proposer=Proposer(manifest, key, scorer, beacon.value, clock, tasks, epoch=end.epoch, next_index=end.next_index),
+                admission=admission,
+                beacon=beacon,
                 log=OwnLog(identity, manifest.id, pool, end),
                 canary=Canary(scorer, manifest, config.defences.canary_tasks, _secret_seed(identity)),
             ),
@@ -82,19 +89,31 @@ async def open_node(
             checkpoint.node_state(newest) if newest else {},
         )
 
+        await doubt_at_start(node)
         opened = trio.Event()
 
         async def be_on_network() -> None:
             async with open_network(lambda data: verdict(node.admission, data)) as network:
                 node.network = bodies.network = network
                 serve(node, network)
+                if drand:
+                    network.serve(BEACON_PROTOCOL, drand.answer, max_request_bytes=REQUEST_BYTES)
                 opened.set()
                 try:
-                    await supervise("admission", lambda: receive(node, network), node.part_failed)
+                    async with trio.open_nursery() as beside:
+                        beside.start_soon(lambda: supervise("own log", lambda: keep_own_log(node, network), node.part_failed))
+                        beside.start_soon(lambda: supervise("proofs", lambda: publish_proofs(node, network), node.part_failed))
+                        beside.start_soon(lambda: supervise("judging", lambda: judge_peers(node, network), node.part_failed))
+                        beside.start_soon(lambda: supervise("log sync", lambda: node.sync.run(network), node.part_failed))
+                        await supervise("admission", lambda: receive(node, network), node.part_failed)
+                        beside.cancel_scope.cancel()
                 finally:
                     node.network = bodies.network = None
 
         async with trio.open_nursery() as nursery:
+            if drand:
+                await drand.restore()
+                nursery.start_soon(lambda: supervise("beacon", drand.run, node.part_failed))
             nursery.start_soon(lambda: supervise("network", be_on_network, node.part_failed, begun_once=opened.is_set))
             await opened.wait()
             assert node.network is not None  # noqa: S101 - it has just opened

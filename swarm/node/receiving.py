@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import trio
 
+from protocols.envelope import Envelope, open_envelope
 from protocols.errors import Reason
-from protocols.limits import HASH_BYTES
+from protocols.limits import HASH_BYTES, MAX_SYNC_REQUEST_BYTES
 from protocols.peer import peer_id
+from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, HeadsRequest, LogRequest, pack_heads, pack_log
 from swarm.errors import NetworkError
 from swarm.events import Refused
-from swarm.net.network import Message, Network, Verdict
-from swarm.pool.admission import Admission
+from swarm.net.network import Network, Verdict
+from swarm.node.waiting import Waiting
+from swarm.pool import logs
+from swarm.pool.admission import Admission, Admitted
 
 if TYPE_CHECKING:
     from swarm.node.node import Node
@@ -20,37 +25,68 @@ if TYPE_CHECKING:
 MANIFEST_PROTOCOL = "/swarmd/1/manifest"
 BODY_PROTOCOL = "/swarmd/1/body"
 
+ELSEWHERE = (
+    "nothing is shared: this identity has signed an envelope that is not here; it runs twice, or an old backup was restored"
+)
+
+# Messages of different signers; their groups share the scoring workers.
+JUDGED_AT_ONCE = 8
+
 # What an honest peer of another version sends; dropping it must not cost the forwarder its standing in the mesh.
 _NEWER = frozenset({Reason.VERSION, Reason.KIND})
 
 
 def verdict(admission: Admission, data: bytes) -> Verdict:
-    """GossipSub's validator: bytes that do not open are neither delivered nor forwarded."""
+    """GossipSub's validator: bytes that do not open, or whose signer is silenced, are neither delivered nor forwarded."""
     reason = admission.screen(data)
     if reason is None:
-        return Verdict.ACCEPT
+        return Verdict.ACCEPT if admission.hears(data) else Verdict.IGNORE
     return Verdict.IGNORE if reason in _NEWER else Verdict.REJECT
 
 
 async def receive(node: Node, network: Network) -> None:
-    """Admit messages, in their order, until the network closes; only what waits for a peer's answer is waited for aside."""
+    """Admit messages until the network closes, each signer's in their order; only what waits for a peer is waited for aside."""
+    settings, admission = node.config.network, node.admission
+    waiting = Waiting(settings.max_inbound_queue, settings.max_inbound_bytes, admission.established)
+    judges = 0
 
-    async def admit(message: Message) -> None:
-        admitted = await node.admission.admit(message.data, message.peer)
-        for refusal in admitted.refusals:
-            signer = peer_id(refusal.signer) if refusal.signer else ""
-            node.emit(Refused(node.identity.peer_id, signer, refusal.reason))
+    async def judge() -> None:
+        nonlocal judges
+        while (taken := waiting.take()) is not None:
+            signer, message = taken
+            await admit(node, message.data, message.peer)
+            waiting.done(signer)
+        judges -= 1
 
     async with trio.open_nursery() as aside:
         async for message in network.messages:
-            if node.admission.announced(message.data):
-                aside.start_soon(admit, message)
-            else:
-                await admit(message)
+            if admission.waits(message.data):
+                aside.start_soon(admit, node, message.data, message.peer)
+                continue
+            admission.overflowed(waiting.put(admission.signer(message.data), message))
+            if judges < JUDGED_AT_ONCE:
+                judges += 1
+                aside.start_soon(judge)
+
+
+async def admit(node: Node, data: bytes, peer: str) -> Admitted:
+    """Hand an envelope from `peer` to admission, tell of refusals, and notice an own one that is not held here."""
+    admitted = await node.admission.admit(data, peer)
+    for refusal in admitted.refusals:
+        signer = peer_id(refusal.signer) if refusal.signer else ""
+        node.emit(Refused(node.identity.peer_id, signer, refusal.reason))
+        if refusal.reason is Reason.OWN_KEY:
+            await _look_at_own(node, open_envelope(data, node.manifest.id))
+    return admitted
+
+
+async def _look_at_own(node: Node, envelope: Envelope) -> None:
+    if await node.pool.run(lambda store: store.envelope_at(envelope.key, envelope.sequence)) != envelope.id:
+        node.log.doubt(ELSEWHERE)
 
 
 def serve(node: Node, network: Network) -> None:
-    """Answer what peers ask: the swarm's manifest by its id, and announced bodies by their hash."""
+    """Answer what peers ask: the swarm's manifest by its id, announced bodies by their hash, heads and stretches of logs."""
 
     async def manifest(peer: str, request: bytes) -> bytes:
         if request != node.manifest.id:
@@ -63,8 +99,25 @@ def serve(node: Node, network: Network) -> None:
             raise NetworkError("that body is not held here")
         return held
 
+    async def heads(peer: str, request: bytes) -> bytes:
+        asked = HeadsRequest.from_bytes(request)
+        _check_swarm(node, asked.swarm)
+        return pack_heads(await node.pool.run(lambda store: logs.heads(store, asked.start, asked.count)))
+
+    async def log(peer: str, request: bytes) -> bytes:
+        asked = LogRequest.from_bytes(request)
+        _check_swarm(node, asked.swarm)
+        return pack_log(await node.pool.run(lambda store: logs.stretch(store, asked.key, asked.first, asked.count)))
+
     network.serve(MANIFEST_PROTOCOL, manifest, max_request_bytes=HASH_BYTES)
     network.serve(BODY_PROTOCOL, body, max_request_bytes=HASH_BYTES)
+    network.serve(HEADS_PROTOCOL, heads, max_request_bytes=MAX_SYNC_REQUEST_BYTES)
+    network.serve(LOG_PROTOCOL, log, max_request_bytes=MAX_SYNC_REQUEST_BYTES)
+
+
+def _check_swarm(node: Node, swarm: bytes) -> None:
+    if swarm != node.manifest.id:
+        raise NetworkError("another swarm's logs were asked for")
 
 
 class Bodies:
@@ -74,12 +127,19 @@ class Bodies:
         self.network: Network | None = None
 
     async def fetch(self, body_hash: bytes, size: int, forwarder: str, signer: bytes) -> bytes:
-        """The body, unchecked. Raises `NetworkError` when neither has it."""
+        """The body, or something else that the signer gave for it. Raises `NetworkError` when neither has it."""
         if self.network is None:
             raise NetworkError("the node is not on the network")
+        refused: bytes | None = None
         for holder in dict.fromkeys((peer_id(signer), forwarder)):
             try:
-                return await self.network.request(holder, BODY_PROTOCOL, body_hash, size)
+                body = await self.network.request(holder, BODY_PROTOCOL, body_hash, size)
             except NetworkError:
                 continue
-        raise NetworkError("nobody who was asked has the body")
+            if hashlib.sha256(body).digest() == body_hash:
+                return body
+            # Only what the signer itself gives can be held against it.
+            refused = body if holder == peer_id(signer) else refused
+        if refused is None:
+            raise NetworkError("nobody who was asked has the body")
+        return refused

@@ -4,7 +4,7 @@ A log is complete when nothing lies between its first and its last envelope. Gos
 or not at all, so a new one is compared with its neighbours on both sides: the one before it must have the id that it
 names, the one after it must name its id.
 
-What is missing is fetched newest stretch first in importance: what comes after everything held is always wanted, while
+Not all that is missing is wanted: what comes after everything held is always wanted, while
 gaps and older beginnings are wanted only as long as the pool has room. Otherwise a full pool, which drops what
 it received longest ago, would fetch the same envelopes for ever.
 """
@@ -68,7 +68,7 @@ def place(store: Store, envelope: Envelope) -> Placed:
 def heads(store: Store, start: bytes, count: int) -> list[Head]:
     """What is held of the logs of `count` signers from the key `start` on, the own one included."""
     rows = store.rows(
-        # A bare column beside MAX is of the row that has it; MIN of the same index comes from its own subquery.
+        # A bare column beside MAX is of the row that has it.
         """
         SELECT signer, (SELECT MIN(sequence) FROM envelopes AS other WHERE other.signer = envelopes.signer), MAX(sequence), id
         FROM envelopes WHERE signer >= ? GROUP BY signer ORDER BY signer LIMIT ?
@@ -96,18 +96,16 @@ def stretch(store: Store, key: bytes, first: int, count: int) -> list[bytes]:
 
 def missing(store: Store, offered: Sequence[Head], *, backwards: bool) -> list[Stretch]:
     """What of the offered logs is not held: the newest end of each log, and with `backwards` its gaps and its beginning."""
-    wanted = []
+    wanted: list[Stretch] = []
     for head in offered:
-        at = [
-            row[0]
-            for row in store.rows(
-                "SELECT sequence FROM envelopes WHERE signer = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
-                (head.key, head.first, head.last),
-            )
-        ]
-        edges = [head.first - 1, *at, head.last + 1]
+        bounds = (head.key, head.first, head.last)
+        ((held,),) = store.rows("SELECT COUNT(*) FROM envelopes WHERE signer = ? AND sequence BETWEEN ? AND ?", bounds)
+        if held == head.last - head.first + 1:
+            continue
+        ((newest,),) = store.rows("SELECT MAX(sequence) FROM envelopes WHERE signer = ?", (head.key,))
+        at = store.rows("SELECT sequence FROM envelopes WHERE signer = ? AND sequence BETWEEN ? AND ? ORDER BY sequence", bounds)
+        edges = [head.first - 1, *(sequence for (sequence,) in at), head.last + 1]
         gaps = [Stretch(head.key, one + 1, other - one - 1) for one, other in pairwise(edges) if other - one > 1]
-        (newest,) = store.rows("SELECT MAX(sequence) FROM envelopes WHERE signer = ?", (head.key,))[0]
         wanted += [gap for gap in gaps if backwards or newest is None or gap.first > newest]
     return wanted
 
@@ -131,12 +129,17 @@ def begin(path: Path, key: bytes) -> None:
     bounds = PoolSection()
     store = Store(path, max_groups=bounds.max_groups, max_bytes=bounds.max_bytes, groups_per_peer=bounds.groups_per_peer)
     try:
-        with store.transaction(durable=True) as db:
-            db.execute("INSERT OR IGNORE INTO beginnings VALUES (?)", (key,))
+        note_beginning(store, key)
     finally:
         store.close()
 
 
+def note_beginning(store: Store, key: bytes) -> None:
+    """Note that this pool knows the log of `key`: from its beginning, or as far as peers could tell."""
+    with store.transaction(durable=True) as db:
+        db.execute("INSERT OR IGNORE INTO beginnings VALUES (?)", (key,))
+
+
 def begins_here(store: Store, key: bytes) -> bool:
-    """Whether this pool knows that the log of `key` began in it."""
+    """Whether this pool knows the log of `key` (`note_beginning`)."""
     return bool(store.rows("SELECT 1 FROM beginnings WHERE key = ?", (key,)))

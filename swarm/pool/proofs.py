@@ -12,6 +12,7 @@ from swarm.pool.store import Store
 MAX_BYTES = 64 * 2**20
 MAX_SIGNERS = 100_000
 NOT_CARRIED = b""  # as `carrier`: no log is known yet that holds the proof, so whoever found it passes it on
+CANNOT_TRAVEL = b"-"  # as `carrier`: too large for an envelope
 
 
 def keep(store: Store, signer: bytes, proof: Proof, found_ms: int, carrier: bytes) -> None:
@@ -49,6 +50,12 @@ def not_carried(store: Store) -> Proof | None:
         "SELECT one, other FROM proofs WHERE carrier = ? AND LENGTH(one) > 0 ORDER BY found_ms, signer LIMIT 1", (NOT_CARRIED,)
     )
     return Proof(*rows[0]) if rows else None
+
+
+def carried(store: Store, proof: Proof, carrier: bytes) -> None:
+    """Note the envelope that holds a proof."""
+    with store.transaction() as db:
+        db.execute("UPDATE proofs SET carrier = ? WHERE one = ? AND other = ?", (carrier, proof.one, proof.other))
 
 
 def equivocators(store: Store) -> list[bytes]:

@@ -36,7 +36,7 @@ class Proposer:
         manifest: Manifest,
         key: bytes,
         scorer: Scorer,
-        beacon: Callable[[int], bytes],
+        beacon: Callable[[int], bytes | None],
         clock: Clock,
         settings: TasksSection,
         *,
@@ -61,15 +61,16 @@ class Proposer:
     async def propose(self, count: int, random: Random) -> list[Task]:
         """Up to `count` tasks, in order; fewer at the end of the epoch's indices, which the manifest caps.
 
+        None while no epoch that is recent enough has a known value.
+
         Raises `ChildFailed` for a task that its environment refuses.
         """
-        now = epoch_of(self._manifest, self._clock.now_ms())
-        if now > self._epoch:
-            self._epoch, self._first, self._next = now, 0, 0
+        value = self._turn()
+        if value is None:
+            return []
         count = min(count, self._manifest.tasks_per_epoch - self._next)
         recipes = [self._recipe(self._next + offset, *self.curriculum.choose(random)) for offset in range(count)]
         self._next += count
-        value = self._beacon(self._epoch)
         built: list[Sequence[Task]] = [()] * count
         refused: list[ChildFailed] = []
 
@@ -90,6 +91,14 @@ class Proposer:
             raise refused[0]
         return [task for tasks in built for task in tasks]
 
+    def _turn(self) -> bytes | None:
+        """Begin the newest epoch whose value is known; the value of the epoch to propose in, None where there is none."""
+        open_now = proposable(self._manifest, self._clock.now_ms())
+        newest = next((epoch for epoch in open_now if self._beacon(epoch) is not None), -1)
+        if newest > self._epoch:
+            self._epoch, self._first, self._next = newest, 0, 0
+        return self._beacon(self._epoch) if self._epoch >= open_now[-1] else None
+
     def _recipe(self, index: int, environment: str, level: int) -> Recipe:
         rule = self._rules[environment]
         parameters = parameters_at(rule, level)
@@ -101,10 +110,30 @@ class Proposer:
         self._first = self._next
         return proposed
 
+    def unshared(self, recipe: Recipe) -> bool:
+        """Whether the next share can carry this task; `resume` may have left it behind."""
+        return recipe.epoch == self._epoch and recipe.index >= self._first
+
+    def resume(self, epoch: int, next_index: int) -> None:
+        """The own log turned out to end here: indices before that are used, in this or an earlier life of this node."""
+        if epoch > self._epoch:
+            self._epoch, self._first, self._next = epoch, next_index, next_index
+        elif epoch == self._epoch:
+            self._first, self._next = next_index, max(self._next, next_index)
+
     @property
     def epoch(self) -> int:
         """The epoch of the newest tasks."""
         return self._epoch
+
+
+def proposable(manifest: Manifest, now_ms: int) -> Sequence[int]:
+    """The epochs to propose in, newest first: this one and, while its value may still be under way, the one before.
+
+    Only for the first half of this one, so that what is proposed then reaches everybody before it is stale.
+    """
+    half_ms = manifest.epoch_seconds * 500
+    return range(epoch_of(manifest, now_ms), max(epoch_of(manifest, now_ms - half_ms), 0) - 1, -1)
 
 
 def chosen_rules(manifest: Manifest, settings: TasksSection) -> list[EnvironmentRule]:

@@ -31,6 +31,7 @@ from swarm.node.evaluation import HeldOut, accuracy, held_out_set
 from swarm.node.learning import keep_learning
 from swarm.node.node import Node, rendering_of
 from swarm.node.opening import OpenNetwork, open_node
+from swarm.pool.logs import begin
 from swarm.sim.attacks.peer import Attackers, AttackPlan, accept_everything
 from swarm.sim.results import Heard, NodeResult, held_by, result_of, written_by
 from swarm.sim.weather import Divider, Stay, Weather, stays
@@ -153,6 +154,8 @@ class _Swarm:
         identity = Identity(key)
         config = self._config(stay)
         home = Home(plan.directory / f"node-{number}").create()
+        if not home.pool.exists():
+            begin(home.pool, identity.public_key)
         rounds: dict[int, RoundFinished] = {}
         refused: Counter[tuple[str, str]] = Counter()
 
@@ -173,7 +176,8 @@ class _Swarm:
             before = await self._accuracy(node)
             if stay.first == 0:
                 await self._open.arrive()
-            await _until(lambda: node.connected_peers >= min(len(plan.configs) - 1, ENOUGH_PEERS), MEETING_S)
+            enough = min(len(plan.configs) - 1, ENOUGH_PEERS)
+            await _until(lambda: node.connected_peers >= enough and not node.beacon.problem(), MEETING_S)
             await keep_learning(node)
             self._written[number] = frozenset(await written_by(node))
             if last:

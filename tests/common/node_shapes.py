@@ -23,6 +23,7 @@ from swarm.identity import Identity
 from swarm.net.memory import MemoryNetwork
 from swarm.node.node import Node
 from swarm.node.opening import open_node
+from swarm.pool.logs import begin
 
 START_MS = 1_767_225_600_000
 EMBEDDED = built_in()["embedded"]
@@ -52,6 +53,9 @@ class Medium:
         named = {name.replace("_", ".", 1): _as_text(value) for name, value in settings.items()}
         config = load(home.path, {"node.seed": str(number + 1), **SETTINGS, **named}, {})
         key = Ed25519PrivateKey.from_private_bytes(bytes([number + 1]) * 32)
+
+        if not home.pool.exists():
+            begin(home.pool, key.public_key().public_bytes_raw())
 
         def join(validate):
             return self.network.join(
