@@ -67,6 +67,12 @@ class PolicyError(SwarmdError):
     exit_code = 9
 
 
+class AuditError(SwarmdError):
+    """The audit found something in the home that is damaged, or that its own records contradict."""
+
+    exit_code = 10
+
+
 class EnvironmentRefused(SwarmdError):
     """An environment is unknown or not allowed here; the message says why."""
 

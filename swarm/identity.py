@@ -39,6 +39,12 @@ class Identity:
         """The libp2p peer id of the public key ("12D3Koo…")."""
         return peer_id(self.public_key)
 
+    def to_pem(self) -> bytes:
+        """The key as it stands in its file."""
+        return self.private_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
     def sign(self, data: bytes) -> bytes:
         """The Ed25519 signature of `data` (64 bytes)."""
         return self.private_key.sign(data)
@@ -47,15 +53,12 @@ class Identity:
 def create(path: Path) -> Identity:
     """A new key in a new file with mode 600, on the disk when this returns; `IdentityError` when the file exists."""
     identity = Identity(Ed25519PrivateKey.generate())
-    pem = identity.private_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     with storage(path.parent):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(pem)
+                file.write(identity.to_pem())
                 file.flush()
                 os.fsync(file.fileno())
             # A link fails where the name is taken, and the name never shows a half-written key.

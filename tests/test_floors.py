@@ -35,6 +35,7 @@ FLOORS = {
     "swarm.net": 2,
     "swarm.roles": 3,
     "swarm.node": 4,
+    "swarm.audit": 4,
     "swarm.sim": 5,
     "swarm.cli": 5,
 }

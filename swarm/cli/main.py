@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import swarm
+from swarm.cli.audit import audit
 from swarm.cli.daemon import start, stop
 from swarm.cli.export import export
 from swarm.cli.inspect import peers, status
@@ -62,5 +63,5 @@ def main(home: str | None, log_level: str | None) -> None:
     """
 
 
-for command in (init, start, stop, status, peers, id_, join, invite, rollouts, config, export, sim):
+for command in (init, start, stop, status, peers, id_, join, invite, rollouts, audit, config, export, sim):
     main.add_command(command)

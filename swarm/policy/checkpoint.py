@@ -46,7 +46,7 @@ def write(root: Path, step: int, meta: Mapping[str, Any], node_state: Mapping[st
         (temporary / NODE).write_text(json.dumps(node_state, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
         sums = {path.relative_to(temporary).as_posix(): _sum(path) for path in _files(temporary)}
         whole = {"format": FORMAT, "step": step, **meta, "files": sums}
-        (temporary / META).write_text(json.dumps({**whole, "sum": _content_sum(whole)}, indent=1), encoding="utf-8")
+        (temporary / META).write_bytes(_described({**whole, "sum": _content_sum(whole)}))
         for path in [*_files(temporary), *_folders(temporary), temporary]:
             _flush(path)
         _put_in_place(temporary, final)
@@ -65,7 +65,7 @@ def write(root: Path, step: int, meta: Mapping[str, Any], node_state: Mapping[st
 
 def newest(root: Path) -> Path | None:
     """The latest checkpoint that is complete and undamaged, or None. Reads every byte of it: call it from a thread."""
-    return next((path for path in _listed(root) if damage(path) is None), None)
+    return next((path for path in every(root) if damage(path) is None), None)
 
 
 def damage(path: Path) -> str | None:
@@ -86,7 +86,8 @@ def meta(path: Path) -> dict[str, Any]:
     content = _json(path / META)
     if content.get("format") != FORMAT:
         raise HomeError(f"{path} has the checkpoint format {content.get('format')!r}, this version reads {FORMAT}; move it away")
-    if content.pop("sum", None) != _content_sum(content):
+    # To the byte: JSON reads the same with a space more, and a space may once have been something else.
+    if (path / META).read_bytes() != _described(content) or content.pop("sum", None) != _content_sum(content):
         raise HomeError(f"{path / META} is damaged")
     return content
 
@@ -104,7 +105,7 @@ def prune(root: Path, keep: int) -> None:
     try:
         _sweep(root)
         kept = 0
-        for path in _listed(root):
+        for path in every(root):
             if kept < keep and damage(path) is None:
                 kept += 1
             elif kept:  # never remove anything while no whole checkpoint has been seen: it may still be of use to someone
@@ -115,7 +116,7 @@ def prune(root: Path, keep: int) -> None:
 
 def discard_newest(root: Path) -> None:
     """Remove the latest whole checkpoint, because its policy is no good; the only one stays. `HomeError` if it cannot."""
-    whole = [path for path in _listed(root) if damage(path) is None]
+    whole = [path for path in every(root) if damage(path) is None]
     try:
         if len(whole) > 1:
             _remove(whole[0])
@@ -123,8 +124,13 @@ def discard_newest(root: Path) -> None:
         raise HomeError(f"cannot remove {whole[0]}: {error.strerror or error}; make {root} writable") from None
 
 
-def _listed(root: Path) -> list[Path]:
-    """Every checkpoint by name, the latest first."""
+def unlisted(path: Path) -> list[Path]:
+    """Files in a checkpoint that its description does not name."""
+    return [file for file in _files(path) if file.relative_to(path).as_posix() not in {META, *meta(path)["files"]}]
+
+
+def every(root: Path) -> list[Path]:
+    """Every checkpoint by its name, whole or not, the latest first; what a killed writer left is none."""
     found = []
     if root.is_dir():
         for path in root.iterdir():
@@ -172,6 +178,10 @@ def _sum(path: Path) -> str:
 
 def _content_sum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _described(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=1).encode()
 
 
 def _flush(path: Path) -> None:

@@ -1,0 +1,120 @@
+"""A home looked through offline: every byte for damage, then its log and pool replayed against the recipes and the beacon.
+
+Damage is looked for first, and damaged rows are left out of the replay, so that each fault is said once where it lies.
+Nothing in the home is changed, and no daemon may run in it meanwhile.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import trio
+
+from protocols.manifest import Manifest
+from swarm import identity
+from swarm.audit.groups import Groups
+from swarm.audit.logs import Logs
+from swarm.audit.refusals import Refusals
+from swarm.audit.report import Report
+from swarm.clock import Clock
+from swarm.config.manifest import find_manifest
+from swarm.config.schema import Config
+from swarm.errors import ConfigError, HomeError, IdentityError
+from swarm.home import Home
+from swarm.policy import checkpoint
+from swarm.pool.damage import Copy, copied, search
+from swarm.tasks.scoring import Scorer
+
+
+async def audit(home: Home, config: Config, clock: Clock, *, score: bool = True) -> Report:
+    """Look through `home`; without `score` tasks are not rebuilt and answers not scored.
+
+    Raises `HomeError` when it cannot be read or a daemon runs in it, `ConfigError` when the swarm's rules are not here.
+    """
+    _check_at_rest(home)
+    report = Report(str(home.path))
+    manifest = find_manifest(config.swarm.manifest, home)
+    if manifest is None:
+        raise ConfigError(
+            f"the manifest of the swarm {config.swarm.manifest} is not in {home.path}; without its rules nothing can be replayed"
+        )
+    report.swarm = manifest.swarm_id
+    key = _check_key(home, report)
+    _check_checkpoints(home, report)
+    if home.pool.exists():
+        with copied(home.pool) as copy:
+            _check_at_rest(home)
+            _search(copy, report)
+            await _replay(copy, manifest, key, config, clock, report, score=score)
+    else:
+        report.notes.append("there is no pool yet")
+    _check_at_rest(home)
+    return report
+
+
+def _check_at_rest(home: Home) -> None:
+    if (holder := home.holder()) is not None:
+        raise HomeError(
+            f"a daemon (process {holder}) runs in {home.path} and changes what would be audited; "
+            f"stop it first: swarmd --home {home.path} stop"
+        )
+
+
+def _check_key(home: Home, report: Report) -> bytes:
+    """The public key (32 bytes); empty where the file gives none."""
+    try:
+        who = identity.load(home.identity_key)
+    except IdentityError as error:
+        report.contradict("identity", str(error))
+        return b""
+    report.peer_id = who.peer_id
+    same = home.identity_key.read_bytes() == who.to_pem()
+    report.settle("identity", None if same else f"{home.identity_key.name} is not the file that was written")
+    return who.public_key
+
+
+def _check_checkpoints(home: Home, report: Report) -> None:
+    whole = False
+    for path in checkpoint.every(home.checkpoints):
+        wrong = checkpoint.damage(path)
+        if wrong is None and (strange := checkpoint.unlisted(path)):
+            wrong = f"{strange[0]} does not belong to the checkpoint"
+        report.settle("checkpoints", wrong)
+        whole = whole or wrong is None
+    if not whole:
+        report.notes.append("there is no whole checkpoint; a node would begin with its base model")
+
+
+def _search(copy: Copy, report: Report) -> None:
+    found = search(copy)
+    for kind, count in (("pages of the pool", found.pages), ("frames of its log", found.frames), ("rows", found.rows)):
+        report.confirm(kind, count)
+    for damage in found.damage:
+        report.contradict("damage", str(damage))
+    report.notes += found.notes
+
+
+async def _replay(
+    copy: Copy, manifest: Manifest, key: bytes, config: Config, clock: Clock, report: Report, *, score: bool
+) -> None:
+    logs = Logs(copy, manifest, key, report)
+    async with AsyncExitStack() as stack:
+        scorer = None
+        if score:
+            scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
+        groups = Groups(copy, manifest, logs, scorer, report)
+        refusals = Refusals(copy, manifest, key, logs, groups, report)
+        try:
+            for (swarm,) in copy.rows("about", "swarm"):
+                report.settle("swarm", None if swarm == manifest.id else f"the pool belongs to the swarm {swarm.hex()}")
+            logs.check_beacons()
+            logs.check_own()
+            logs.check_foreign()
+            logs.check_proofs()
+            await trio.lowlevel.checkpoint()
+            await groups.check()
+            await refusals.check()
+        except HomeError as error:
+            report.contradict("damage", str(error))
+    if report.trimmed:
+        report.notes.append(f"{report.trimmed} foreign groups were checked without their envelopes, which were trimmed away")

@@ -1,0 +1,49 @@
+"""`audit`: whether everything in a home is as it was written, and can be confirmed."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from swarm.cli.options import json_option
+from swarm.cli.output import print_json, print_table, printable
+from swarm.errors import AuditError
+from swarm.home import Home
+
+
+@click.command()
+@click.argument("directory", metavar="[HOME]", required=False)
+@json_option
+@click.option("--no-score", is_flag=True, help="Do not rebuild tasks and score answers again, which takes most of the time.")
+@click.pass_context
+def audit(context: click.Context, directory: str | None, as_json: bool, no_score: bool) -> None:
+    """Look through a home offline: find any damaged byte, and replay the node's log and pool.
+
+    Each admission and refusal is confirmed or contradicted against recipes, beacon and signatures, as far as what is held allows.
+    It ends with 0 when nothing is damaged or contradicted. The daemon must not run.
+    """
+    import trio
+
+    from swarm.audit.audit import audit as look_through
+    from swarm.clock import WallClock
+    from swarm.config.load import load
+
+    home = Home.find(directory or context.find_root().params.get("home")).open()
+    config = load(home.path)
+
+    report = trio.run(partial(look_through, home, config, WallClock(), score=not no_score))
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_table(report.rows(), ["kind", "checked", "confirmed", "contradicted", "not_checkable"])
+        for kind, tally in report.tallies.items():
+            for why, count in tally.not_checkable.items():
+                click.echo(f"not checkable: {count} {kind}, {why}")
+        for note in report.notes:
+            click.echo(f"note: {printable(note)}")
+        for what in report.contradictions:
+            click.echo(f"contradicted: {printable(what)}")
+    if not report.clean:
+        count = len(report.contradictions)
+        raise AuditError(f"{count} {'things are' if count > 1 else 'thing is'} damaged or contradicted in {home.path}")
