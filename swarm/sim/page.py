@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,25 @@ _FIGURES = {
     "groups_trained_own": "own groups trained on",
     "groups_trained_foreign": "foreign groups trained on",
     "delivery_ratio": "shared groups delivered",
+    "logs_complete": "logs complete at the end",
+    "completion_tokens_first": "tokens per own answer, first rounds",
+    "completion_tokens_last": "tokens per own answer, last rounds",
     "generated_tokens": "tokens generated",
     "wall_s": "seconds",
+}
+
+_ATTACK = {
+    "name": "attack",
+    "attackers": "attacking peers",
+    "identities": "names they used",
+    "groups_sent": "their groups sent",
+    "groups_delivered": "delivered, over all honest nodes",
+    "groups_admitted": "admitted",
+    "groups_trained": "trained on",
+    "trained_share": "share of the foreign groups trained on",
+    "messages_turned_away": "messages turned away at the door",
+    "refused": "refused after that",
+    "refused_honest": "refused of honest nodes",
 }
 
 
@@ -35,6 +52,7 @@ def write_page(directory: Path, report: dict[str, Any], pictures: Sequence[Path]
         f"<tr><td>{label}</td><td>{_number(report[key])}</td>" + (f"<td>{_number(alone[key])}</td>" if alone else "") + "</tr>"
         for key, label in _FIGURES.items()
     )
+    attacked = "".join(f"<tr><td>{label}</td><td>{value}</td></tr>" for label, value in _attack_rows(report))
     images = "".join(
         f'<p><img alt="{path.stem}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"></p>'
         for path in pictures
@@ -43,10 +61,25 @@ def write_page(directory: Path, report: dict[str, Any], pictures: Sequence[Path]
     whole = html.escape(json.dumps(report, indent=1))
     (directory / "report.html").write_text(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>swarmd sim: {title}</title><style>{_STYLE}</style>'
-        f"<h1>swarmd sim</h1><p>{title}</p><table><tr>{heads}</tr>{rows}</table>{images}"
+        f"<h1>swarmd sim</h1><p>{title}</p><table><tr>{heads}</tr>{rows}</table><table>{attacked}</table>{images}"
         f"<details><summary>report.json</summary><pre>{whole}</pre></details></html>\n",
         encoding="utf-8",
     )
+
+
+def _attack_rows(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    attack = report["attack"]
+    if attack is None:
+        return
+    for key, label in _ATTACK.items():
+        value = attack[key]
+        if isinstance(value, dict):
+            yield label, html.escape(", ".join(f"{reason} {count:,}" for reason, count in value.items()) or "nothing")
+        else:
+            yield label, html.escape(value) if isinstance(value, str) else _number(value)
+    for when, label in (("patterns_first", "first"), ("patterns_last", "last")):
+        if (rate := report[when].get(attack["name"])) is not None:
+            yield f"own answers with its pattern, {label} rounds", _number(rate)
 
 
 def _number(value: float | int | None) -> str:

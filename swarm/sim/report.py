@@ -66,6 +66,8 @@ def build_report(
         "reward_per_round_per_node": rewards,
         "completion_tokens_first": _mean_tokens([place[0].early for place in places]),
         "completion_tokens_last": _mean_tokens([result.late for result in present]),
+        "patterns_first": _pattern_rates([place[0].early for place in places]),
+        "patterns_last": _pattern_rates([result.late for result in present]),
         "generated_tokens": sum(round.generated_tokens for each in finished for round in each),
         "groups_proposed": proposed,
         "zero_advantage_share": 1 - informative / proposed if proposed else None,
@@ -97,7 +99,13 @@ def _mean(values: Sequence[float]) -> float:
 
 def _mean_tokens(rollouts: Sequence[Rollouts]) -> float:
     completions = sum(each.completions for each in rollouts)
-    return sum(each.mean_tokens * each.completions for each in rollouts) / max(completions, 1)
+    return sum(each.tokens for each in rollouts) / max(completions, 1)
+
+
+def _pattern_rates(rollouts: Sequence[Rollouts]) -> dict[str, float]:
+    """Of every attack that has a pattern, also where nobody attacked: what honest nodes say by themselves."""
+    completions = sum(each.completions for each in rollouts)
+    return {name: sum(each.patterned[name] for each in rollouts) / max(completions, 1) for name in rollouts[0].patterned}
 
 
 def _delivered(receiver: NodeResult, signers: Sequence[NodeResult]) -> int:

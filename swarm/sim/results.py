@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.envelope import open_envelope
@@ -14,6 +14,7 @@ from swarm.events import RoundFinished
 from swarm.node.node import Node
 from swarm.pool.store import Store
 from swarm.records import ScoredGroup
+from swarm.sim.attacks import ATTACKS
 from swarm.sim.weather import Stay
 
 # Own rollouts of this many rounds, the first and the last of a node's stay, tell what its policy says by itself.
@@ -22,11 +23,11 @@ WINDOW_ROUNDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Rollouts:
-    """Own completions of some rounds, sampled for training: how many, their mean length, how many show the attack's pattern."""
+    """Own completions of some rounds, sampled for training: how many, their tokens, and how many show an attack's pattern."""
 
     completions: int
-    mean_tokens: float
-    patterned: int
+    tokens: int
+    patterned: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,6 @@ async def result_of(
     heard: Heard,
     before: Mapping[str, float],
     after: Mapping[str, float],
-    pattern: Callable[[str], bool] | None,
     *,
     last: bool,
 ) -> NodeResult:
@@ -89,8 +89,8 @@ async def result_of(
         rounds=tuple(heard.rounds[number] for number in sorted(heard.rounds)),
         before=before,
         after=after,
-        early=_rollouts(completed[:window], pattern),
-        late=_rollouts(completed[-window:], pattern),
+        early=_rollouts(completed[:window]),
+        late=_rollouts(completed[-window:]),
         shared=sum(written.values()),
         refused=admission.refused,
         refused_from=dict(heard.refused_from),
@@ -126,11 +126,14 @@ def _admitted(store: Store) -> dict[str, int]:
     return {peer_id(bytes(signer)): count for signer, count in rows}
 
 
-def _rollouts(groups: Sequence[ScoredGroup], pattern: Callable[[str], bool] | None) -> Rollouts:
+def _rollouts(groups: Sequence[ScoredGroup]) -> Rollouts:
     completions = [completion for group in groups for completion in group.completions]
-    tokens = sum(completion.tokens for completion in completions)
-    patterned = sum(pattern(completion.text) for completion in completions) if pattern else 0
-    return Rollouts(len(completions), tokens / max(len(completions), 1), patterned)
+    patterned = {
+        name: sum(attack.pattern(completion.text) for completion in completions)
+        for name, attack in ATTACKS.items()
+        if attack.pattern is not None
+    }
+    return Rollouts(len(completions), sum(completion.tokens for completion in completions), patterned)
 
 
 def digest_of(results: Sequence[NodeResult]) -> str:

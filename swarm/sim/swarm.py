@@ -184,8 +184,7 @@ class _Swarm:
                 await self._ended.arrive()
                 await self._drain(node, number)
             after = await self._accuracy(node)
-            pattern = self._attackers.attack.pattern if self._attackers else None
-            self._results[number] = await result_of(node, stay, Heard(rounds, refused), before, after, pattern, last=last)
+            self._results[number] = await result_of(node, stay, Heard(rounds, refused), before, after, last=last)
             if last:
                 await self._measured.arrive()
             del self._nodes[number]

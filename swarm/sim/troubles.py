@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from swarm.sim.options import SimulationOptions
-from swarm.sim.results import NodeResult, Rollouts
+from swarm.sim.results import NodeResult
 from swarm.sim.swarm import Outcome, side_of
 from swarm.sim.weather import Divider
 
@@ -18,9 +18,10 @@ def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any
     if record is None:
         return None
     results = outcome.results
-    refused: Counter[str] = Counter()
+    refused: tuple[Counter[str], Counter[str]] = (Counter(), Counter())  # of honest signers, of attackers
     for result in results:
-        refused.update({reason: n for (signer, reason), n in result.refused_from.items() if signer in record.peer_ids})
+        for (signer, reason), count in result.refused_from.items():
+            refused[signer in record.peer_ids][reason] += count
     trained = sum(
         count
         for result in results
@@ -33,21 +34,15 @@ def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any
         "name": options.attack,
         "attackers": options.attackers,
         "identities": len(record.peer_ids),
-        "pattern_first": _pattern_rate(result.early for result in results),
-        "pattern_last": _pattern_rate(result.late for result in outcome.present),
         "groups_sent": record.sent,
         "groups_delivered": record.delivered,
         "groups_admitted": sum(n for result in results for signer, n in result.admitted.items() if signer in record.peer_ids),
         "messages_turned_away": record.turned_away,
-        "refused": dict(sorted(refused.items())),
+        "refused": dict(sorted(refused[True].items())),
+        "refused_honest": dict(sorted(refused[False].items())),
         "groups_trained": trained,
         "trained_share": trained / foreign if foreign else None,
     }
-
-
-def _pattern_rate(rollouts: Iterable[Rollouts]) -> float:
-    rollouts = list(rollouts)
-    return sum(each.patterned for each in rollouts) / max(sum(each.completions for each in rollouts), 1)
 
 
 def weather_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any] | None:
