@@ -39,6 +39,10 @@ class SwarmSection:
     bootstrap: tuple[str, ...] = setting(
         (), "Multiaddrs (with /p2p/<peer id>) of peers to join by; empty starts a swarm of one, which others can join."
     )
+    beacon_urls: tuple[str, ...] = setting(
+        ("https://api.drand.sh", "https://api2.drand.sh", "https://api3.drand.sh", "https://drand.cloudflare.com"),
+        "Web addresses of drand servers, for swarms whose manifest says drand: one small request per epoch; empty takes the signed rounds from peers only.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +271,15 @@ class PoolSection:
 
     max_groups: int = setting(20000, "Foreign groups kept; the oldest are removed first.", minimum=1)
     max_bytes: int = setting(512 * 2**20, "Bytes of foreign envelopes kept on disk; the oldest are removed first.", minimum=2**20)
+    signer_messages_per_s: float = setting(
+        5.0, "Envelopes per second taken of any one signer, a minute's worth at once; far beyond that it is cut off.", above=0
+    )
+    signer_bytes_per_s: float = setting(
+        256.0 * 1024, "Bytes per second of any one signer's envelopes and bodies, with the same policy.", above=0
+    )
+    signer_verification: float = setting(
+        0.2, "Seconds per second that the verifiers may spend on any one signer's groups, a minute's worth at once.", above=0
+    )
     groups_per_peer: int = setting(2000, "Groups kept of any one peer, so that one cannot push out the others.", minimum=1)
 
 

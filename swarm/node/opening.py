@@ -62,13 +62,13 @@ async def open_node(
 
         key, tasks = identity.public_key, config.tasks
         bodies = Bodies()
+        drand = DrandBeacon(manifest, config.swarm.beacon_urls, pool, clock, lambda: bodies.network) if manifest.drand else None
+        beacon: Beacon = drand or LocalBeacon(manifest)
         admission = Admission(
             manifest, key, pool, scorer.score, bodies.fetch, beacon.value, clock, beacon.seek,
             defences=config.defences, bounds=config.pool, workers=config.scoring.workers,
         )  # fmt: skip
         admission.standing.restore(await pool.run(standings.load))
-        drand = DrandBeacon(manifest, config.swarm.beacon_urls, pool, clock, lambda: bodies.network) if manifest.drand else None
-        beacon: Beacon = drand or LocalBeacon(manifest)
         node = Node(
             Parts(
                 home=home,

@@ -30,11 +30,11 @@ from protocols.messages import Announce, Body, Kind, Proof, RolloutGroup, Share,
 from protocols.proof import check_proof, prove
 from swarm.clock import Clock
 from swarm.config.schema import DefencesSection, PoolSection
-from swarm.errors import NetworkError
 from swarm.pool import logs, proofs
 from swarm.pool.budgets import Budgets
 from swarm.pool.checks import forbidden
 from swarm.pool.pool import Pool
+from swarm.pool.pulls import FetchBody, Pulls
 from swarm.pool.ranges import Ranges
 from swarm.pool.shelf import Shelf
 from swarm.pool.standing import Standing
@@ -46,9 +46,6 @@ from swarm.records import ScoredGroup
 CLOCK_SKEW_MS = 60_000
 # Shares of the previous epoch still travel when a new one begins.
 PAST_EPOCHS = 1
-# Announced bodies under way at once, up to 8 MiB each; what is more is refused, so that nobody waits for a slow peer.
-MAX_PULLS = 8
-MAX_PULLS_PER_SIGNER = 2
 # What the validator has decoded and admission will ask for soon.
 _SCREENED_KEPT, _SCREENED_BYTES = 1024, 16 * 2**20
 # Refusals that the message itself says nothing about: it is held already, or would have been let in at another moment.
@@ -66,9 +63,6 @@ _CIRCUMSTANCES = frozenset(
 
 T = TypeVar("T")
 
-
-# (hash, size in bytes, peer that forwarded the announcement, signer's key) -> body. Raises `NetworkError`.
-FetchBody = Callable[[bytes, int, str, bytes], Awaitable[bytes]]
 
 # (epoch, peer that forwarded a share of it, its signer's key): wait a bounded time until the epoch's public value is known.
 SeekBeacon = Callable[[int, str, bytes], Awaitable[None]]
@@ -114,7 +108,7 @@ class _Refused(Exception):
 
 
 class Admission:
-    """The gate between the network and the pool. Of each signer one message is judged at a time, in order, and of several at once.
+    """The gate between the network and the pool: of each signer one message at a time, of several signers at once.
 
     `workers` groups are verified at once.
     """
@@ -138,7 +132,6 @@ class Admission:
         self._manifest = manifest
         self._own_key = own_key
         self._pool = pool
-        self._fetch_body = fetch_body
         self._beacon = beacon
         # None where every epoch's value is known beforehand.
         self._seek_beacon = seek_beacon
@@ -148,7 +141,7 @@ class Admission:
         self._verification = Verification(rescore, self._budgets.verification, clock, workers, verify=defences.verify)
         self._screened: Shelf[bytes, tuple[Envelope, Body]] = Shelf(_SCREENED_KEPT, _SCREENED_BYTES, self.established)
         self._ranges = Ranges()
-        self._pulls: Counter[bytes] = Counter()
+        self._pulls = Pulls(fetch_body)
         self._judging: dict[bytes, trio.Lock] = {}
         self._messages = 0
         self._received = 0
@@ -342,21 +335,10 @@ class Admission:
 
     async def _pulled(self, envelope: Envelope, announce: Announce, forwarder: str, now_ms: int) -> bytes:
         await self._check_envelope(envelope, now_ms)
-        signer = envelope.key
-        if self._pulls.total() >= MAX_PULLS:
-            raise _Refused(Reason.QUEUE_FULL)
-        if self._pulls[signer] >= MAX_PULLS_PER_SIGNER:
-            raise _Refused(Reason.QUOTA)
-        self._pulls[signer] += 1
-        try:
-            raw = await self._fetch_body(announce.body_hash, announce.body_bytes, forwarder, signer)
-        except NetworkError:
-            raise _Refused(Reason.BODY_UNAVAILABLE) from None
-        finally:
-            self._pulls -= Counter([signer])
-        if len(raw) != announce.body_bytes or hashlib.sha256(raw).digest() != announce.body_hash:
-            raise _Refused(Reason.BODY_MISMATCH)
-        return raw
+        pulled = await self._pulls.pull(announce, forwarder, envelope.key)
+        if isinstance(pulled, Reason):
+            raise _Refused(pulled)
+        return pulled
 
     def _check_range(self, envelope: Envelope, share: Share, now_ms: int) -> None:
         if share.epoch > epoch_of(self._manifest, now_ms + CLOCK_SKEW_MS):

@@ -21,7 +21,8 @@ from protocols.messages import Announce, Kind, Proof
 from protocols.recipe import local_beacon, seed
 from swarm.clock import VirtualClock
 from swarm.errors import NetworkError
-from swarm.pool.admission import CLOCK_SKEW_MS, MAX_PULLS, MAX_PULLS_PER_SIGNER
+from swarm.pool.admission import CLOCK_SKEW_MS
+from swarm.pool.pulls import MAX_PULLS, MAX_PULLS_PER_SIGNER
 from swarm.pool.standing import BLAMED, LIMIT
 
 
