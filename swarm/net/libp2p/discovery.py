@@ -58,6 +58,9 @@ class Connections(Protocol):
     def nearby(self, peer_id: str) -> bool:
         """Whether the connection to a peer stays on this machine."""
 
+    def refuses(self, peer_id: str) -> bool:
+        """Whether a peer is not spoken to now."""
+
     async def connect(self, address: str, timeout_s: float) -> str:
         """Open a connection. Raises `NetworkError`."""
 
@@ -163,7 +166,7 @@ class Discovery:
         known = [
             entry
             for other, entry in self._book.entries.items()
-            if other != peer_id and (other in connected or not entry.failures)
+            if other != peer_id and (other in connected or not entry.failures) and not self._host.refuses(other)
         ]
         known.sort(key=lambda entry: entry.addresses[0].rpartition("/p2p/")[2] not in connected)
         return encode([list(entry.addresses) for entry in known[:MAX_SHARED_PEERS]])

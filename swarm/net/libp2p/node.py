@@ -137,6 +137,10 @@ class Libp2pNetwork:
         remote = [address for connection in self._connections(peer_id) for address in connection.get_transport_addresses()]
         return any(is_loopback(str(address)) for address in remote)
 
+    def refuses(self, peer_id: str) -> bool:
+        """Whether a peer is denied or cut off."""
+        return self._guard.refusal(peer_id, self._guard.quota(peer_id).address) is not None
+
     async def connect(self, address: str, timeout_s: float) -> str:
         """Open a connection unless there is one. Raises `NetworkError`."""
         transport, peer_id = parse(address)
