@@ -39,6 +39,7 @@ async def status(node: Node) -> dict[str, Any]:
         "pool": asdict(pool),
         "network": asdict(network.statistics()) if network else None,
         "admission": asdict(admission),
+        "beacon": asdict(node.beacon.statistics()),
         "standing": asdict(node.admission.standing.statistics(now_ms)),
         "uptime_s": round((now_ms - node.started_ms) / 1000, 1),
     }
