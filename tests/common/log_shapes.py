@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from swarm_shapes import RULES, Judge, Peer
 
 from protocols.manifest import epoch_of, topic
+from protocols.messages import Share
 from protocols.recipe import local_beacon
 from swarm.clock import Clock
 from swarm.config.schema import Config, PoolSection
 from swarm.identity import Identity
 from swarm.net.memory import MemoryNetwork
+from swarm.node import publishing
 from swarm.node.publishing import OwnLog, position, publish_proofs
 from swarm.node.receiving import Bodies, receive, serve, verdict
 from swarm.node.recovering import doubt_at_start, keep_own_log
@@ -72,10 +75,16 @@ class LogNode:
             first = self.proposer.next_index
             peer = Peer(self.seed)
             share = peer.share(peer.group(first, *texts, epoch=epoch), epoch=epoch, first_index=first, count=count)
-            data = await self.log.append(share, [], now_ms)
+            data = await self._append(share, now_ms, announce)
             self.proposer.next_index += count
         await self.network.publish(data)
         return True
+
+    async def _append(self, share: Share, now_ms: int, announce: bool) -> bytes:
+        with pytest.MonkeyPatch.context() as patch:
+            if announce:
+                patch.setattr(publishing, "MAX_INLINE_BODY_BYTES", 10)
+            return await self.log.append(share, [], now_ms)
 
     async def held(self) -> dict[bytes, list[int]]:
         """Sequence numbers held per signer, the own log included."""
