@@ -39,6 +39,11 @@ def run_daemon(home: Home, config: Config) -> None:
 
     Raises the `SwarmdError` that ended it, if one did, and `KeyboardInterrupt` when a second signal did not let it save.
     """
+    if not config.defences.verify:
+        raise ConfigError(
+            "defences.verify is false, which believes whatever rewards strangers claim; only a simulation may do that "
+            "(swarmd sim --set defences.verify=false), so set it to true"
+        )
     home.check_writable()
     with home.lock():
         who = identity.load(home.identity_key)

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from protocols.manifest import Manifest
-from protocols.peer import peer_id
+from protocols.peer import peer_id, public_key
 from swarm.clock import Clock
 from swarm.config.schema import Config
 from swarm.errors import NetworkError
@@ -211,7 +211,8 @@ class Node:
                 seconds=self.activity.take_seconds(),
             )
         )
-        self.canary.trained({"": batch.own, **batch.sources})
+        own_key = self.identity.public_key
+        self.canary.trained({peer_id(key) if key != own_key else "": share for key, share in batch.shares.items()})
         await self._learn_of_peers(batch)
         self.round += 1
         if self.round % self.config.checkpoint.every_rounds == 0 and await self._healthy():
@@ -233,6 +234,8 @@ class Node:
             return True
         with self.activity.doing("looking at held-out tasks"):
             reading = await self.canary.look(self.policy, self.rendering, self.max_tokens)
+        for peer, amount in reading.credit.items():
+            self.admission.standing.helped(public_key(peer), amount, self.clock.now_ms())
         if reading.harmed:
             harmed_in = self.round
             if self.canary.bad_in_a_row > 1:

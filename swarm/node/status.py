@@ -8,9 +8,13 @@ from typing import Any
 
 from protocols.invite import Invite
 from protocols.limits import MAX_ADDRESSES
+from protocols.peer import peer_id, public_key
 from swarm.errors import NetworkError
 from swarm.net.network import PeerRecord
 from swarm.node.node import Node
+
+# Of the signers that are no peers, those with the most credit or points.
+SIGNERS_SHOWN = 100
 
 
 async def status(node: Node) -> dict[str, Any]:
@@ -46,13 +50,15 @@ async def status(node: Node) -> dict[str, Any]:
 
 
 def peers(node: Node) -> list[dict[str, Any]]:
-    """The fields of `swarmd peers --json`, connected peers first, and last those that are only known for having been cut off."""
+    """The fields of `swarmd peers --json`, connected peers first, last those known only by what they signed."""
     if node.network is None:
         return []
     now_ms = node.clock.now_ms()
     cut_off = {cut.peer_id: cut for cut in node.network.cut_off()}
     known = node.network.peers()
-    strangers = [PeerRecord(peer_id, ()) for peer_id in cut_off.keys() - {peer.peer_id for peer in known}]
+    standing = node.admission.standing
+    heard_of = {*cut_off, *map(peer_id, standing.notable(SIGNERS_SHOWN, now_ms))}
+    strangers = [PeerRecord(name, ()) for name in heard_of - {peer.peer_id for peer in known}]
     return [
         {
             "peer_id": peer.peer_id,
@@ -60,6 +66,7 @@ def peers(node: Node) -> list[dict[str, Any]]:
             "connected_s": None if peer.connected_since_ms is None else round((now_ms - peer.connected_since_ms) / 1000, 1),
             "direction": None if peer.inbound is None else ("inbound" if peer.inbound else "outbound"),
             "addresses": list(peer.addresses),
+            "standing": asdict(standing.describe(public_key(peer.peer_id), now_ms)),
             "cut_off": asdict(cut_off[peer.peer_id]) if peer.peer_id in cut_off else None,
         }
         for peer in (*known, *sorted(strangers, key=lambda peer: peer.peer_id))

@@ -182,9 +182,15 @@ class Standing:
         credit, points = self.credit(signer, now_ms), self.points(signer, now_ms)
         return Description(standing, round(self.weight(signer, now_ms), 3), round(credit, 3), round(points, 3), record.reasons)
 
-    def signers(self) -> tuple[bytes, ...]:
-        """Everybody of whom anything is known."""
-        return tuple(self._records)
+    def notable(self, most: int, now_ms: int) -> tuple[bytes, ...]:
+        """Up to `most` signers with credit or points, those with the most of either first."""
+        weighed = {signer: self._weighs(signer, now_ms) for signer in self._records}
+        return tuple(
+            sorted((signer for signer in weighed if weighed[signer] > 0), key=lambda each: (-weighed[each], each))[:most]
+        )
+
+    def _weighs(self, signer: bytes, now_ms: int) -> float:
+        return self.credit(signer, now_ms) + self.points(signer, now_ms)
 
     # What this node experiences
 
@@ -210,7 +216,7 @@ class Standing:
         record.shared += groups
 
     def trained(self, shares: Mapping[bytes, float], now_ms: int) -> None:
-        """One update was made. `shares` are the signers' parts of its weight, own groups included, so they sum to at most 1."""
+        """One update was made. `shares` are the foreign signers' parts of its whole weight, to which own groups belong too."""
         before_ms, self._trained_ms = self._trained_ms, now_ms
         minutes = min(max(now_ms - before_ms, 0) / 1000, LONGEST_BATCH_S) / 60 if before_ms is not None else 0.0
         for signer, share in shares.items():
@@ -253,7 +259,7 @@ class Standing:
         """Drop the tenth that matters least: neither credit to lose nor points to work off."""
 
         def matters(signer: bytes) -> tuple[float, int]:
-            return self.credit(signer, now_ms) + self.points(signer, now_ms), self._records[signer].updated_ms
+            return self._weighs(signer, now_ms), self._records[signer].updated_ms
 
         for signer in sorted(self._records, key=matters)[: MAX_SIGNERS // 10]:
             if signer != keep:
