@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Own envelopes from elsewhere that wait to be looked at; the rest is fetched from peers.
+MAX_STRANGE = 64
 FORKED = "this key has signed two histories of its log, so peers refuse it for good; make a new identity: swarmd init"
 # Everybody who hears both envelopes of an equivocation finds the proof at about the same time. Each waits a while of its own
 # before it publishes; the first one's envelope silences the others, as in scalable reliable multicast (Floyd et al., 1995).
@@ -61,12 +63,15 @@ class OwnLog:
         self.one = trio.Lock()
         self.silent = ""
         self.doubted = trio.Event()
+        self.strange: list[tuple[str, Envelope]] = []
 
-    def doubt(self, why: str) -> None:
-        """Sign nothing more until peers were asked for this log."""
+    def doubt(self, why: str, strange: tuple[str, Envelope] | None = None) -> None:
+        """Sign nothing more until peers were asked for this log; first who gave a `strange` envelope of it, not held here."""
         if self.silent != FORKED:
             self.silent = why
             self.doubted.set()
+            if strange and len(self.strange) < MAX_STRANGE:
+                self.strange.append(strange)
 
     def fork(self) -> None:
         """Sign nothing more, ever."""

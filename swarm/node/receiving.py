@@ -76,13 +76,13 @@ async def admit(node: Node, data: bytes, peer: str) -> Admitted:
         signer = peer_id(refusal.signer) if refusal.signer else ""
         node.emit(Refused(node.identity.peer_id, signer, refusal.reason))
         if refusal.reason is Reason.OWN_KEY:
-            await _look_at_own(node, open_envelope(data, node.manifest.id))
+            await _look_at_own(node, open_envelope(data, node.manifest.id), peer)
     return admitted
 
 
-async def _look_at_own(node: Node, envelope: Envelope) -> None:
+async def _look_at_own(node: Node, envelope: Envelope, peer: str) -> None:
     if await node.pool.run(lambda store: store.envelope_at(envelope.key, envelope.sequence)) != envelope.id:
-        node.log.doubt(ELSEWHERE)
+        node.log.doubt(ELSEWHERE, (peer, envelope))
 
 
 def serve(node: Node, network: Network) -> None:

@@ -80,6 +80,10 @@ async def _find_end(node: Node, network: Network, random: Random) -> None:
     noted = await node.pool.run(lambda store: logs.begins_here(store, key))
     if await node.pool.run(lambda store: proofs.against(store, key)):
         node.log.fork()
+    strange, node.log.strange = node.log.strange, []
+    for peer, envelope in strange:
+        await _take_over(node, network, peer, envelope)
+    first = [peer for peer, _ in strange]
     asked: set[str] = set()
     answers, look = 0, LOOK_S
     asked_since: float | None = None
@@ -89,7 +93,7 @@ async def _find_end(node: Node, network: Network, random: Random) -> None:
         _hold(node, noted, alone=not known and not node.config.swarm.bootstrap)
         unasked = [peer for peer in connected if peer not in asked]
         if unasked:
-            peer = random.choice(unasked)
+            peer = next((peer for peer in first if peer in unasked), "") or random.choice(unasked)
             asked.add(peer)
             asked_since = trio.current_time() if asked_since is None else asked_since
             try:

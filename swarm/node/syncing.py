@@ -120,17 +120,18 @@ class LogSync:
         own, now_ms = self._node.identity.public_key, self._node.clock.now_ms()
         standing = self._node.admission.standing
 
-        def look(store: Store) -> tuple[bool, list[Stretch], list[Stretch]]:
+        def look(store: Store) -> tuple[list[Stretch], list[Stretch]]:
             caught = set(proofs.equivocators(store))
             others = [head for head in heads if head.key != own and head.key not in caught and standing.good(head.key, now_ms)]
-            elsewhere = any(store.envelope_at(own, head.last) != head.id for head in heads if head.key == own)
-            return elsewhere, logs.disputed(store, others), logs.missing(store, others, backwards=logs.has_room(store))
+            # An own envelope that is not held here is fetched to see that it is real; `recovering` does the rest.
+            strange = [
+                Stretch(own, each.last, 1) for each in heads if each.key == own and store.envelope_at(own, each.last) != each.id
+            ]
+            return strange + logs.disputed(store, others), logs.missing(store, others, backwards=logs.has_room(store))
 
-        elsewhere, disputed, missing = await self._node.pool.run(look)
-        if elsewhere:
-            self._node.log.doubt(ELSEWHERE)
+        urgent, missing = await self._node.pool.run(look)
         self._random.shuffle(missing)
-        return disputed + missing
+        return urgent + missing
 
     async def _fetch(self, network: Network, peer: str, wanted: list[Stretch]) -> None:
         envelopes, size = MAX_ENVELOPES, MAX_BYTES

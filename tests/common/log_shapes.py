@@ -104,7 +104,9 @@ class LogMedium:
     network: MemoryNetwork = field(default_factory=lambda: MemoryNetwork(1))
 
     @asynccontextmanager
-    async def node(self, number: int, *, new: bool = True, sync: bool = True, bounds: PoolSection | None = None) -> AsyncIterator[LogNode]:
+    async def node(
+        self, number: int, *, new: bool = True, sync: bool = True, bounds: PoolSection | None = None
+    ) -> AsyncIterator[LogNode]:
         """Node `number` (from 1 on) with its pool, which it finds again; `new` notes that its log begins there."""
         path = self.path / f"{number}.sqlite"
         identity = Identity(Peer(number).private_key)
