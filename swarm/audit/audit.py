@@ -7,6 +7,7 @@ Nothing in the home is changed, and no daemon may run in it meanwhile.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 import trio
 
@@ -16,7 +17,7 @@ from swarm.audit.groups import Groups
 from swarm.audit.logs import Logs
 from swarm.audit.refusals import Refusals
 from swarm.audit.report import Report
-from swarm.clock import Clock
+from swarm.clock import Clock, WallClock
 from swarm.config.manifest import find_manifest
 from swarm.config.schema import Config
 from swarm.errors import ConfigError, HomeError, IdentityError
@@ -24,6 +25,11 @@ from swarm.home import Home
 from swarm.policy import checkpoint
 from swarm.pool.damage import Copy, copied, search
 from swarm.tasks.scoring import Scorer
+
+
+def run_audit(home: Home, config: Config, *, score: bool = True) -> Report:
+    """`audit` by the wall clock, for a caller without an event loop."""
+    return trio.run(partial(audit, home, config, WallClock(), score=score))
 
 
 async def audit(home: Home, config: Config, clock: Clock, *, score: bool = True) -> Report:
@@ -107,6 +113,7 @@ async def _replay(
         try:
             for (swarm,) in copy.rows("about", "swarm"):
                 report.settle("swarm", None if swarm == manifest.id else f"the pool belongs to the swarm {swarm.hex()}")
+            logs.check_beginnings()
             logs.check_beacons()
             logs.check_own()
             logs.check_foreign()

@@ -54,15 +54,24 @@ class Logs:
             unpacked = unpack_body(Kind.SHARE, body)
         return Held(envelope, unpacked if isinstance(unpacked, Share) else None)
 
+    def check_beginnings(self) -> None:
+        """A log that begins in this pool is that of the key in this home."""
+        for (key,) in self._copy.rows("beginnings", "key"):
+            wrong = None if key == self._own_key else f"identity.key is not the key whose log begins here, that of {peer_id(key)}"
+            self._report.settle("identity", wrong)
+
     def check_own(self) -> None:
         """Every envelope signed by this key for this swarm, chained without a gap, with index ranges that join."""
+        begins_here = any(True for _ in self._copy.rows("beginnings", "key", "WHERE key = ?", (self._own_key,)))
         before: Held | None = None
         for row in self._copy.rows("envelopes", _COLUMNS, "WHERE own = 1 ORDER BY sequence"):
             held, wrong = self._one(*row)
             if held is not None and wrong is None:
                 wrong = self._follows(before, held)
             if wrong is None and row[1] != self._own_key:
-                wrong = "is signed by another key than the one in this home"
+                wrong = "is signed by another key than that in identity.key"
+            if wrong is None and before is None and begins_here and row[2] > 0:
+                wrong = "is the first that is held, though the log began here: what lies before is missing"
             self._report.settle("own log", wrong and f"number {row[2]} {wrong}")
             if before is None and held is not None and held.envelope.sequence > 0:
                 self._report.notes.append(f"the own log is held from number {held.envelope.sequence} on")

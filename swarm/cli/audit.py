@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import click
 
 from swarm.cli.options import json_option
@@ -23,16 +21,12 @@ def audit(context: click.Context, directory: str | None, as_json: bool, no_score
     Each admission and refusal is confirmed or contradicted against recipes, beacon and signatures, as far as what is held allows.
     It ends with 0 when nothing is damaged or contradicted. The daemon must not run.
     """
-    import trio
-
-    from swarm.audit.audit import audit as look_through
-    from swarm.clock import WallClock
+    from swarm.audit.audit import run_audit
     from swarm.config.load import load
 
     home = Home.find(directory or context.find_root().params.get("home")).open()
-    config = load(home.path)
 
-    report = trio.run(partial(look_through, home, config, WallClock(), score=not no_score))
+    report = run_audit(home, load(home.path), score=not no_score)
     if as_json:
         print_json(report.to_json())
     else:
