@@ -71,7 +71,7 @@ class ScoredGroup:
 class TrainingGroup:
     """sampler → policy: one group to train on. `weights` (one per completion, 0 leaves it out) multiply the advantages.
 
-    A completion is trained on up to its first token that the policy gives less than `min_probability`; 0 trains on all of it.
+    Tokens that the policy gives less than `min_probability` are left out, and completions with many of them; 0 trains on all.
     """
 
     prompt: str
@@ -88,7 +88,7 @@ class TrainReport:
     """policy → loop: what one update did. Norms and losses are means over the update's steps; `tokens` were trained on.
 
     `skipped` counts steps that were not applied, because their loss or gradient was not finite. `plausible` gives, per group,
-    the share of its trained tokens that were not cut off by `min_probability`; 1 where nothing of it was trained.
+    the share of its tokens that `min_probability` let through; 1 where there are none.
     """
 
     tag: PolicyTag

@@ -238,7 +238,7 @@ class DefencesSection:
     )
     min_probability: float = setting(
         1e-3,
-        "Foreign text is trained on up to its first token that the own policy gives less probability than this; 0 trains on all of it.",
+        "Foreign tokens that the own policy gives less probability than this are not trained on, nor answers with many of them; 0 trains on all.",
         minimum=0,
         maximum=1,
         off=0.0,

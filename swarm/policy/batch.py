@@ -31,7 +31,7 @@ class MicroBatch:
     mask: Tensor  # [B, T] 1 for tokens, 0 for padding
     advantages: Tensor  # [B, 1] advantage times the completion's weight
     scale: Tensor  # [B, T] each token's share of the loss, 0 on padding
-    least: Tensor  # [B, 1] log-probability below which a token, and what follows it, is not trained on
+    least: Tensor  # [B, 1] log-probability below which a token is not trained on
     groups: list[int]  # [B] which group each completion is of
     packing: Packing | None  # the same completions in the packed layout, where that pays
 

@@ -1,21 +1,28 @@
-"""What of a foreign completion is trained on: its beginning, up to the first token that the own policy would hardly say.
+"""What of a foreign answer is trained on: nothing that the own policy would hardly say.
 
 A right answer does not make its text harmless: the advantage is one number per completion, so every token of a rewarded
 completion is reinforced, an injected phrase too ("Hail to the Thief", arXiv 2511.09780). What an honest policy adds to this
-one's knowledge is likely here already, only not likely enough; what nobody would say is a token of tiny probability, and
-after it the rest of an injected phrase may look ordinary, since it follows from its own beginning. So the text is cut at the
-first such token instead of masking that token alone, and what came before it still counts.
+one's knowledge is likely here already, only not likely enough; what nobody would say is a token of tiny probability.
 
-The mask comes from the log-probabilities that the update computes anyway (the old ones of its first pass): it costs no
-forward pass, needs no second model, and knows what this node's policy has learned meanwhile.
+- A token below the least probability is never trained on, so that no phrase that begins with one ever begins by itself.
+- An answer with more such tokens than chance explains is left out whole. To cut it at the first of them and train on what
+  stands before would teach the beginning, which need not be right: "a likely mistake, taken back, then the answer" is a
+  right answer whose likely beginning is a mistake.
+
+The log-probabilities are those that the update computes anyway (the old ones of its first pass): the screen costs no forward
+pass, needs no second model, and knows what this node's policy has learned meanwhile.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+# Of long texts of another honest policy about one token in a hundred is unlikely here; of short answers hardly any is.
+TOLERATED = 0.02
 
-def plausible_prefix(logprobs: Tensor, least: Tensor) -> Tensor:
-    """1.0 for tokens before the first one below `least`, else 0.0: [B, T] from log-probabilities [B, T] (nats) and [B, 1]."""
-    return (logprobs >= least).to(torch.float32).cumprod(dim=1)
+
+def plausible(logprobs: Tensor, mask: Tensor, least: Tensor) -> Tensor:
+    """1.0 for the tokens to train on, else 0.0: [B, T] from log-probabilities [B, T] (nats), padding mask [B, T] and [B, 1]."""
+    unlikely = (logprobs < least) & mask.bool()
+    few = unlikely.sum(1, keepdim=True) <= TOLERATED * mask.sum(1, keepdim=True)
+    return mask * few * ~unlikely

@@ -10,7 +10,7 @@
 - A weight per completion multiplies its advantage. The KL penalty to the frozen base model is off by default; it is the k3
   estimator times the ratio, whose gradient is that of the reverse KL (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
 - The end-of-sequence token is trained like any other. Sequences that would add nothing to the gradient are never forwarded.
-- Of foreign text only the plausible beginning is trained on (plausibility.py).
+- Of foreign text only what is plausible is trained on (plausibility.py).
 - No dropout. A step whose loss or gradient is not finite is left out and counted, never applied.
 """
 
@@ -26,7 +26,7 @@ from swarm.policy.batch import Batch, MicroBatch
 from swarm.policy.model import LanguageModel
 from swarm.policy.optimizer import Optimizer
 from swarm.policy.packing import packed_logprobs
-from swarm.policy.plausibility import plausible_prefix
+from swarm.policy.plausibility import plausible
 from swarm.policy.prefix import completion_logprobs
 
 
@@ -67,7 +67,7 @@ def update(
             if iteration == 0:
                 old.append(logprobs.detach())
                 base.append(_reference_logprobs(reference, micro, temperature) if settings.beta > 0 else old[-1])
-                trained.append(plausible_prefix(old[-1], micro.least) * micro.mask)
+                trained.append(plausible(old[-1], micro.mask, micro.least))
             loss, clipped, kl = token_losses(logprobs, old[number], base[number], micro.advantages, settings)  # each [B, T]
             total = (loss * micro.scale * trained[number]).sum()
             total.backward()  # type: ignore[no-untyped-call]
@@ -106,7 +106,7 @@ def micro_batch_logprobs(language_model: LanguageModel, micro: MicroBatch, tempe
 def _plausible_shares(batch: Batch, trained: list[Tensor]) -> tuple[float, ...]:
     counts = torch.zeros(2, batch.groups)  # tokens let through, all tokens
     for micro, kept in zip(batch.micro_batches, trained, strict=False):
-        counts.index_add_(1, torch.tensor(micro.groups), torch.stack([kept.sum(1), micro.mask.sum(1).float()]).cpu())
+        counts.index_add_(1, torch.tensor(micro.groups), torch.stack([kept.sum(1), micro.mask.sum(1)]).float().cpu())
     return tuple((counts[0] / counts[1]).nan_to_num(nan=1.0).tolist())
 
 

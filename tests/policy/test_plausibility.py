@@ -13,7 +13,7 @@ from swarm.config.schema import PolicySection, TrainingSection
 from swarm.policy.batch import make_batch
 from swarm.policy.model import load_base
 from swarm.policy.optimizer import Optimizer
-from swarm.policy.plausibility import plausible_prefix
+from swarm.policy.plausibility import plausible
 from swarm.policy.update import micro_batch_logprobs, update
 from swarm.records import TrainingGroup
 
@@ -51,27 +51,34 @@ def token_probabilities(lm, text):
         return micro_batch_logprobs(lm, micro, 1.0)[0].exp().tolist()
 
 
-def test_the_prefix_ends_at_the_first_token_below_and_does_not_resume():
-    logprobs = torch.log(torch.tensor([[0.5, 0.01, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5], [0.001, 0.5, 0.5, 0.5]]))
+def test_an_unlikely_token_spoils_a_short_answer_and_is_left_out_of_a_long_one():
     least = torch.full((3, 1), math.log(0.1))
-    assert plausible_prefix(logprobs, least).tolist() == [[1, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]
-    assert plausible_prefix(logprobs, torch.full((3, 1), -math.inf)).min() == 1
+    short = torch.log(torch.tensor([[0.5, 0.01, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.01, 1.0]]))
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 0, 0]])
+    assert plausible(short, mask, least).tolist() == [[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]]
+    assert plausible(short, mask, torch.full((3, 1), -math.inf)).tolist() == mask.tolist()
+    long = torch.zeros(2, 100)
+    long[0, [3, 50]] = long[1, [3, 50, 51]] = math.log(0.01)
+    kept = plausible(long, torch.ones(2, 100), least[:2])
+    assert kept[0].sum() == 98
+    assert kept[0, [3, 50]].sum() == 0
+    assert kept[1].sum() == 0
 
 
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
-def test_only_the_beginning_before_the_implausible_token_has_a_gradient(small, loss_type):
+def test_an_answer_left_out_has_no_gradient_and_does_not_change_the_others_share(small, loss_type):
     probabilities = token_probabilities(small, TEXT)
-    position = min(range(1, len(TEXT)), key=lambda i: probabilities[i])
-    floor = min(probabilities[:position])
-    assert probabilities[position] < floor, "the chosen text has an implausible token that is not its first"
-    floor = (floor + probabilities[position]) / 2
-    cut, figures = train(small, [group([TEXT, "q"], (1.0, 0.0), floor)], loss_type=loss_type)
-    assert figures.plausible[0] == pytest.approx(position / (len(TEXT) + 1))
-    # The same tokens alone, as an unfinished answer, point the same way; the share of each token stays what it was.
-    alone, _ = train(small, [group([TEXT[:position], "q"], (1.0, 0.0), 0.0, finished=False)], loss_type=loss_type)
-    for one, other in zip(cut, alone, strict=True):
-        if one is not None:
-            torch.testing.assert_close(one * (len(TEXT) + 1) / position, other, rtol=1e-4, atol=1e-6)
+    floor = min(probabilities) * 1.01
+    plain = group(["1", "q"], (1.0, 0.0), 0.0)
+    screened, figures = train(small, [plain, group([TEXT, "q"], (1.0, 0.0), floor)], loss_type=loss_type)
+    assert figures.plausible == (1.0, 0.0)
+    whole, figures = train(small, [plain, group([TEXT, "q"], (1.0, 0.0), 0.0)], loss_type=loss_type)
+    assert figures.plausible == (1.0, 1.0)
+    only, _ = train(small, [group([TEXT, "q"], (1.0, 0.0), 0.0)], loss_type=loss_type)
+    share = (len(TEXT) + 1) / (len(TEXT) + 3) if loss_type == "dapo" else 1 / 2
+    for rest, both, one in zip(screened, whole, only, strict=True):
+        if rest is not None:
+            torch.testing.assert_close(both - rest, one * share, rtol=1e-3, atol=1e-6)
 
 
 def test_own_text_and_text_without_a_floor_are_trained_whole(small):
