@@ -128,7 +128,10 @@ def weigh(own: Sequence[ScoredGroup], foreign: Sequence[tuple[ScoredGroup, tuple
     def reduced(group: ScoredGroup, weights: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(factor * weight for weight in weights) if quotas.newcomer(group.signer) else weights
 
-    groups = tuple(Weighted(group, reduced(group, weights)) for group, weights in [*ours, *foreign])
+    groups = (
+        *(Weighted(group, weights) for group, weights in ours),
+        *(Weighted(group, reduced(group, weights)) for group, weights in foreign),
+    )
     masses = [(each.group.signer, mass(each.group, each.weights).weight) for each in groups]
     whole = sum(weight for _, weight in masses)
     shares: dict[bytes, float] = {}
