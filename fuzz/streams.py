@@ -1,0 +1,183 @@
+"""What arrives on streams: frames, requests and answers of peers, and lines on the operator's socket.
+
+What is fuzzed is imported where it is used: each target has a process of its own, and libp2p takes a second to import.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+from types import SimpleNamespace
+from typing import Any
+
+import trio
+
+from fuzz import seeds
+from fuzz.target import Check, Target, at_once, refusing
+from protocols import make_vectors
+from protocols.codec import decode, encode
+from protocols.envelope import open_envelope
+from protocols.limits import MAX_BODY_BYTES, MAX_HEADS, MAX_LOG_BYTES, MAX_LOG_ENVELOPES
+from protocols.manifest import Manifest
+from protocols.peer import peer_id
+from protocols.sync import HeadsRequest, LogRequest
+from protocols.vector_cases import MANIFEST
+from swarm.pool.store import Store, StoredEnvelope
+
+MAX_FRAME_BYTES = 1000
+STRANGER = peer_id(make_vectors.BOB)
+TOKEN = "0" * 64
+
+Prepared = tuple[Check, Sequence[bytes]]
+
+
+class InlinePool:
+    """A store without a thread of its own."""
+
+    def __init__(self) -> None:
+        folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+        path = Path(mkdtemp(prefix="fuzz-", dir=folder)) / "pool.sqlite"
+        self.store = Store(path, max_groups=1000, max_bytes=10_000_000, groups_per_peer=1000)
+
+    async def run(self, work: Any) -> Any:
+        return work(self.store)
+
+    def close(self) -> None:
+        self.store.close()
+        for file in self.store._path.parent.iterdir():
+            file.unlink()
+        self.store._path.parent.rmdir()
+
+
+def varint_frames() -> Prepared:
+    """However a stream is cut into chunks, the same frames come out, none over the limit."""
+    from libp2p.utils.varint import encode_varint_prefixed
+
+    from swarm.net.libp2p.framing import VarintFrames
+
+    def frames(chunks: list[bytes]) -> list[bytes]:
+        reader = VarintFrames(MAX_FRAME_BYTES)
+        return [frame for chunk in chunks for frame in reader.feed(chunk)]
+
+    def read(data: bytes) -> None:
+        whole = frames([data])
+        assert all(len(frame) <= MAX_FRAME_BYTES for frame in whole)
+        assert frames([data[place : place + 7] for place in range(0, len(data), 7)]) == whole
+
+    good = [encode_varint_prefixed(bytes(size)) for size in (0, 1, 127, 128, MAX_FRAME_BYTES)]
+    return refusing(read), [*good, b"".join(good), b"\x80\x00"]
+
+
+class _Stream:
+    def __init__(self, data: bytes, chunk: int) -> None:
+        self._data, self._chunk = data, chunk
+
+    async def read(self, count: int) -> bytes:
+        taken, self._data = self._data[: min(count, self._chunk)], self._data[min(count, self._chunk) :]
+        return taken
+
+
+def request_frames() -> Prepared:
+    """One frame of a request, in chunks of any size."""
+    from swarm.net.libp2p.request import _read
+
+    def read(data: bytes) -> None:
+        for chunk in (1, 1000):
+            try:
+                frame = at_once(_read(_Stream(data, chunk), MAX_FRAME_BYTES))
+            except EOFError:
+                continue
+            assert (len(frame), frame) == (struct.unpack(">I", data[:4])[0], data[4 : 4 + len(frame)])
+
+    return refusing(read), [struct.pack(">I", size) + bytes(size) for size in (0, 1, 200, MAX_FRAME_BYTES, MAX_FRAME_BYTES + 1)]
+
+
+def handlers() -> Prepared:
+    """Every request that a node answers; the first byte chooses the protocol."""
+    from swarm.node.receiving import serve
+
+    manifest, pool = Manifest.from_toml(MANIFEST), InlinePool()
+    served: list[tuple[Any, int]] = []
+    network = SimpleNamespace(serve=lambda protocol, handler, max_request_bytes: served.append((handler, max_request_bytes)))
+    serve(SimpleNamespace(manifest=manifest, pool=pool), network)  # type: ignore[arg-type]
+    for data in (seeds.raw(each["bytes"]) for each in seeds.vectors("envelopes")["valid"]):
+        envelope = open_envelope(data, manifest.id)
+        pool.store.add_envelope(StoredEnvelope(envelope.id, envelope.key, envelope.sequence, 0, data, envelope.id, b"a body"))
+
+    def read(data: bytes) -> None:
+        handler, limit = served[data[0] % len(served)] if data else served[0]
+        if len(data) - 1 > limit:
+            return
+        assert len(at_once(handler(STRANGER, data[1:]))) <= max(MAX_BODY_BYTES, MAX_LOG_BYTES)
+
+    requests = [
+        manifest.id,
+        envelope.id,
+        HeadsRequest(manifest.id, bytes(32), MAX_HEADS).to_bytes(),
+        LogRequest(manifest.id, make_vectors.ALICE, 0, MAX_LOG_ENVELOPES).to_bytes(),
+    ]
+    return refusing(read), [bytes([number]) + each for each in requests for number in range(len(served))]
+
+
+def peer_exchange() -> Prepared:
+    """Asked whom this node knows, and told whom another knows."""
+    from swarm.net.libp2p.book import MAX_PEERS, AddressBook
+    from swarm.net.libp2p.discovery import MAX_EXCHANGE_BYTES, Discovery
+
+    answer = b""
+
+    async def ask(peer: str, protocol: str, request: bytes, max_bytes: int) -> bytes:
+        return answer
+
+    async def both(data: bytes) -> None:
+        nonlocal answer
+        host = SimpleNamespace(
+            peer_id=peer_id(make_vectors.ALICE),
+            addresses=tuple,
+            connected=lambda: frozenset((STRANGER,)),
+            nearby=lambda peer: True,
+        )
+        book = AddressBook(host.peer_id, None)
+        discovery = Discovery(host, book, "topic", ask, 12)  # type: ignore[arg-type]
+        answer = data
+        await discovery._exchange(STRANGER)
+        try:
+            assert len(decode(await discovery.answer(STRANGER, data), MAX_EXCHANGE_BYTES)) <= 32
+        finally:
+            assert len(book.entries) <= MAX_PEERS
+
+    address = f"/ip4/127.0.0.1/tcp/4711/p2p/{STRANGER}"
+    good = [
+        encode(["topic", [address]]),
+        encode([[address, address.replace("127.0.0.1", "192.0.2.1")], []]),
+        encode(["topic", []]),
+    ]
+    others = [encode([[address.replace("/ip4/127.0.0.1", host)]]) for host in ("/ip6/::1", "/dns4/example.org", "/ip4/0.0.0.0")]
+    return refusing(lambda data: trio.run(both, data)), good + others
+
+
+def control_lines() -> Prepared:
+    """The operator's socket is answered with JSON, whatever is written to it."""
+    from swarm.node.control import _result
+
+    async def verb(request: Any) -> Any:
+        return {"verb": str(request)}
+
+    def read(data: bytes) -> None:
+        answer = at_once(_result(data, {"status": verb, "export": verb}, TOKEN))
+        assert json.loads(json.dumps(answer))["ok"]
+
+    good = [json.dumps({"token": TOKEN, "verb": each, "to": "/tmp"}).encode() + b"\n" for each in ("status", "export", "none")]
+    return refusing(read), [*good, b'{"token": "\\ud800", "verb": []}\n', b"[" * 3000]
+
+
+TARGETS = (
+    Target("varint-frames", varint_frames, cost=2),
+    Target("request-frames", request_frames, cost=2),
+    Target("handlers", handlers, fixed_bytes=MAX_LOG_BYTES, cost=2),
+    Target("peer-exchange", peer_exchange, bytes_per_byte=512, cost=40),
+    Target("control-lines", control_lines, bytes_per_byte=512),
+)
