@@ -14,19 +14,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from swarm_shapes import NOW_MS, RULES, Peer, scored
+from swarm_shapes import NOW_MS, RULES, scored
 
 from protocols.envelope import NO_PREVIOUS, open_envelope
-from protocols.messages import Completion, PolicyTag
-from protocols.recipe import Recipe
 from swarm.errors import HomeError
 from swarm.pool.candidates import candidates
-from swarm.pool.packing import pack_group, unpack_group
 from swarm.pool.schema import SCHEMA_VERSION
 from swarm.pool.store import KEPT_REFUSALS, Store, StoredEnvelope, StoredRefusal
-from swarm.records import ScoredGroup, Task
 
 ONE, TWO, OWN = bytes([1]) * 32, bytes([2]) * 32, bytes([9]) * 32
 
@@ -355,47 +349,3 @@ def test_refusals_are_counted_for_ever_and_kept_for_a_while(tmp_path: Path) -> N
         assert store.refusals() == {"reward": KEPT_REFUSALS + 50, "schema": 1}
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT COUNT(*), MAX(reason) FROM refusals").fetchone() == (KEPT_REFUSALS, "schema")
-
-
-# Packing
-
-numbers = st.floats(allow_nan=False, allow_infinity=False)
-hashes = st.binary(min_size=32, max_size=32)
-counts = st.integers(0, 2**53 - 1)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-recipes = st.builds(
-    Recipe,
-    environment=texts,
-    version=texts,
-    parameters=st.dictionaries(texts, counts | numbers | texts | st.booleans(), max_size=3).map(lambda each: tuple(each.items())),
-    epoch=counts,
-    proposer=hashes,
-    index=counts,
-)
-groups = st.builds(
-    ScoredGroup,
-    task=st.builds(Task, recipes, st.integers(0, 2**63 - 1), st.dictionaries(texts, texts, max_size=3), texts),
-    rendering=texts,
-    policy=st.builds(PolicyTag, texts, hashes, counts),
-    completions=st.lists(st.builds(Completion, texts, st.booleans(), counts, numbers), max_size=3).map(tuple),
-    rewards=st.lists(numbers, max_size=3).map(tuple),
-    signer=hashes,
-    envelope=hashes,
-    received_ms=counts,
-    token_ids=st.none() | st.lists(st.lists(st.integers(0, 2**20), max_size=4).map(tuple), max_size=3).map(tuple),
-)
-
-
-@given(groups)
-def test_a_packed_group_comes_back_equal(group: ScoredGroup) -> None:
-    again = unpack_group(pack_group(group))
-    assert again == group
-    kinds = [type(value) for _, value in group.task.recipe.parameters]
-    assert [type(value) for _, value in again.task.recipe.parameters] == kinds, "1, 1.0 and true are three values"
-
-
-def test_a_peers_log_is_what_the_writer_of_these_tests_thinks() -> None:
-    peer = Peer()
-    first = open_envelope(peer.publish(), RULES.id)
-    second = open_envelope(peer.publish(), RULES.id)
-    assert (first.sequence, second.sequence, second.previous) == (0, 1, first.id)
