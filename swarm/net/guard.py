@@ -17,7 +17,7 @@ from swarm.clock import Clock
 from swarm.config.schema import NetworkSection
 from swarm.net.access import Access, Address, parse_address
 from swarm.net.network import CutOff
-from swarm.net.quota import CUT_AFTER_S, MAX_PEERS, Bucket, PeerQuota, Quotas
+from swarm.net.quota import CUT_AFTER_S, MAX_PEERS, Flow, PeerQuota, Quotas
 from swarm.net.tally import Tally
 
 MAX_CUT_OFF = 256  # listed at once; of more the one cut off first is let go
@@ -106,11 +106,15 @@ class Guard:
         if not self.quota(peer_id).refused.affords():
             self.cut_off(peer_id, f"too many {what}")
 
-    async def pace(self, peer_id: str, bucket: Bucket, amount: float, what: str) -> None:
-        """Spend from a peer's bucket before reading on: wait as long as it is overdrawn, and cut off who never lets up."""
+    async def pace(self, peer_id: str, flow: Flow, amount: float = 1.0) -> None:
+        """Spend a peer's allowance before reading on: wait as long as it is overdrawn, and cut off who never lets up."""
+        quota = self.quota(peer_id)
+        bucket = quota.flows[flow]
         wait_s = bucket.take(amount)
+        if bucket.excess_s() > CUT_AFTER_S:
+            self.cut_off(peer_id, f"flood: too many {flow.value} for {CUT_AFTER_S:g} s")
+        if quota.area is not None:
+            wait_s = max(wait_s, quota.area.flows[flow].take(amount))
         if wait_s:
             self._tally["throttled"] += 1
-            if bucket.excess_s() > CUT_AFTER_S:
-                self.cut_off(peer_id, f"flood: too many {what} for {CUT_AFTER_S:g} s")
             await trio.sleep(wait_s)

@@ -3,13 +3,20 @@
 Going over a bucket only slows a peer down: it is read no faster, and what it sends waits at its own end. A burst is ordinary
 (everybody's round ends at once), a long excess is not: honest nodes forward less than they accept (`FORWARDED_SHARE`), so that
 nobody is made a flooder by being flooded, and who fills a bucket for `CUT_AFTER_S` without a pause does it on purpose.
+
+Identities cost nothing, so a fresh one must not come with a fresh allowance: peers of one public neighbourhood also share the
+allowance of one. They wait for each other by it, but nobody is cut off for what its neighbours did. Peers on this machine
+or its local network have no such neighbourhood.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from enum import Enum
 
 import trio
+
+from swarm.net.access import is_local, parse_address, subnet
 
 BURST_S = 5.0  # seconds' worth of messages that may come at once
 BYTES_BURST_S = 16.0  # and of bytes: a large body is fetched at full speed
@@ -68,16 +75,27 @@ class Bucket:
         return 0.0 if self._over_since_s is None else trio.current_time() - self._over_since_s
 
 
+class Flow(Enum):
+    """What a peer is read by, and cut off for where it never lets up; the value is what a flood of it is called."""
+
+    MESSAGES = "messages"
+    GOSSIP = "bytes of gossip"
+    FRAMES = "frames"
+
+
 class PeerQuota:
-    """One peer's buckets. `address` is where it was met last."""
+    """One peer's buckets, or one neighbourhood's. `address` is where the peer was met last, `area` its neighbourhood."""
 
     def __init__(self, messages_per_s: float, bytes_per_s: float) -> None:
         self.address = ""
-        self.messages = Bucket(messages_per_s, messages_per_s * BURST_S)
-        # Gossip is half of all bytes at most, so that a flood of it is told from an answer that this node asked for.
-        self.gossip_bytes = Bucket(bytes_per_s / 2, bytes_per_s / 2 * BYTES_BURST_S)
+        self.area: PeerQuota | None = None
+        self.flows = {
+            Flow.MESSAGES: Bucket(messages_per_s, messages_per_s * BURST_S),
+            # Gossip is half of all bytes at most, so that a flood of it is told from an answer that this node asked for.
+            Flow.GOSSIP: Bucket(bytes_per_s / 2, bytes_per_s / 2 * BYTES_BURST_S),
+            Flow.FRAMES: Bucket(READS_PER_S, READS_BURST),
+        }
         self.wire_bytes = Bucket(bytes_per_s, bytes_per_s * BYTES_BURST_S)
-        self.reads = Bucket(READS_PER_S, READS_BURST)
         self.forwarded = Bucket(messages_per_s * FORWARDED_SHARE, messages_per_s * FORWARD_BURST_S)
         self.forwarded_bytes = Bucket(bytes_per_s / 2 * FORWARDED_SHARE, bytes_per_s / 2 * BYTES_BURST_S / 2)
         self.invalid = Bucket(1 / INVALID_FORGIVEN_S, INVALID_ALLOWED - 1)
@@ -87,19 +105,36 @@ class PeerQuota:
 
 
 class Quotas:
-    """The peers' buckets, of those met last."""
+    """The buckets of the peers and neighbourhoods met last."""
 
     def __init__(self, messages_per_s: float, bytes_per_s: float) -> None:
         self._rates = messages_per_s, bytes_per_s
         self._peers: OrderedDict[str, PeerQuota] = OrderedDict()
+        self._areas: OrderedDict[str, PeerQuota] = OrderedDict()
         self.all_forwarded = Bucket(messages_per_s * ALL_FORWARDED_SHARE, messages_per_s * FORWARD_BURST_S)
 
     def of(self, peer_id: str) -> PeerQuota:
         """A peer's buckets, full ones if it was never met or is forgotten."""
-        quota = self._peers.get(peer_id)
+        return self._in(self._peers, peer_id)
+
+    def met(self, peer_id: str, address: str) -> None:
+        """A peer has connected from an IP address."""
+        quota, ip = self.of(peer_id), parse_address(address)
+        quota.address = address
+        quota.area = None if ip is None or is_local(ip) else self._in(self._areas, str(subnet(ip)))
+
+    def _in(self, quotas: OrderedDict[str, PeerQuota], name: str) -> PeerQuota:
+        quota = quotas.get(name)
         if quota is None:
-            quota = self._peers[peer_id] = PeerQuota(*self._rates)
-            if len(self._peers) > MAX_PEERS:
-                self._peers.popitem(last=False)
-        self._peers.move_to_end(peer_id)
+            quota = quotas[name] = PeerQuota(*self._rates)
+            if len(quotas) > MAX_PEERS:
+                quotas.popitem(last=False)
+        quotas.move_to_end(name)
         return quota
+
+    def may_forward(self, peer_id: str, size: int) -> bool:
+        """Whether a peer's message is within what is passed on of one peer's, of its neighbourhood's, and of everybody's."""
+        quota = self.of(peer_id)
+        sources = [quota] if quota.area is None else [quota, quota.area]
+        enough = all(each.forwarded.affords() and each.forwarded_bytes.affords(size) for each in sources)
+        return enough and self.all_forwarded.affords()

@@ -24,7 +24,7 @@ from swarm.net.guard import Guard
 from swarm.net.libp2p import gate as gate_module
 from swarm.net.libp2p.gate import Gate, surplus
 from swarm.net.network import Message
-from swarm.net.quota import Bucket, PeerQuota, Quotas
+from swarm.net.quota import Bucket, Flow, PeerQuota, Quotas
 from swarm.net.tally import Tally
 
 ONE, TWO = (peer_id(Ed25519PrivateKey.from_private_bytes(seed(index)).public_key().public_bytes_raw()) for index in (0, 1))
@@ -190,21 +190,40 @@ async def test_a_bucket_that_does_not_afford_is_not_overdrawn(autojump_clock: Mo
 
 async def test_nobody_is_made_a_flooder_by_being_flooded(autojump_clock: MockClock) -> None:
     """What a node forwards, of all its peers together, never overdraws the bucket of who receives it."""
-    rate, size = 100.0, 1.0
+    rate = 100.0
     sender, receiver = Quotas(rate, 4e6), PeerQuota(rate, 4e6)
-    flooders = [sender.of(str(number)) for number in range(20)]
-    began = trio.current_time()
+    forwarded, began = 0, trio.current_time()
     while trio.current_time() - began < 60:
-        for flooder in flooders:
-            if flooder.forwarded.affords() and flooder.forwarded_bytes.affords(size) and sender.all_forwarded.affords():
-                assert receiver.messages.take() == 0
+        for number in range(20):
+            if sender.may_forward(str(number), 100):
+                forwarded += 1
+                assert receiver.flows[Flow.MESSAGES].take() == 0
         await trio.sleep(0.01)
+    assert forwarded > 60 * rate / 2
+
+
+async def test_a_fresh_identity_has_no_fresh_allowance_in_its_neighbourhood(autojump_clock: MockClock) -> None:
+    guard = Guard(replace(CONFIG, peer_messages_per_s=10.0), Tally(), WallClock())
+    read, began = Counter[str](), trio.current_time()
+    for address in ("8.8.8.1", "127.0.0.1"):
+        for number in range(20):
+            peer = f"{address} {number}"
+            guard.quotas.met(peer, address)
+            for _ in range(50):
+                await guard.pace(peer, Flow.MESSAGES)
+        read[address] = int(trio.current_time() - began)
+        began = trio.current_time()
+    # A thousand messages at ten per second, but for the first fifty; on this machine each of the twenty has its own fifty.
+    assert read["8.8.8.1"] == pytest.approx(95, abs=2)
+    assert read["127.0.0.1"] == 0
+    # Its neighbours' excess makes nobody a flooder.
+    assert guard.listed() == ()
 
 
 async def test_quotas_survive_reconnecting_and_are_bounded(autojump_clock: MockClock) -> None:
     quotas = Quotas(10.0, 1e6)
-    quotas.of(ONE).messages.take(50)
-    assert quotas.of(ONE).messages.take() > 0
+    quotas.of(ONE).flows[Flow.MESSAGES].take(50)
+    assert quotas.of(ONE).flows[Flow.MESSAGES].take() > 0
     for number in range(5000):
         quotas.of(str(number))
     assert len(quotas._peers) <= 1024

@@ -33,7 +33,7 @@ from swarm.net.guard import Guard
 from swarm.net.inbox import Inbox
 from swarm.net.libp2p.framing import CHUNK_BYTES, VarintFrames
 from swarm.net.libp2p.mesh import MeshRouter, OutgoingQueue, content_id
-from swarm.net.quota import REPEAT_COST
+from swarm.net.quota import REPEAT_COST, Flow
 from swarm.net.tally import Tally
 
 MAX_RPC_BYTES = 1024 * 1024  # libp2p's own limit; `MAX_MESSAGE_BYTES` stays below it
@@ -83,21 +83,15 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
             return False
         rejected = self._tally["rejected"]
         if self._inbox.arrived(msg.data, str(msg_forwarder)):
-            if self._may_forward(str(msg_forwarder), len(msg.data)):
+            if self._guard.quotas.may_forward(str(msg_forwarder), len(msg.data)):
                 # Rebuilt, so that nobody can have us forward what is not in the content's hash.
                 await self.router.publish(msg_forwarder, rpc_pb2.Message(data=msg.data, topicIDs=[self._topic]))
+            else:
+                self._tally["not_forwarded"] += 1
             return True
         if self._tally["rejected"] > rejected:
             # Its forwarder should have checked it.
             self._guard.invalid(str(msg_forwarder), "messages")
-        return False
-
-    def _may_forward(self, forwarder: str, size: int) -> bool:
-        """Whether a peer's message is within what is passed on of one peer's, and of everybody's together."""
-        quota = self._guard.quota(forwarder)
-        if quota.forwarded.affords() and quota.forwarded_bytes.affords(size) and self._guard.quotas.all_forwarded.affords():
-            return True
-        self._tally["not_forwarded"] += 1
         return False
 
     async def stream_handler(self, stream: INetStream) -> None:
@@ -126,7 +120,6 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
     async def continuously_read_stream(self, stream: INetStream) -> None:
         """Read and handle RPCs. Raises at the end of the stream, or for bytes that are not RPCs, in time."""
         peer_id = stream.muxed_conn.peer_id
-        quota = self._guard.quota(str(peer_id))
         frames = VarintFrames(MAX_RPC_BYTES)
         begun_s = trio.current_time()
         while True:
@@ -142,17 +135,16 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
                 rpc = rpc_pb2.RPC()
                 rpc.ParseFromString(frame)
                 await self._handle(peer_id, rpc)
-            await self._guard.pace(str(peer_id), quota.gossip_bytes, len(chunk), "bytes of gossip")
+            await self._guard.pace(str(peer_id), Flow.GOSSIP, len(chunk))
             if began or whole:
                 begun_s = trio.current_time()
 
     async def _handle(self, peer_id: ID, rpc: Any) -> None:
-        messages = self._guard.quota(str(peer_id)).messages
         for message in rpc.publish:
             new = await self.push_msg(peer_id, message)
             # A frame of many small messages is handled in one go otherwise, and the loop waits.
             await trio.lowlevel.checkpoint()
-            await self._guard.pace(str(peer_id), messages, 1 if new else REPEAT_COST, "messages")
+            await self._guard.pace(str(peer_id), Flow.MESSAGES, 1 if new else REPEAT_COST)
             if self._guard.refusal(str(peer_id)):
                 return
         for subscription in rpc.subscriptions[:MAX_SUBSCRIPTIONS_PER_RPC]:
@@ -164,7 +156,7 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
             rpc.ClearField("senderRecord")
             await self.router.handle_rpc(rpc, peer_id)
         if not rpc.publish:
-            await self._guard.pace(str(peer_id), messages, REPEAT_COST, "messages")
+            await self._guard.pace(str(peer_id), Flow.MESSAGES, REPEAT_COST)
 
     async def handle_sending_messages(self, peer_id: ID, stream: INetStream, queue: Any) -> None:
         """Write a peer's outgoing queue to its stream."""

@@ -28,6 +28,7 @@ from multiaddr import Multiaddr
 from swarm.errors import NetworkError
 from swarm.net.guard import Guard
 from swarm.net.libp2p.gate import Gate, surplus
+from swarm.net.quota import Flow
 from swarm.net.tally import Tally
 
 READ_BYTES = 65536
@@ -80,7 +81,7 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
         taken = bytes(self._buffer[:n])
         self._buffer = self._buffer[len(taken) :]
         if self.peer_id is not None:
-            await self._guard.pace(self.peer_id, self._guard.quota(self.peer_id).reads, 1, "frames")
+            await self._guard.pace(self.peer_id, Flow.FRAMES)
         return taken
 
     async def close(self) -> None:

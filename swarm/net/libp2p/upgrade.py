@@ -26,6 +26,7 @@ from libp2p.transport.exceptions import MuxerUpgradeFailure, SecurityUpgradeFail
 from libp2p.transport.upgrader import TransportUpgrader
 
 from swarm.net.guard import Guard
+from swarm.net.quota import Flow
 
 MAX_BUFFERED_BYTES = 4 * 2**20  # per connection, over all its streams
 yamux.MAX_WINDOW_SIZE = 2**20  # of one stream; also the largest frame
@@ -48,7 +49,7 @@ class Upgrader(TransportUpgrader):  # type: ignore[misc]
         if reason := self._guard.refusal(peer, stream.address):
             await conn.close()
             raise SecurityUpgradeFailure(reason)
-        self._guard.quota(peer).address = stream.address
+        self._guard.quotas.met(peer, stream.address)
         stream.belongs_to(peer)
         return conn
 
@@ -72,7 +73,7 @@ class PacedReads:
     async def read(self, n: int | None = None) -> bytes:
         """Up to `n` bytes."""
         data: bytes = await self._conn.read(n)
-        await self._guard.pace(self._peer_id, self._guard.quota(self._peer_id).reads, 1, "frames")
+        await self._guard.pace(self._peer_id, Flow.FRAMES)
         return data
 
     def __getattr__(self, name: str) -> Any:
