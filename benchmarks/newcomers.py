@@ -1,8 +1,8 @@
 """What a crowd of fresh identities gets of a node's training: `python -m benchmarks.newcomers [--hours 12]`.
 
 Eight peers and a crowd send groups into a real store for hours of simulated time. Every minute a batch is drawn as a node draws
-it, and what was trained on earns its signers standing. All groups are good ones: the crowd behaves as well as it can. Prints JSON:
-the crowd's largest and mean part of a batch's weight per hour, and how many of it are established at the end of the hour.
+it, and what was trained on earns its signers standing. All groups are good ones: the crowd behaves as well as it can. Prints
+JSON: the crowd's largest and mean part of a batch's weight per hour, and how many of it are established at the hour's end.
 """
 
 from __future__ import annotations

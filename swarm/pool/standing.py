@@ -44,8 +44,9 @@ MAX_SIGNERS = 10_000
 LONGEST_BATCH_S = 300.0
 YOUNG_MINUTES = 15.0
 FEW = 3
-# What a complete stranger's groups weigh in a draw beside those of an established signer, once there are any.
-STRANGER_WEIGHT = 0.02
+# What a complete stranger's groups weigh in a draw beside those of an established signer, once there are any. Not less: what
+# holds a crowd back is the newcomers' part of the batch, and one honest newcomer must be able to earn its place.
+STRANGER_WEIGHT = 0.5
 # Held-out reward that doubles the credit of the window in which it was gained, or takes it back where it was lost.
 HELP_SCALE = 0.05
 MOST_HARM = 4.0
@@ -163,10 +164,10 @@ class Standing:
         if not self.good(signer, now_ms):
             return 0.0
         old = self.old(now_ms)
-        known = 1.0 if not old or signer in old else self.credit(signer, now_ms) / self._bar
+        known = 1.0 if not old or signer in old else min(STRANGER_WEIGHT + self.credit(signer, now_ms) / self._bar, 1.0)
         record = self._records.get(signer)
         dense = density_weight(record.used, record.shared) if record else 1.0
-        return max(min(known, 1.0), STRANGER_WEIGHT) * math.exp2(-self.points(signer, now_ms)) * dense
+        return known * math.exp2(-self.points(signer, now_ms)) * dense
 
     def lately(self, now_ms: int, within_s: float) -> int:
         """How many signers this node was told about or trained on within so many seconds."""
