@@ -11,7 +11,7 @@ from protocols.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """scorer → solver: a recipe with what it rebuilds to. `prompts` maps a rendering ("prose", "compact", "scratch") to the prompt text."""
+    """scorer → policy: a recipe and what it rebuilds to. `prompts` maps renderings ("prose", "compact", …) to prompt texts."""
 
     recipe: Recipe
     seed: int
