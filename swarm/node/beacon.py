@@ -68,6 +68,9 @@ class Beacon(Protocol):
     def value(self, epoch: int) -> bytes | None:
         """The public value (32 bytes) of an epoch, None while it is not known here."""
 
+    def lacks(self, epoch: int) -> bool:
+        """Whether the value of this epoch, of which shares are let in now, is still unknown."""
+
     async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
         """Wait a bounded time for the value of an epoch of which `signer` (key) made and `forwarder` (peer id) sent a share."""
 
@@ -87,6 +90,10 @@ class LocalBeacon:
     def value(self, epoch: int) -> bytes:
         """The value of any epoch."""
         return local_beacon(self._manifest_id, epoch)
+
+    def lacks(self, epoch: int) -> bool:
+        """None is."""
+        return False
 
     async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
         """There is nothing to wait for."""
@@ -126,11 +133,13 @@ class DrandBeacon:
         """The value of an epoch whose round is known."""
         return self._values.get(epoch)
 
+    def lacks(self, epoch: int) -> bool:
+        """Whether it is worth waiting for."""
+        return epoch not in self._values and epoch in self._near()
+
     async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
         """Wait up to `WAIT_S` for the value of an epoch that is now; not at all when too many wait already."""
-        if epoch in self._values or epoch not in self._near():
-            return
-        if self._waiting.total() >= MAX_WAITING or self._waiting[signer] >= MAX_WAITING_PER_SIGNER:
+        if not self.lacks(epoch) or self._waiting.total() >= MAX_WAITING or self._waiting[signer] >= MAX_WAITING_PER_SIGNER:
             return
         holders = self._holders.setdefault(epoch, OrderedDict())
         for holder in (forwarder, peer_id(signer)):

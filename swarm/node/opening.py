@@ -65,7 +65,7 @@ async def open_node(
         drand = DrandBeacon(manifest, config.swarm.beacon_urls, pool, clock, lambda: bodies.network) if manifest.drand else None
         beacon: Beacon = drand or LocalBeacon(manifest)
         admission = Admission(
-            manifest, key, pool, scorer.score, bodies.fetch, beacon.value, clock, beacon.seek,
+            manifest, key, pool, scorer.score, bodies.fetch, beacon.value, clock,
             defences=config.defences, bounds=config.pool, workers=config.scoring.workers,
         )  # fmt: skip
         admission.standing.restore(await pool.run(standings.load))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from protocols.envelope import Envelope, open_envelope
-from protocols.errors import Reason
+from protocols.errors import ProtocolError, Reason
 from protocols.limits import HASH_BYTES, MAX_SYNC_REQUEST_BYTES
+from protocols.messages import Announce, Share
 from protocols.peer import peer_id
 from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, HeadsRequest, LogRequest, pack_heads, pack_log
 from swarm.errors import NetworkError
 from swarm.events import Refused
-from swarm.net.network import Network, Verdict
+from swarm.net.network import Message, Network, Verdict
 from swarm.node.waiting import Waiting
 from swarm.pool import logs
 from swarm.pool.admission import Admission, Admitted
@@ -31,6 +33,8 @@ ELSEWHERE = (
 
 # Messages of different signers; their groups share the scoring workers.
 JUDGED_AT_ONCE = 8
+# Messages beside the queue, which wait for a peer: more than admission lets wait, so that one in the queue never does.
+WAITING_AT_ONCE = 64
 
 # What an honest peer of another version sends; dropping it must not cost the forwarder its standing in the mesh.
 _NEWER = frozenset({Reason.VERSION, Reason.KIND})
@@ -48,7 +52,7 @@ async def receive(node: Node, network: Network) -> None:
     """Admit messages until the network closes, each signer's in their order; only what waits for a peer is waited for aside."""
     settings, admission = node.config.network, node.admission
     waiting = Waiting(settings.max_inbound_queue, settings.max_inbound_bytes, admission.established)
-    judges = 0
+    judges = beside = 0
 
     async def judge() -> None:
         nonlocal judges
@@ -58,10 +62,16 @@ async def receive(node: Node, network: Network) -> None:
             waiting.done(signer)
         judges -= 1
 
+    async def wait(message: Message) -> None:
+        nonlocal beside
+        await admit(node, message.data, message.peer)
+        beside -= 1
+
     async with trio.open_nursery() as aside:
         async for message in network.messages:
-            if admission.waits(message.data):
-                aside.start_soon(admit, node, message.data, message.peer)
+            if beside < WAITING_AT_ONCE and _waits(node, message.data):
+                beside += 1
+                aside.start_soon(wait, message)
                 continue
             admission.overflowed(waiting.put(admission.signer(message.data), message))
             if judges < JUDGED_AT_ONCE:
@@ -69,8 +79,15 @@ async def receive(node: Node, network: Network) -> None:
                 aside.start_soon(judge)
 
 
+def _waits(node: Node, data: bytes) -> bool:
+    """Whether admitting these bytes, which were screened, waits for a peer: for an announced body, or the value of an epoch."""
+    body = node.admission.body(data)
+    return isinstance(body, Announce) or (isinstance(body, Share) and node.beacon.lacks(body.epoch))
+
+
 async def admit(node: Node, data: bytes, peer: str) -> Admitted:
     """Hand an envelope from `peer` to admission, tell of refusals, and notice an own one that is not held here."""
+    await _seek_beacon(node, data, peer)
     admitted = await node.admission.admit(data, peer)
     for refusal in admitted.refusals:
         signer = peer_id(refusal.signer) if refusal.signer else ""
@@ -78,6 +95,14 @@ async def admit(node: Node, data: bytes, peer: str) -> Admitted:
         if refusal.reason is Reason.OWN_KEY:
             await _look_at_own(node, open_envelope(data, node.manifest.id), peer)
     return admitted
+
+
+async def _seek_beacon(node: Node, data: bytes, peer: str) -> None:
+    """What was not screened before, bytes out of a log, may be anything; admission will say so."""
+    with suppress(ProtocolError):
+        body = node.admission.body(data)
+        if isinstance(body, Share):
+            await node.beacon.seek(body.epoch, peer, node.admission.signer(data))
 
 
 async def _look_at_own(node: Node, envelope: Envelope, peer: str) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -62,10 +62,6 @@ _CIRCUMSTANCES = frozenset(
 )
 
 T = TypeVar("T")
-
-
-# (epoch, peer that forwarded a share of it, its signer's key): wait a bounded time until the epoch's public value is known.
-SeekBeacon = Callable[[int, str, bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,6 @@ class Admission:
         fetch_body: FetchBody,
         beacon: Callable[[int], bytes | None],
         clock: Clock,
-        seek_beacon: SeekBeacon | None = None,
         *,
         defences: DefencesSection | None = None,
         bounds: PoolSection | None = None,
@@ -133,8 +128,6 @@ class Admission:
         self._own_key = own_key
         self._pool = pool
         self._beacon = beacon
-        # None where every epoch's value is known beforehand.
-        self._seek_beacon = seek_beacon
         self._clock = clock
         self.standing = Standing(defences.newcomer_share)
         self._budgets = Budgets(bounds or PoolSection())
@@ -181,9 +174,6 @@ class Admission:
             # Nobody trains on what is too old, so its body is left where it is.
             if isinstance(body, Announce) and not self._stale(epoch_of(self._manifest, envelope.time_ms), now_ms):
                 raw_body = await self._pulled(envelope, body, forwarder, now_ms)
-            if isinstance(body, Share) and self._seek_beacon and self._beacon(body.epoch) is None:
-                await self._check_envelope(envelope, now_ms)
-                await self._seek_beacon(body.epoch, forwarder, envelope.key)
             async with self._alone(envelope.key):
                 return await self._judge(envelope, body, raw_body, data, now_ms)
         except _Refused as refused:
@@ -234,10 +224,9 @@ class Admission:
             if not lock.locked():
                 self._judging.pop(signer, None)
 
-    def waits(self, data: bytes) -> bool:
-        """Whether admitting these bytes, which were screened, waits for a peer: for an announced body, or an epoch's value."""
-        body = self._open(data)[1]
-        return isinstance(body, Announce) or (isinstance(body, Share) and self._beacon(body.epoch) is None)
+    def body(self, data: bytes) -> Body:
+        """What is in these bytes, which were screened."""
+        return self._open(data)[1]
 
     async def _unread(self, data: bytes, reason: Reason, now_ms: int) -> Admitted:
         """Bytes that do not open, or an envelope whose body this version cannot read, which still belongs to its signer's log."""

@@ -5,8 +5,6 @@ A row is some 80 bytes and is never removed: whoever audits an old log needs the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from swarm.pool.store import Store
 
 
@@ -26,8 +24,3 @@ def at(store: Store, epoch: int) -> tuple[int, bytes] | None:
     """(round, signature) of an epoch."""
     rows = store.rows("SELECT round, signature FROM beacons WHERE epoch = ?", (epoch,))
     return rows[0] if rows else None
-
-
-def everything(store: Store) -> Iterator[tuple[int, int, bytes]]:
-    """(epoch, round, signature), in order."""
-    yield from store.rows("SELECT epoch, round, signature FROM beacons ORDER BY epoch")

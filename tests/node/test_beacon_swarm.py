@@ -14,7 +14,6 @@ from protocols.vector_beacons import TEST_CHAIN, sign_round
 from swarm.events import Event
 from swarm.node.learning import keep_learning
 from swarm.node.status import status
-from swarm.pool import beacons
 
 RULES = with_drand(EMBEDDED)
 FIRST = epoch_of(RULES, START_MS)
@@ -48,7 +47,7 @@ def test_one_node_has_the_web_and_all_learn_from_each_other(tmp_path: Path) -> N
             assert node.admission.statistics().refused == {}
             assert node.totals["groups_trained_foreign"] > 0
             assert (await status(node))["beacon"]["kind"] == "drand"
-            for epoch, round, signature in await node.pool.run(lambda store: list(beacons.everything(store))):
+            for epoch, round, signature in await node.pool.run(lambda store: store.rows("SELECT epoch, round, signature FROM beacons")):
                 assert drand_beacon(RULES.id, epoch, verify_round(TEST_CHAIN, round, signature)) == value_of(epoch)
             await trio.sleep(30)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from drand_shapes import with_drand
 from node_shapes import EMBEDDED, Medium, checked_log, finished, on_virtual_time
 from swarm_shapes import Peer
 
@@ -289,7 +290,7 @@ def test_a_resting_node_stops_at_once(tmp_path: Path) -> None:
         ({"generation_num_generations": 2}, EMBEDDED, "takes groups of 4 to 32"),
         ({"policy_rendering": "prose"}, EMBEDDED, "shows its tasks as compact"),
         ({"tasks_environments": '["toy/none"]'}, EMBEDDED, "has no 'toy/none'"),
-        ({}, replace(EMBEDDED, beacon="drand", drand_chain=bytes(32)), 'beacon = "local"'),
+        ({"swarm_beacon_urls": "drand.example"}, with_drand(EMBEDDED), "write https://"),
         ({}, replace(EMBEDDED, environments=(EnvironmentRule("reasoning_gym/ab", "9", {"level": 0}),)), "version 0.1"),
         ({}, replace(EMBEDDED, environments=(EnvironmentRule("elsewhere/ab", "9", {"level": 0}),)), "not installed"),
     ],
