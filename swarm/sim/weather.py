@@ -66,7 +66,7 @@ class Divider:
         """Told how many rounds the slowest place has done."""
         cut = self._cut <= rounds < self._healed
         if cut and not self._network.conditions.partitions:
-            parts = (Partition(self._network.now_s(), FOREVER_S, tuple(self._sides())),)
+            parts = (Partition(0.0, FOREVER_S, tuple(self._sides())),)
             self._network.conditions = replace(self._network.conditions, partitions=parts)
         elif not cut and self._network.conditions.partitions:
             self._network.conditions = replace(self._network.conditions, partitions=())
