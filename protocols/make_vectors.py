@@ -17,12 +17,13 @@ import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocols import vector_cases as cases
+from protocols import vector_logs
 from protocols.codec import encode
 from protocols.envelope import ENVELOPE_DOMAIN, NO_PREVIOUS, Envelope, seal
 from protocols.invite import INVITE_DOMAIN, Invite
-from protocols.limits import MAX_BODY_BYTES, MAX_ENVELOPE_BYTES, MAX_TEXT_BYTES
+from protocols.limits import MAX_BODY_BYTES, MAX_ENVELOPE_BYTES, MAX_INLINE_BODY_BYTES, MAX_TEXT_BYTES
 from protocols.manifest import Manifest, epoch_of, permits, topic
-from protocols.messages import Announce, Body, Completion, PolicyTag, RolloutGroup, Share, kind_of, pack_body
+from protocols.messages import Announce, Body, Completion, PolicyTag, Proof, RolloutGroup, Share, kind_of, pack_body
 from protocols.peer import peer_id
 from protocols.recipe import Parameter, Recipe, local_beacon, seed
 from protocols.vector_beacons import beacons
@@ -47,6 +48,8 @@ def files() -> dict[str, str]:
         "manifests.json": _manifests(),
         "bodies.json": _bodies(),
         "envelopes.json": _envelopes(),
+        "proofs.json": vector_logs.proofs(SWARM, *_KEYS.values()),
+        "sync.json": vector_logs.sync(SWARM, *_KEYS.values()),
         "invites.json": _invites(),
         "beacon.json": beacons(SWARM),
     }
@@ -151,6 +154,7 @@ def _bodies() -> dict[str, Any]:
     good: dict[str, Body] = {
         "a share of two groups": _share(),
         "a share of nothing": Share(0, 7, 10, 0, ()),
+        "a proof": Proof(b"one envelope", b"two"),
         "an announcement": Announce(hashlib.sha256(b"a body").digest(), MAX_BODY_BYTES),
     }
     valid = [
@@ -188,6 +192,10 @@ def _bodies() -> dict[str, Any]:
         ("announcement with a short hash", 2, encode([bytes(31), 1]).hex(), "schema"),
         ("announcement of nothing", 2, encode([bytes(32), 0]).hex(), "schema"),
         ("announcement of more than 8 MiB", 2, encode([bytes(32), MAX_BODY_BYTES + 1]).hex(), "schema"),
+        ("a proof of three fields", 3, encode([b"1", b"2", b"3"]).hex(), "schema"),
+        ("a proof of an envelope and itself", 3, encode([b"1", b"1"]).hex(), "schema"),
+        ("a proof in descending order", 3, encode([b"2", b"1"]).hex(), "schema"),
+        ("a proof of texts", 3, encode(["1", "2"]).hex(), "schema"),
         ("a kind of another version", 100, "90", "kind"),
     ]
     invalid += [
@@ -254,6 +262,8 @@ def _bad_envelopes(good: Envelope) -> list[tuple[str, Any, str]]:
         "version text": ["1", *fields[1:]],
         "body of the wrong shape": [*fields[:6], b"\x90"],
     }
+    body = bytes(MAX_INLINE_BODY_BYTES + 1)
+    start, end = encode([*fields[:6], body, bytes(64)]).split(body, 1)
     nobody = b"\x01" + bytes(31)  # the neutral point: the signature (neutral, 0) fits every message
     flipped = bytes([good.signature[0] ^ 1]) + good.signature[1:]
     return [
@@ -268,6 +278,7 @@ def _bad_envelopes(good: Envelope) -> list[tuple[str, Any, str]]:
         ("nested deeper than an envelope", encode([*fields[:6], [[[]]], good.signature]).hex(), "too-large"),
         ("more values than an envelope", encode([*fields[:6], [0] * 16, good.signature]).hex(), "too-large"),
         ("larger than 768 KiB", [[whole.hex(), 1], ["00", MAX_ENVELOPE_BYTES - len(whole) + 1]], "too-large"),
+        ("a body that had to be announced", [[start.hex(), 1], ["00", len(body)], [end.hex(), 1]], "too-large"),
         ("version 2", encode([2, *array[1:]]).hex(), "version"),
         ("version 0", encode([0, *array[1:]]).hex(), "version"),
         ("version 127 of another layout", "917f", "version"),

@@ -24,7 +24,7 @@ from protocols.limits import KEY_BYTES, MAX_HEADS, MAX_HEADS_BYTES, MAX_LOG_BYTE
 from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, Head, HeadsRequest, LogRequest, read_heads, read_log
 from swarm.errors import NetworkError
 from swarm.net.network import Network
-from swarm.node.receiving import ELSEWHERE, admit
+from swarm.node.receiving import admit
 from swarm.pool import logs, proofs
 from swarm.pool.logs import Stretch
 from swarm.pool.store import Store

@@ -44,6 +44,13 @@ const readEnvelope = (each) => {
   const { id, ...fields } = wire.openEnvelope(raw(each.bytes), raw(each.swarm_id))
   return { id, fields, body: wire.readBody(fields.kind, fields.body, fields.key) }
 }
+const convicted = (each) => wire.checkProof(wire.readBody(3n, raw(each.bytes)), raw(each.swarm_id))
+const readSync = ({ message, bytes, request }) => {
+  if (message === 'heads-request') return wire.readHeadsRequest(raw(bytes))
+  if (message === 'log-request') return wire.readLogRequest(raw(bytes))
+  if (message === 'heads') return wire.readHeads(raw(bytes), wire.readHeadsRequest(raw(request)))
+  return wire.readLog(raw(bytes), wire.readLogRequest(raw(request))).map(({ id }) => id)
+}
 const files = {
   codec: [
     (each) => { const value = decode(raw(each.bytes), 8 * 2 ** 20); return [[typed(value), plain(encode(value))], [each.value, each.bytes]] },
@@ -77,6 +84,8 @@ const files = {
     },
     readEnvelope,
   ],
+  proofs: [(each) => [plain(convicted(each)), each.signer], convicted],
+  sync: [(each) => [plain(readSync(each)), each.fields], readSync],
   invites: [
     (each) => [plain(wire.readInvite(each.text)), { manifest_id: each.manifest_id, addresses: each.addresses }],
     (each) => wire.readInvite(each.text),

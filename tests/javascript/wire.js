@@ -102,6 +102,11 @@ export const readBody = (kind, bytes, signer) => {
     if (read.groups.some(({ recipe }) => hex(recipe.proposer) !== hex(signer))) refuse('proposer', 'another key')
     return read
   }
+  if (kind === 3n) {
+    const [one, other] = array(decode(bytes, 8 * 2 ** 20), 'proof', 2)
+    schema([one, other].every((each) => each instanceof Uint8Array) && Buffer.compare(one, other) < 0, one, 'two envelopes, ascending')
+    return { one, other }
+  }
   if (kind !== 2n) refuse('kind', kind)
   const [bodyHash, bodyBytes] = array(decode(bytes, 8 * 2 ** 20), 'announce', 2)
   return { body_hash: binary(bodyHash, 'hash', 32), body_bytes: integer(bodyBytes, 'bytes', 1n, 8n * 2n ** 20n) }
@@ -126,12 +131,65 @@ export const openEnvelope = (bytes, swarm) => {
   schema(body instanceof Uint8Array, body, 'body')
   binary(signature, 'signature', 64)
   schema((sequence === 0n) === previous.every((byte) => byte === 0), previous, 'previous')
+  if ((kind === 1n || kind === 2n) && body.length > 256 * 1024) refuse('too-large', 'body')
   const signed = signedBytes(swarm, [version, kind, key, sequence, previous, timeMs, body])
   const y = BigInt(`0x${hex(Buffer.from(key).reverse())}`) % 2n ** 255n
   if (y >= P || [0n, 1n, Y8, P - Y8, P - 1n].includes(y)) refuse('signature', 'key')
   const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(key).toString('base64url') }, format: 'jwk' })
   if (!ed25519Verify(null, signed, publicKey, signature)) refuse('signature', 'does not fit')
   return { version, kind, key, sequence, previous, time_ms: timeMs, body, signature, id: hash(signed) }
+}
+
+// A proof of equivocation: the key it convicts
+export const checkProof = ({ one, other }, swarm) => {
+  try {
+    const [first, second] = [one, other].map((bytes) => openEnvelope(bytes, swarm))
+    if (hex(first.key) === hex(second.key) && first.sequence === second.sequence && !first.id.equals(second.id)) return first.key
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+  }
+  return refuse('false-proof', 'no proof')
+}
+
+// Log sync
+export const readHeadsRequest = (bytes) => {
+  const [swarm, start, count] = array(decode(bytes, 128, 5, 1), 'request', 3)
+  return { swarm: binary(swarm, 'swarm', 32), start: binary(start, 'start', 32), count: integer(count, 'count', 1n, 1024n) }
+}
+export const readLogRequest = (bytes) => {
+  const [swarm, key, first, count] = array(decode(bytes, 128, 5, 1), 'request', 4)
+  return {
+    swarm: binary(swarm, 'swarm', 32),
+    key: binary(key, 'key', 32),
+    first: integer(first, 'first'),
+    count: integer(count, 'count', 1n, 256n),
+  }
+}
+export const readHeads = (bytes, { start, count }) => {
+  const heads = array(decode(bytes, 128 * 1024, 1 + 1024 * 5, 2), 'heads', 0, Number(count)).map((item) => {
+    const [key, first, last, id] = array(item, 'head', 4)
+    return {
+      key: binary(key, 'key', 32),
+      first: integer(first, 'first'),
+      last: integer(last, 'last', first),
+      id: binary(id, 'id', 32),
+    }
+  })
+  heads.forEach(({ key }, n) => {
+    schema(n === 0 ? Buffer.compare(key, start) >= 0 : Buffer.compare(key, heads[n - 1].key) > 0, key, 'ascending')
+  })
+  return heads
+}
+export const readLog = (bytes, { swarm, key, first, count }) => {
+  const envelopes = []
+  for (const item of array(decode(bytes, 2 ** 20, 1 + 256, 1), 'log', 0, Number(count))) {
+    schema(item instanceof Uint8Array && item.length <= 768 * 1024, item, 'envelope')
+    const envelope = openEnvelope(item, swarm)
+    schema(hex(envelope.key) === hex(key) && envelope.sequence === first + BigInt(envelopes.length), envelope, 'as asked for')
+    if (envelopes.length > 0 && hex(envelope.previous) !== hex(envelopes.at(-1).id)) refuse('chain', 'previous')
+    envelopes.push(envelope)
+  }
+  return envelopes
 }
 
 export const seal = (secret, swarm, { version, kind, key, sequence, previous, time_ms: timeMs, body }) => {

@@ -9,7 +9,7 @@ from protocols.beacon import QUICKNET, Chain
 from protocols.limits import MAX_INTEGER
 from protocols.make_vectors import _share
 from protocols.manifest import EnvironmentRule, Manifest, Range
-from protocols.messages import Announce, Completion, PolicyTag, RolloutGroup, Share
+from protocols.messages import Announce, Completion, PolicyTag, Proof, RolloutGroup, Share
 from protocols.recipe import Recipe
 
 counts = st.integers(0, 2**40)
@@ -60,7 +60,8 @@ def shares(draw, proposer=hashes):
 
 
 announces = st.builds(Announce, body_hash=hashes, body_bytes=st.integers(1, 8 * 2**20))
-bodies = st.one_of(shares(), announces)
+proofs = st.lists(st.binary(max_size=40), min_size=2, max_size=2, unique=True).map(lambda pair: Proof(*sorted(pair)))
+bodies = st.one_of(shares(), announces, proofs)
 
 
 @st.composite

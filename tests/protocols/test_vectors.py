@@ -12,9 +12,11 @@ from protocols.errors import ManifestError, ProtocolError, Reason
 from protocols.invite import Invite
 from protocols.limits import MAX_BODY_BYTES
 from protocols.manifest import Manifest, epoch_of, permits, topic
-from protocols.messages import Share, check_share, pack_body, unpack_body
+from protocols.messages import Kind, Proof, Share, check_share, pack_body, unpack_body
 from protocols.peer import peer_id, public_key
+from protocols.proof import check_proof
 from protocols.recipe import Recipe, local_beacon, seed
+from protocols.sync import HeadsRequest, LogRequest, read_heads, read_log
 from protocols.vector_beacons import TEST_CHAIN
 from protocols.vector_json import body_json, envelope_json, recipe_json, typed
 
@@ -66,7 +68,7 @@ def test_committed_vectors_are_what_the_script_makes():
 def test_invalid_vectors_show_every_reason_of_the_wire():
     shown = {case["reason"] for name in make_vectors.files() for case in load(name[:-5])["invalid"]}
     wire = list(Reason)[: list(Reason).index(Reason.OWN_KEY)]
-    assert shown == {*wire, Reason.PROPOSER, Reason.BEACON}
+    assert shown == {*wire, Reason.PROPOSER, Reason.BEACON, Reason.CHAIN, Reason.FALSE_PROOF}
 
 
 @pytest.mark.parametrize("case", cases("codec", "valid"))
@@ -165,6 +167,47 @@ def test_the_valid_envelopes_are_one_log_and_the_last_two_a_proof():
     assert equivocates(one, other)
     assert not equivocates(one, one)
     assert not equivocates(log[0], log[1])
+
+
+def convicted(case):
+    body = unpack_body(Kind.PROOF, raw(case["bytes"]))
+    assert isinstance(body, Proof)
+    return check_proof(body, raw(case["swarm_id"])).hex()
+
+
+@pytest.mark.parametrize("case", cases("proofs", "valid"))
+def test_proof(case):
+    assert convicted(case) == case["signer"]
+
+
+@pytest.mark.parametrize("case", cases("proofs", "invalid"))
+def test_false_proof(case):
+    assert refusal(convicted, case) == case["reason"]
+
+
+def read_sync(case):
+    """What a message of log sync says, as the vectors write it."""
+    data, of = raw(case["bytes"]), case["message"]
+    if of == "heads-request":
+        asked = HeadsRequest.from_bytes(data)
+        return {"swarm": asked.swarm.hex(), "start": asked.start.hex(), "count": asked.count}
+    if of == "log-request":
+        wanted = LogRequest.from_bytes(data)
+        return {"swarm": wanted.swarm.hex(), "key": wanted.key.hex(), "first": wanted.first, "count": wanted.count}
+    if of == "heads":
+        heads = read_heads(data, HeadsRequest.from_bytes(raw(case["request"])))
+        return [{"key": head.key.hex(), "first": head.first, "last": head.last, "id": head.id.hex()} for head in heads]
+    return [envelope.id.hex() for envelope in read_log(data, LogRequest.from_bytes(raw(case["request"])))]
+
+
+@pytest.mark.parametrize("case", cases("sync", "valid"))
+def test_sync(case):
+    assert read_sync(case) == case["fields"]
+
+
+@pytest.mark.parametrize("case", cases("sync", "invalid"))
+def test_sync_refuses(case):
+    assert refusal(read_sync, case) == case["reason"]
 
 
 @pytest.mark.parametrize("case", cases("invites", "valid"))
