@@ -204,11 +204,12 @@ class Standing:
             record.strikes += 1
             if record.strikes < 1.5:
                 return
-        self._blame(record, reason, 1.0)
+        self._blame(signer, reason, 1.0)
 
     def flooded(self, signer: bytes, now_ms: int) -> None:
         """The signer sent many times what it may: it is cut off at once."""
-        self._blame(self._touched(signer, now_ms), Reason.QUOTA, FLOOD_POINTS)
+        self._touched(signer, now_ms)
+        self._blame(signer, Reason.QUOTA, FLOOD_POINTS)
 
     def proposed(self, signer: bytes, indices: int, groups: int, now_ms: int) -> None:
         """A share accounted for so many indices and carried so many groups."""
@@ -237,14 +238,17 @@ class Standing:
         record.credit = max(record.credit + record.window * effect, 0.0)
         record.window = 0.0
         if effect < -1:
-            self._blame(record, HARM, -effect - 1)
+            self._blame(signer, HARM, -effect - 1)
         self._ranked_ms = None
 
-    def _blame(self, record: Record, reason: str, points: float) -> None:
+    def _blame(self, signer: bytes, reason: str, points: float) -> None:
+        record = self._records[signer]
         record.points = min(record.points + points, MOST_POINTS)
         record.credit /= 2
         record.reasons[reason] = record.reasons.get(reason, 0) + 1
-        self._ranked_ms = None
+        # Ranking everybody takes a while, which strangers that fail must not be able to cause.
+        if signer in self._established:
+            self._ranked_ms = None
 
     def _touched(self, signer: bytes, now_ms: int) -> Record:
         record = self._records.get(signer)

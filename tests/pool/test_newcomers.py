@@ -1,0 +1,183 @@
+"""A thousand fresh identities against eight old ones: what they get of a batch, of the candidates, and of the pool."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from swarm_shapes import NOW_MS, answers, scored
+
+from swarm.config.schema import DefencesSection
+from swarm.pool.candidates import Candidate, candidates
+from swarm.pool.sampling import SAMPLERS
+from swarm.pool.sampling.drawing import Budget, Sampler
+from swarm.pool.sampling.quota import Mass, Quotas, mass, quotas_of, weigh, within
+from swarm.pool.standing import Standing
+from swarm.pool.store import Store
+from swarm.records import ScoredGroup
+
+MINUTE_MS = 60_000
+OLD = [b"old" + number.to_bytes(29) for number in range(8)]
+CROWD = [b"new" + number.to_bytes(29) for number in range(1000)]
+OWN = b"\x09" * 32
+SHARE = DefencesSection().newcomer_share
+END_MS = NOW_MS + 120 * MINUTE_MS
+
+
+@pytest.fixture
+def standing() -> Standing:
+    standing = Standing()
+    for minute in range(121):
+        standing.trained(dict.fromkeys(OLD, 0.09), NOW_MS + minute * MINUTE_MS)
+    return standing
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store(tmp_path / "pool.sqlite", max_groups=1500, max_bytes=2**29, groups_per_peer=200)) as store:
+        yield store
+
+
+def asked(store: Store, old: frozenset[bytes], limit: int = 512) -> list[Candidate]:
+    return candidates(store, since_ms=0, max_policy_age=100, rendering="compact", environments=["toy/add"], limit=limit, old=old)
+
+
+def flooded(store: Store, standing: Standing, *, old_groups: int) -> None:
+    """Groups of the old ones, then a thousand newer ones of the crowd, whose texts are longer."""
+    old = standing.old(END_MS)
+    for signer in OLD:
+        store.add_groups([scored(signer, index, received_ms=END_MS - 1000 + index) for index in range(old_groups)], own=False)
+    long = answers("right" * 3, "wrong")
+    crowd = [scored(signer, 0, received_ms=END_MS, completions=long) for signer in CROWD]
+    store.add_groups(crowd, own=False, old=old)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+@pytest.mark.parametrize("own_groups", [0, 2])
+@pytest.mark.parametrize("old_groups", [20, 1, 0], ids=["busy", "slow", "silent"])
+def test_a_crowd_gets_a_tenth_of_any_batch(
+    store: Store, standing: Standing, sampler: Sampler, own_groups: int, old_groups: int
+) -> None:
+    flooded(store, standing, old_groups=old_groups)
+    old = standing.old(END_MS)
+    assert old == frozenset(OLD)
+    own = [scored(OWN, index, token_ids=((1,), (2,))) for index in range(own_groups)]
+    largest = 0.0
+    for seed in range(30):
+        found = asked(store, old)
+        quotas = quotas_of(standing, {each.signer for each in found}, DefencesSection(), END_MS)
+        drawn = sampler.draw(own, found, Budget(2, 6), {}, Random(seed), quotas)
+        foreign = store.load(drawn.foreign)
+        batch = weigh(drawn.own, [(group, sampler.foreign_weights(group)) for group in foreign], quotas)
+        share = sum(part for signer, part in batch.shares.items() if signer in set(CROWD))
+        characters = Counter[bool]()
+        for each in batch.groups:
+            characters[each.group.signer in set(CROWD)] += mass(each.group, each.weights).characters
+        assert share <= SHARE + 1e-9
+        assert characters[True] <= SHARE * characters.total() + 1e-9, "long answers do not buy influence"
+        assert all(each.weights == (1.0, 1.0) for each in batch.groups if each.group.signer == OWN), "own groups count in full"
+        if not own_groups and not old_groups:
+            assert not foreign, "newcomers alone move nothing"
+        largest = max(largest, share)
+    assert largest > 0 or not (own_groups or old_groups), "the crowd is held back, not shut out"
+
+
+def test_candidates_are_shared_fairly(store: Store, standing: Standing) -> None:
+    flooded(store, standing, old_groups=40)
+    found = Counter(each.signer in set(OLD) for each in asked(store, standing.old(END_MS)))
+    assert found == {True: 320, False: 128}
+    few = Counter(each.signer for each in asked(store, standing.old(END_MS), limit=16))
+    assert [few[signer] for signer in OLD] == [2] * 8, "every signer's newest before anybody's second"
+    unknown = Counter(each.signer in set(OLD) for each in asked(store, frozenset()))
+    assert unknown.total() == 512
+
+
+def test_a_crowd_does_not_push_the_old_out_of_the_pool(store: Store, standing: Standing) -> None:
+    old = standing.old(END_MS)
+    for signer in OLD:
+        store.add_groups([scored(signer, index, received_ms=END_MS - 10_000 + index) for index in range(150)], own=False)
+    for index in range(5):
+        crowd = [scored(signer, index, received_ms=END_MS + index) for signer in CROWD]
+        store.add_groups(crowd, own=False, old=old)
+    held = Counter(group.signer for _, _, group in store.groups(limit=5000))
+    assert sum(held.values()) <= 1500
+    assert [held[signer] for signer in OLD] == [140] * 8 or sum(held[signer] for signer in OLD) >= 1100
+    assert sum(held[signer] for signer in CROWD) >= 300
+    assert max(held[signer] for signer in CROWD) <= 2, "among newcomers who holds the most loses first"
+
+
+def test_without_anybody_established_whoever_holds_most_loses_first(store: Store) -> None:
+    store.add_groups([scored(CROWD[0], index, received_ms=END_MS) for index in range(200)], own=False)
+    for signer in CROWD[1:]:
+        store.add_groups([scored(signer, index, received_ms=END_MS + 1) for index in range(2)], own=False)
+    held = Counter(group.signer for _, _, group in store.groups(limit=5000))
+    assert sum(held.values()) <= 1500
+    assert 1 <= held[CROWD[0]] <= 2
+
+
+def candidate(key: int, signer: bytes) -> Candidate:
+    return Candidate(key, signer, "toy/add", 0.5, 0, NOW_MS)
+
+
+def test_one_signer_gets_a_third_and_the_rest_stays_empty() -> None:
+    greedy, modest, third = OLD[:3]
+    ordered = [candidate(key, greedy) for key in range(50)] + [candidate(100, modest), candidate(101, third)]
+    quotas = Quotas(heard=3, signer_share=0.34)
+    chosen = Counter(each.signer for each in within(ordered, 8, quotas, something_own=True))
+    assert chosen == {greedy: 3, modest: 1, third: 1}
+    two = within(ordered[:50], 8, replace(quotas, heard=2), something_own=True)
+    assert len(two) == 4, "of two signers each has half, also while the other has nothing new"
+    assert len(within(ordered[:50], 8, replace(quotas, heard=1), something_own=True)) == 8
+    assert len(within(ordered[:50], 1, quotas, something_own=True)) == 1
+
+
+def test_who_was_heard_lately_counts_among_those_who_share(standing: Standing) -> None:
+    assert quotas_of(standing, {OLD[0]}, DefencesSection(), END_MS).heard == 8
+    assert quotas_of(standing, {OLD[0]}, DefencesSection(), END_MS + 20 * MINUTE_MS).heard == 1
+    assert quotas_of(standing, set(CROWD), DefencesSection(), END_MS).heard == 1000
+
+
+def test_the_share_of_newcomers_can_be_turned_off(standing: Standing) -> None:
+    quotas = quotas_of(standing, {CROWD[0]}, DefencesSection(newcomer_share=1.0, signer_share=1.0), END_MS)
+    group = scored(CROWD[0], 0)
+    assert weigh([], [(group, (1.0, 0.0))], quotas).groups[0].weights == (1.0, 0.0)
+    assert len(within([candidate(key, CROWD[0]) for key in range(8)], 8, quotas, something_own=False)) == 8
+
+
+weights = st.lists(st.floats(0, 10), min_size=2, max_size=8).map(tuple)
+
+
+@st.composite
+def weighted(draw: st.DrawFn, signers: list[bytes]) -> tuple[ScoredGroup, tuple[float, ...]]:
+    each = draw(weights)
+    rewards = draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=len(each), max_size=len(each)).map(tuple))
+    texts = [draw(st.text(max_size=20)) for _ in each]
+    return scored(draw(st.sampled_from(signers)), 0, completions=answers(*texts), rewards=rewards), each
+
+
+@given(
+    st.lists(weighted([OWN]), max_size=3),
+    st.lists(weighted(OLD[:3]), max_size=4),
+    st.lists(weighted(CROWD[:5]), min_size=1, max_size=4),
+)
+def test_the_bound_holds_for_any_groups(
+    own: list[tuple[ScoredGroup, tuple[float, ...]]],
+    old: list[tuple[ScoredGroup, tuple[float, ...]]],
+    new: list[tuple[ScoredGroup, tuple[float, ...]]],
+) -> None:
+    quotas = Quotas(old=frozenset(OLD), newcomer_share=SHARE)
+    batch = weigh([group for group, _ in own], old + new, quotas)
+    parts = {True: Mass(), False: Mass()}
+    for each in batch.groups:
+        parts[quotas.newcomer(each.group.signer) and each.group.signer != OWN] += mass(each.group, each.weights)
+    for measure in ("weight", "characters"):
+        theirs, rest = getattr(parts[True], measure), getattr(parts[False], measure)
+        assert theirs <= SHARE * (theirs + rest) + 1e-6
+    assert sum(batch.shares.values()) == pytest.approx(1) or not any(batch.shares.values())

@@ -1,0 +1,217 @@
+"""Standing: lost at once, earned slowly by what was trained on, faded with time, and nothing forgotten by a restart."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from swarm_shapes import HOUR_MS, NOW_MS
+
+from protocols.errors import Reason
+from swarm.pool import standings
+from swarm.pool.density import ENOUGH, FEWEST, density_weight
+from swarm.pool.standing import (
+    BLAMED,
+    CREDIT_HALF_LIFE_S,
+    FEW,
+    HALF_LIFE_S,
+    HELP_SCALE,
+    LIMIT,
+    MAX_SIGNERS,
+    STRANGER_WEIGHT,
+    YOUNG_MINUTES,
+    Standing,
+)
+from swarm.pool.store import Store
+
+MINUTE_MS = 60_000
+OLD = [bytes([number]) * 32 for number in range(1, 9)]
+NEW = b"n" * 32
+
+
+def grown_up(hours: float = 2, share: float = 0.09) -> tuple[Standing, int]:
+    """A standing that eight signers have taught evenly, and the time it is then."""
+    standing, now_ms = Standing(), NOW_MS
+    for _ in range(int(hours * 60) + 1):
+        standing.trained(dict.fromkeys(OLD, share), now_ms)
+        now_ms += MINUTE_MS
+    return standing, now_ms
+
+
+def test_failed_checks_silence_and_fade() -> None:
+    standing = Standing()
+    for _ in range(3):
+        assert standing.good(NEW, NOW_MS)
+        standing.refused(NEW, Reason.REWARD, NOW_MS)
+    assert not standing.good(NEW, NOW_MS)
+    assert standing.weight(NEW, NOW_MS) == 0
+    assert standing.describe(NEW, NOW_MS).standing == "silenced"
+    assert standing.describe(NEW, NOW_MS).reasons == {"reward": 3}
+    later = NOW_MS + int(HALF_LIFE_S * 1000)
+    assert standing.points(NEW, later) == pytest.approx(1.5)
+    assert 0 < standing.weight(NEW, later) < 0.5, "good again, and not as before"
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - BLAMED - {Reason.VERIFIER_TIMEOUT}))
+def test_what_an_honest_signer_can_cause_costs_nothing(reason: Reason) -> None:
+    standing = Standing()
+    for _ in range(100):
+        standing.refused(NEW, reason, NOW_MS)
+    assert standing.points(NEW, NOW_MS) == 0
+
+
+def test_one_verifier_timeout_is_bad_luck_and_more_are_not() -> None:
+    standing = Standing()
+    standing.refused(NEW, Reason.VERIFIER_TIMEOUT, NOW_MS)
+    assert standing.points(NEW, NOW_MS) == 0
+    standing.refused(NEW, Reason.VERIFIER_TIMEOUT, NOW_MS + HOUR_MS)
+    assert standing.points(NEW, NOW_MS + HOUR_MS) == 0, "the first is forgotten after an hour"
+    for _ in range(4):
+        standing.refused(NEW, Reason.VERIFIER_TIMEOUT, NOW_MS + HOUR_MS)
+    assert not standing.good(NEW, NOW_MS + HOUR_MS)
+
+
+def test_nobody_is_established_while_the_node_is_young() -> None:
+    standing, now_ms = grown_up(hours=YOUNG_MINUTES / 60 / 2)
+    assert standing.old(now_ms) == frozenset()
+    assert standing.weight(NEW, now_ms) == standing.weight(OLD[0], now_ms) == 1
+    two = Standing()
+    for minute in range(600):
+        two.trained(dict.fromkeys(OLD[: FEW - 1], 0.3), NOW_MS + minute * MINUTE_MS)
+    assert two.old(NOW_MS + 600 * MINUTE_MS) == frozenset(), f"fewer than {FEW} are nobody to compare with"
+
+
+def test_those_who_taught_nearly_everything_are_established() -> None:
+    standing, now_ms = grown_up()
+    assert standing.old(now_ms) == frozenset(OLD)
+    assert standing.weight(OLD[0], now_ms) == 1
+    assert standing.weight(NEW, now_ms) == STRANGER_WEIGHT
+    assert [standing.describe(each, now_ms).standing for each in (OLD[0], NEW)] == ["established", "unknown"]
+
+
+def test_the_speed_of_rounds_earns_nothing() -> None:
+    slow, fast = Standing(), Standing()
+    for minute in range(61):
+        slow.trained({NEW: 0.1}, NOW_MS + minute * MINUTE_MS)
+    for second in range(3601):
+        fast.trained({NEW: 0.1}, NOW_MS + second * 1000)
+    end = NOW_MS + HOUR_MS
+    assert slow.credit(NEW, end) == pytest.approx(fast.credit(NEW, end), rel=0.02)
+    assert slow.credit(NEW, end) == pytest.approx(6, rel=0.1), "a tenth of an hour's minutes"
+
+
+def test_a_pause_earns_nothing() -> None:
+    standing = Standing()
+    standing.trained({NEW: 1.0}, NOW_MS)
+    standing.trained({NEW: 1.0}, NOW_MS + 10 * HOUR_MS)
+    assert standing.credit(NEW, NOW_MS + 10 * HOUR_MS) <= 5
+
+
+def test_newcomers_need_hours_whatever_they_send_and_however_many_they_are() -> None:
+    """A coalition that gets all of the newcomers' tenth, given to one identity, the best it can do."""
+    standing, now_ms = grown_up(hours=12)
+    hours = 0.0
+    while not standing.established(NEW, now_ms):
+        standing.trained({**dict.fromkeys(OLD, 0.65 / 8), NEW: 0.1}, now_ms)
+        now_ms += MINUTE_MS
+        hours += 1 / 60
+        assert hours < 100
+    assert hours > 5
+
+
+def test_silent_ones_stay_established_for_hours_and_not_for_ever() -> None:
+    standing, now_ms = grown_up(hours=12)
+    assert len(standing.old(now_ms + 3 * HOUR_MS)) == 8
+    assert standing.old(now_ms + 72 * HOUR_MS) == frozenset(), "a node whose peers are all gone begins anew"
+
+
+def test_a_failed_check_halves_what_was_earned() -> None:
+    standing, now_ms = grown_up()
+    before = standing.credit(OLD[0], now_ms)
+    standing.refused(OLD[0], Reason.REWARD, now_ms)
+    assert standing.credit(OLD[0], now_ms) == pytest.approx(before / 2)
+    assert standing.weight(OLD[0], now_ms) < 0.6
+    for _ in range(3):
+        standing.refused(OLD[0], Reason.REWARD, now_ms)
+    assert not standing.established(OLD[0], now_ms)
+
+
+def test_help_at_most_doubles_a_window_and_harm_takes_more() -> None:
+    def after(amount: float) -> Standing:
+        standing, now_ms = grown_up(hours=1)
+        standing.helped(NEW, 0.0, now_ms)
+        standing.trained({NEW: 0.0}, now_ms)
+        for minute in range(1, 11):
+            standing.trained({NEW: 0.1}, now_ms + minute * MINUTE_MS)
+        standing.helped(NEW, amount, now_ms + 10 * MINUTE_MS)
+        standing.helped(NEW, amount, now_ms + 10 * MINUTE_MS)
+        return standing
+
+    now_ms = grown_up(hours=1)[1] + 10 * MINUTE_MS
+    plain = after(0.0).credit(NEW, now_ms)
+    assert after(HELP_SCALE / 2).credit(NEW, now_ms) == pytest.approx(1.5 * plain)
+    assert after(1.0).credit(NEW, now_ms) == pytest.approx(2 * plain), "luck is bounded, and a window counts once"
+    assert after(-HELP_SCALE / 2).credit(NEW, now_ms) == pytest.approx(plain / 2)
+    assert after(-HELP_SCALE / 2).points(NEW, now_ms) == 0, "little harm may be chance"
+    assert after(-1.0).credit(NEW, now_ms) == 0
+    assert after(-1.0).points(NEW, now_ms) >= LIMIT
+
+
+def test_a_flood_is_cut_off_at_once() -> None:
+    standing = Standing()
+    standing.flooded(NEW, NOW_MS)
+    assert not standing.good(NEW, NOW_MS + int(HALF_LIFE_S * 900))
+    assert standing.describe(NEW, NOW_MS).reasons == {"quota": 1}
+
+
+def test_grinding_lowers_the_weight_in_proportion() -> None:
+    assert density_weight(ENOUGH - 1, 0) == 1, "too few to say"
+    assert density_weight(1000, 1000 * FEWEST) == 1
+    assert density_weight(1000, 1000 * FEWEST / 4) == pytest.approx(0.25)
+    standing = Standing()
+    standing.proposed(NEW, 2000, 10, NOW_MS)
+    assert standing.weight(NEW, NOW_MS) == pytest.approx(10 / 2000 / FEWEST)
+    standing.proposed(NEW, 1000, 800, NOW_MS)
+    assert standing.weight(NEW, NOW_MS) == 1
+
+
+def test_a_crowd_makes_the_node_forget_its_own() -> None:
+    standing, now_ms = grown_up()
+    standing.refused(NEW, Reason.REWARD, now_ms)
+    for number in range(MAX_SIGNERS + 500):
+        standing.proposed(number.to_bytes(32), 1, 1, now_ms)
+    assert standing.statistics(now_ms).known <= MAX_SIGNERS
+    assert standing.old(now_ms) == frozenset(OLD)
+    assert standing.points(NEW, now_ms) == 1
+
+
+def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
+    standing, now_ms = grown_up()
+    standing.refused(NEW, Reason.REWARD, now_ms)
+    standing.proposed(OLD[1], 1000, 3, now_ms)
+    with closing(Store(tmp_path / "pool.sqlite", max_groups=9, max_bytes=2**20, groups_per_peer=9)) as store:
+        while changed := standing.take_changed(4):
+            assert len(changed) <= 4
+            standings.keep(store, changed)
+        again = Standing()
+        again.restore(standings.load(store))
+        for signer in [*OLD, NEW]:
+            assert again.describe(signer, now_ms) == standing.describe(signer, now_ms)
+        assert again.old(now_ms) == standing.old(now_ms)
+        standings.keep(store, [(NEW, None)])
+        assert NEW not in dict(standings.load(store))
+
+
+@given(st.floats(0, CREDIT_HALF_LIFE_S * 10), st.floats(-1, 1), st.floats(0, 1), st.integers(-(10**6), 10**9))
+def test_weights_stay_between_0_and_1(seconds: float, amount: float, share: float, jump_ms: int) -> None:
+    standing, now_ms = grown_up(hours=1)
+    now_ms += int(seconds * 1000)
+    standing.trained({NEW: share}, now_ms)
+    standing.helped(NEW, amount, now_ms + jump_ms)
+    standing.refused(NEW, Reason.REWARD, now_ms)
+    assert 0 <= standing.weight(NEW, now_ms) <= 1
+    assert standing.credit(NEW, now_ms) >= 0
+    assert standing.statistics(now_ms).known == 9
