@@ -37,7 +37,7 @@ class Faults:
         def run(data: bytes) -> None:
             try:
                 check(data)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not happen
                 self._note(error, data)
 
         return run

@@ -178,6 +178,6 @@ TARGETS = (
     Target("varint-frames", varint_frames, cost=2),
     Target("request-frames", request_frames, cost=2),
     Target("handlers", handlers, fixed_bytes=MAX_LOG_BYTES, cost=2),
-    Target("peer-exchange", peer_exchange, bytes_per_byte=512, cost=40),
+    Target("peer-exchange", peer_exchange, bytes_per_byte=512, cost=5),
     Target("control-lines", control_lines, bytes_per_byte=512),
 )

@@ -29,7 +29,8 @@ class Target:
     """One reader of foreign bytes.
 
     `prepare` makes a check and the seeds. `bytes_per_byte` bounds what a check may have allocated at its worst moment, in bytes
-    per byte of input, beyond `SPARE_BYTES` and `fixed_bytes`; `cost` is the part of the runs that it takes, as others' work is dearer.
+    per byte of input, beyond `SPARE_BYTES` and `fixed_bytes`; a target of `cost` 2 gets half as many runs as
+    one of 1.
     """
 
     name: str

@@ -141,10 +141,10 @@ TARGETS = (
     Target("share", lambda: body(Kind.SHARE), bytes_per_byte=256),
     Target("announce", lambda: body(Kind.ANNOUNCE)),
     Target("proof", lambda: body(Kind.PROOF), cost=2),
-    Target("manifest", manifest, bytes_per_byte=512, cost=20),
+    Target("manifest", manifest, bytes_per_byte=512, cost=5),
     Target("invite", invite),
     Target("recipe", recipe),
     Target("peer-id", peer),
-    Target("drand-round", drand_round, cost=10),
+    Target("drand-round", drand_round, cost=4),
     Target("sync", sync, cost=3),
 )
