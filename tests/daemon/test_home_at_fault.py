@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,57 +10,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from processes import LOOPBACK, SOON_S, WITHIN_S, Daemon, free_port, the_sentence
+from disk import Disk
+from processes import LOOPBACK, WITHIN_S, Daemon, free_port, the_sentence
 
 from swarm.config.manifest import find_manifest
 from swarm.errors import ConfigError, HomeError, IdentityError, NetworkError, NotRunningError
 from swarm.policy import checkpoint
 
-SIZE_MB = 32
 # Free for the pool and too little for a checkpoint, which is about 4 MB.
 TOO_LITTLE = 1_500_000
 EMBEDDED = find_manifest("embedded", None)
-
-
-class Disk:
-    """A small file system of its own, which only processes entered into its mount namespace see."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        place.mkdir()
-        mount = f"mount -t tmpfs -o size={SIZE_MB}m,mode=700 none {place} && echo mounted && exec cat"
-        self._keeper = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", mount], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        assert self._keeper.stdout is not None
-        self.mounted = self._keeper.stdout.readline() == b"mounted\n"
-        self.prefix = ["nsenter", "--target", str(self._keeper.pid), "--mount", "--"]
-        # The same directory as seen from outside.
-        self.inside = Path(f"/proc/{self._keeper.pid}/root{place}")
-
-    def fill(self, leaving: int = 0) -> None:
-        """Write a file until no more than `leaving` bytes are free."""
-        with (self.inside / "ballast").open("ab", buffering=0) as file:
-            while (room := self.free() - leaving) > 0:
-                file.write(bytes(min(room, 1 << 20)))
-
-    def free(self) -> int:
-        """Free bytes."""
-        state = os.statvfs(self.inside)
-        return state.f_bavail * state.f_frsize
-
-    def empty(self) -> None:
-        """Undo `fill`."""
-        (self.inside / "ballast").unlink()
-
-    def remount(self, option: str) -> None:
-        """`ro` or `rw`."""
-        subprocess.run([*self.prefix, "mount", "-o", f"remount,{option}", str(self.place)], check=True, timeout=SOON_S)
-
-    def close(self) -> None:
-        """Unmount, by ending the only process that stays in the namespace."""
-        self._keeper.kill()
-        self._keeper.communicate()
 
 
 @pytest.fixture
