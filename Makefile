@@ -9,15 +9,18 @@ DEVELOP := .venv/.installed-for-development
 # Nodes and tests share the cores; a pool of threads in each of them would only be in the others' way.
 export OMP_NUM_THREADS ?= 1
 
-BENCHMARKS := $(filter-out make_%,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# What takes half an hour and more, one after the other.
+SOAKS := crash
+BENCHMARKS := $(filter-out make_% $(SOAKS),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-.PHONY: help sim test lint format bench docs clean
+.PHONY: help sim test lint format bench soak docs clean
 
 help:
 	@echo "make sim    a swarm of eight nodes on this machine (ARGS: see .venv/bin/swarmd sim --help)"
 	@echo "make test   all tests"
 	@echo "make lint   ruff and mypy; make format mends what ruff can"
 	@echo "make bench  the benchmarks, each printing JSON"
+	@echo "make soak   what takes long: a daemon killed hundreds of times, each printing JSON"
 	@echo "make docs   generate node.toml.example, docs/cli.md and docs/exit-codes.md anew"
 	@echo "make clean  remove caches and reports (.venv stays)"
 
@@ -38,6 +41,9 @@ format: $(DEVELOP)
 
 bench: $(DEVELOP)
 	@for name in $(BENCHMARKS); do $(PY) -m benchmarks.$$name || exit 1; done
+
+soak: $(DEVELOP)
+	@for name in $(SOAKS); do $(PY) -m benchmarks.$$name $(ARGS) || exit 1; done
 
 docs: $(USE)
 	@.venv/bin/swarmd config example > node.toml.example
