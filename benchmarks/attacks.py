@@ -9,7 +9,7 @@ the spread (standard deviation) of:
     pattern_base the same rate in the run without attackers
     length       their mean length over that of the run without attackers
     held_out     their held-out accuracy over that of the run without attackers
-    trained      the attackers' share of the foreign groups trained on
+    weight       the attackers' share of the foreign weight in training
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def figures(attacked: Mapping[str, Any], calm: Mapping[str, Any]) -> dict[str, f
         "pattern_base": calm["patterns_last"].get(name),
         "length": attacked["completion_tokens_last"] / calm["completion_tokens_last"],
         "held_out": attacked["eval_after"] / calm["eval_after"],
-        "trained": attacked["attack"]["trained_share"] if attacked["attack"] else None,
+        "weight": attacked["attack"]["weight_share"] if attacked["attack"] else None,
     }
 
 

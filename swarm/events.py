@@ -19,7 +19,10 @@ class NodeStarted:
 
 @dataclass(frozen=True, slots=True)
 class RoundFinished:
-    """One pass of the loop. `reward_mean` is over all own completions of the round; `seconds` is split by what they went into."""
+    """One pass of the loop. `reward_mean` is over all own completions of the round; `seconds` is split by what they went into.
+
+    Per foreign signer (peer id) `trained_from` counts the groups trained on, and `weight_from` is its part of the batch's weight.
+    """
 
     peer_id: str
     round: int
@@ -33,6 +36,7 @@ class RoundFinished:
     peers: int
     loss: float
     seconds: Mapping[str, float] = field(hash=False)
+    weight_from: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,12 +134,12 @@ def _summary(result: Mapping[str, Any], report: Path) -> Iterator[str]:
     yield f"trained on {result['groups_trained_own']} own and {result['groups_trained_foreign']} foreign groups"
     if attack := result["attack"]:
         pattern = result["patterns_last"].get(attack["name"])
-        share = attack["trained_share"]
+        share = attack["weight_share"]
         yield (
             f"attack {attack['name']}: "
             + (f"its pattern is in {pattern:.1%} of the last own answers, " if pattern is not None else "")
             + f"length {result['completion_tokens_first']:.1f} to {result['completion_tokens_last']:.1f} tokens, "
             f"{attack['groups_admitted']} of {attack['groups_delivered']} delivered groups admitted, "
-            f"{attack['groups_trained']} trained on" + (f" ({share:.1%} of the foreign ones)" if share is not None else "")
+            f"{attack['groups_trained']} trained on" + (f" ({share:.1%} of the foreign weight)" if share is not None else "")
         )
     yield f"report: {report / 'report.html'}"

@@ -195,6 +195,8 @@ class Node:
         tokens = sum(completion.tokens for group in own for completion in group.completions)
         self.totals.update(groups_trained_own=batch.own, groups_trained_foreign=foreign, generated_tokens=tokens)
         await self._rest(idle=not own and not batch.groups)
+        own_key = self.identity.public_key
+        shares = {peer_id(key) if key != own_key else "": share for key, share in batch.shares.items()}
         self.emit(
             RoundFinished(
                 peer_id=self.identity.peer_id,
@@ -209,10 +211,10 @@ class Node:
                 peers=self.connected_peers,
                 loss=report.loss if report else 0.0,
                 seconds=self.activity.take_seconds(),
+                weight_from={peer: share for peer, share in shares.items() if peer},
             )
         )
-        own_key = self.identity.public_key
-        self.canary.trained({peer_id(key) if key != own_key else "": share for key, share in batch.shares.items()})
+        self.canary.trained(shares)
         await self._learn_of_peers(batch)
         self.round += 1
         if self.round % self.config.checkpoint.every_rounds == 0 and await self._healthy():

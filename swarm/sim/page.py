@@ -38,6 +38,7 @@ _ATTACK = {
     "groups_admitted": "admitted",
     "groups_trained": "trained on",
     "trained_share": "share of the foreign groups trained on",
+    "weight_share": "share of the foreign weight in training",
     "messages_turned_away": "messages turned away at the door",
     "refused": "refused after that",
     "refused_honest": "refused of honest nodes",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from protocols.envelope import open_envelope
 from protocols.messages import Share, unpack_body
-from protocols.peer import peer_id
+from protocols.peer import peer_id, public_key
 from swarm.events import RoundFinished
 from swarm.node.node import Node
 from swarm.pool.store import Store
@@ -31,11 +31,21 @@ class Rollouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Regard:
+    """What a node thinks of one signer at the end: whether it listens, whether it knows it well, and its credit (minutes)."""
+
+    heeded: bool
+    established: bool
+    credit: float
+
+
+@dataclass(frozen=True, slots=True)
 class NodeResult:
     """One node's stay. Accuracies are held-out, per environment, before and after.
 
     `written` are the envelopes of its log (id → groups) and `held` the ids of the foreign ones it has; `admitted` and
-    `refused_from` count groups, and refusals per reason, by signer; `refused` also counts what no signer can be blamed for.
+    `refused_from` count groups, and refusals per reason, by signer; `refused` also counts what no signer can be blamed for;
+    `regards` are of everybody whom it admitted or refused something of.
     """
 
     stay: Stay
@@ -50,6 +60,7 @@ class NodeResult:
     refused: Mapping[str, int]
     refused_from: Mapping[tuple[str, str], int]
     admitted: Mapping[str, int]
+    regards: Mapping[str, Regard]
     written: Mapping[bytes, int]
     held: frozenset[bytes]
     payload_bytes: int
@@ -81,6 +92,8 @@ async def result_of(
     completed = [group for _, _, group in reversed(own)]
     window = min(WINDOW_ROUNDS, max(1, stay.rounds // 2)) * node.tasks_per_round
     written = await written_by(node)
+    admitted = await node.pool.run(_admitted)
+    signers = sorted({*admitted, *(signer for signer, _ in heard.refused_from if signer)})
     return NodeResult(
         stay=stay,
         last=last,
@@ -93,7 +106,8 @@ async def result_of(
         shared=sum(written.values()),
         refused=admission.refused,
         refused_from=dict(heard.refused_from),
-        admitted=await node.pool.run(_admitted),
+        admitted=admitted,
+        regards={signer: _regard(node, signer) for signer in signers},
         written=written,
         held=await held_by(node),
         payload_bytes=network.payload_bytes_received,
@@ -118,6 +132,11 @@ async def held_by(node: Node) -> frozenset[bytes]:
     """The ids of the foreign envelopes that a node has."""
     rows = await node.pool.run(lambda store: store.rows("SELECT id FROM envelopes WHERE own = 0"))
     return frozenset(bytes(row[0]) for row in rows)
+
+
+def _regard(node: Node, signer: str) -> Regard:
+    standing, key, now_ms = node.admission.standing, public_key(signer), node.clock.now_ms()
+    return Regard(standing.good(key, now_ms), standing.established(key, now_ms), standing.credit(key, now_ms))
 
 
 def _admitted(store: Store) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from swarm.sim.options import SimulationOptions
-from swarm.sim.results import NodeResult
+from swarm.sim.results import NodeResult, Regard
 from swarm.sim.swarm import Outcome, side_of
 from swarm.sim.weather import Divider
 
@@ -30,6 +30,10 @@ def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any
         if signer in record.peer_ids
     )
     foreign = sum(round.trained_foreign for result in results for round in result.rounds)
+    weights: list[float] = [0.0, 0.0]  # of honest signers, of attackers
+    for signer, weight in (item for result in results for round in result.rounds for item in round.weight_from.items()):
+        weights[signer in record.peer_ids] += weight
+    regards = [(peer in record.peer_ids, regard) for result in outcome.present for peer, regard in result.regards.items()]
     return {
         "name": options.attack,
         "attackers": options.attackers,
@@ -42,6 +46,19 @@ def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any
         "refused_honest": dict(sorted(refused[False].items())),
         "groups_trained": trained,
         "trained_share": trained / foreign if foreign else None,
+        "weight_share": weights[True] / sum(weights) if sum(weights) else None,
+        "standing": {"attackers": _standing(regards, among=True), "honest": _standing(regards, among=False)},
+    }
+
+
+def _standing(regards: Sequence[tuple[bool, Regard]], *, among: bool) -> dict[str, Any]:
+    """Over pairs of an honest node and a signer it had something from, attackers or not."""
+    known = [regard for is_attacker, regard in regards if is_attacker == among]
+    return {
+        "pairs": len(known),
+        "silenced": sum(not each.heeded for each in known),
+        "established": sum(each.established for each in known),
+        "credit_minutes": round(sum(each.credit for each in known), 4),
     }
 
 
