@@ -21,6 +21,7 @@ from swarm.config.schema import Config, PoolSection
 from swarm.identity import Identity
 from swarm.net.memory import MemoryNetwork
 from swarm.node import publishing
+from swarm.node.beacon import LocalBeacon
 from swarm.node.publishing import OwnLog, position, publish_proofs
 from swarm.node.receiving import Bodies, receive, serve, verdict
 from swarm.node.recovering import doubt_at_start, keep_own_log
@@ -59,6 +60,7 @@ class LogNode:
     def __post_init__(self) -> None:
         self.sync = LogSync(self)  # type: ignore[arg-type]
         self.network: Any = None
+        self.beacon = LocalBeacon(self.manifest)
 
     def emit(self, event: Any) -> None:
         self.emitted.append(event)
