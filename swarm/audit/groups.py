@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocols.errors import ProtocolError
-from protocols.manifest import Manifest
+from protocols.manifest import Manifest, epoch_of
 from protocols.messages import RolloutGroup, Share
 from protocols.peer import peer_id
 from protocols.recipe import seed
 from swarm.audit.logs import Logs
 from swarm.audit.report import Report
 from swarm.errors import ChildDied, ChildError, ChildTimeout
+from swarm.pool.admission import CLOCK_SKEW_MS, PAST_EPOCHS
 from swarm.pool.checks import agree, forbidden
 from swarm.pool.damage import Copy
 from swarm.pool.packing import unpack_group
@@ -24,7 +25,7 @@ NO_BEACON = "the beacon's round of its epoch is not held"
 
 @dataclass(frozen=True, slots=True)
 class Unscored:
-    """Why a group was not scored again: `failed` says that the verifier itself refused, rather than this machine or its clock."""
+    """Why a group was not scored again; `failed` says that the verifier ended with an error."""
 
     why: str
     failed: bool = False
@@ -72,7 +73,7 @@ class Groups:
         try:
             return await self._scorer.score(recipe, seed(recipe, beacon), group.rendering, texts)
         except (ChildTimeout, ChildDied):
-            return Unscored("the verifier took too long", failed=True)
+            return Unscored("the verifier took too long")
         except ChildError:
             return Unscored("the verifier fails", failed=True)
 
@@ -86,6 +87,8 @@ class Groups:
             return f"is not allowed by the manifest ({reason})"
         if recipe.proposer != group.signer:
             return "was proposed by another key than its signer's"
+        if not own and not self._timely(group):
+            return f"was received in epoch {epoch_of(self._manifest, group.received_ms)}, and is not of that time"
         if not group.envelope:
             return None if own else "came in no envelope"
         try:
@@ -104,6 +107,10 @@ class Groups:
         if (carried.rendering, carried.policy, carried.completions) != (group.rendering, group.policy, group.completions):
             return f"is not what its envelope {group.envelope.hex()[:16]} carries"
         return None
+
+    def _timely(self, group: ScoredGroup) -> bool:
+        first = epoch_of(self._manifest, group.received_ms) - PAST_EPOCHS
+        return first <= group.task.recipe.epoch <= epoch_of(self._manifest, group.received_ms + CLOCK_SKEW_MS)
 
     async def _scored(self, group: ScoredGroup) -> str | Unscored | None:
         scored = await self.score(group)

@@ -162,7 +162,10 @@ class Refusals:
         if refused.item is not None:
             return None
         if share is None:
-            return _Verdict(unknown=_NOT_HELD)
+            # The body of an old announcement is not fetched.
+            epoch = epoch_of(rules, refused.envelope.time_ms)
+            old = refused.reason is Reason.STALE and epoch < epoch_of(rules, received_ms) - PAST_EPOCHS
+            return _CONFIRMED if old else _Verdict(unknown=_NOT_HELD)
         match refused.reason:
             case Reason.PROPOSER:
                 try:
