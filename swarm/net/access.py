@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from protocols.errors import ProtocolError
 from protocols.peer import public_key
@@ -17,6 +18,7 @@ Range = ipaddress.IPv4Network | ipaddress.IPv6Network
 SUBNET_BITS = {4: 24, 6: 56}
 
 
+@lru_cache(1024)
 def parse_address(text: str) -> Address | None:
     """An IP address without zone; an IPv4 address in IPv6's clothes is itself. None for anything else."""
     try:
@@ -27,6 +29,7 @@ def parse_address(text: str) -> Address | None:
     return mapped or address
 
 
+@lru_cache(1024)
 def subnet(address: Address) -> Range:
     """The range of addresses that one owner has cheaply."""
     return ipaddress.ip_network((address, SUBNET_BITS[address.version]), strict=False)

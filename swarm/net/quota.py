@@ -26,7 +26,9 @@ REPEAT_COST = 0.25  # a message that is there already costs no signature check a
 # stays below 1, and its burst below a receiver's.
 FORWARDED_SHARE, ALL_FORWARDED_SHARE = 0.2, 0.8
 FORWARD_BURST_S = 2.0
-READS_PER_S, READS_BURST = 4000.0, 40_000.0  # of frames and their headers, some 50 us each; four to a frame of Yamux over Noise
+# Frames of less than `SMALL_BYTES` and headers, some 50 us each: two or four to a frame of Yamux over Noise. Large frames are
+# bounded by their bytes, and are what an answer that this node asked for consists of.
+READS_PER_S, READS_BURST, SMALL_BYTES = 1000.0, 5000.0, 1024
 INVALID_ALLOWED = 20.0  # invalid messages; one can slip through by a version's mistake
 INVALID_FORGIVEN_S = 60.0  # after so long one is forgotten
 REQUESTS_PER_S, REQUESTS_BURST = 20.0, 200.0

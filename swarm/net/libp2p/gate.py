@@ -22,7 +22,7 @@ HANDSHAKE_S = 10.0
 MAX_HALF_OPEN = 32
 # New connections per second and neighbourhood, and at once: a handshake costs some 10 ms.
 KNOCKS_PER_S, KNOCKS_BURST = 1.0, 64.0
-LOCAL_KNOCKS_PER_S, LOCAL_KNOCKS_BURST = 20.0, 400.0
+LOCAL_KNOCKS_PER_S, LOCAL_KNOCKS_BURST = 5.0, 128.0
 MAX_NEIGHBOURHOODS = 1024
 # Of all connections this share is kept for the peers that this node chose to dial, so that a crowd cannot surround it.
 DIALLED_SHARE = 5

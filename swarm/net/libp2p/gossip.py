@@ -135,6 +135,8 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
                 rpc = rpc_pb2.RPC()
                 rpc.ParseFromString(frame)
                 await self._handle(peer_id, rpc)
+                if self._guard.refusal(str(peer_id)):
+                    return
             await self._guard.pace(str(peer_id), Flow.GOSSIP, len(chunk))
             if began or whole:
                 begun_s = trio.current_time()

@@ -28,7 +28,7 @@ from multiaddr import Multiaddr
 from swarm.errors import NetworkError
 from swarm.net.guard import Guard
 from swarm.net.libp2p.gate import Gate, surplus
-from swarm.net.quota import Flow
+from swarm.net.quota import SMALL_BYTES, Flow
 from swarm.net.tally import Tally
 
 READ_BYTES = 65536
@@ -80,7 +80,7 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
                 await trio.sleep(self._guard.quota(self.peer_id).wire_bytes.take(len(self._buffer)))
         taken = bytes(self._buffer[:n])
         self._buffer = self._buffer[len(taken) :]
-        if self.peer_id is not None:
+        if self.peer_id is not None and len(taken) < SMALL_BYTES:
             await self._guard.pace(self.peer_id, Flow.FRAMES)
         return taken
 

@@ -26,7 +26,7 @@ from libp2p.transport.exceptions import MuxerUpgradeFailure, SecurityUpgradeFail
 from libp2p.transport.upgrader import TransportUpgrader
 
 from swarm.net.guard import Guard
-from swarm.net.quota import Flow
+from swarm.net.quota import SMALL_BYTES, Flow
 
 MAX_BUFFERED_BYTES = 4 * 2**20  # per connection, over all its streams
 yamux.MAX_WINDOW_SIZE = 2**20  # of one stream; also the largest frame
@@ -73,7 +73,8 @@ class PacedReads:
     async def read(self, n: int | None = None) -> bytes:
         """Up to `n` bytes."""
         data: bytes = await self._conn.read(n)
-        await self._guard.pace(self._peer_id, Flow.FRAMES)
+        if len(data) < SMALL_BYTES:
+            await self._guard.pace(self._peer_id, Flow.FRAMES)
         return data
 
     def __getattr__(self, name: str) -> Any:

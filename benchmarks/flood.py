@@ -1,0 +1,410 @@
+"""What one flooding peer does to honest nodes: prints JSON.
+
+    python benchmarks/flood.py [--nodes 3] [--repeats 3] [--phase-s 40] > flood.json
+
+N daemons (`swarmd start`, embedded model) learn together on loopback. Quiet phases and attacked ones take turns, so that
+whatever else the machine does falls on both. In an attacked phase one more process attacks every daemon at once, each way with
+an identity of its own, so that the fastest to be cut off does not hide the others:
+
+    valid       sound envelopes of junk, `OVER` times as many per second as a peer is read, as fast as they are taken
+    invalid     messages that are no envelopes
+    oversized   frames that announce 256 MB
+    pings       frames of the connection itself
+    slow        streams and frames that begin and do not end, a byte at a time
+    half-open   `HALF_OPEN` TCP connections held before the handshake, opened again when they are closed
+
+Everybody who is cut off comes back again and again. The attacker shares the machine with its victims, so it is kept to
+`ATTACKER_CPU` of one core and what it used is reported. Two figures are free of that: the CPU seconds (node, policy and scorers
+together) that an honest round costs, and the time that a node spends per round apart from waiting by `node.min_round_s`.
+Rounds are counted from the moment the attack has begun, and the first ones, where the policy compiles and pools fill, not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+import trio.lowlevel
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from protocols.envelope import NO_PREVIOUS, seal
+from protocols.manifest import Manifest, epoch_of, topic
+from protocols.messages import Completion, PolicyTag, RolloutGroup, Share
+from protocols.recipe import Recipe
+from swarm.cli.client import ask
+from swarm.config.manifest import built_in
+from swarm.config.schema import NetworkSection
+from swarm.errors import NetworkError, NotRunningError
+from swarm.home import Home
+
+OVER = 100
+PREPARED = 6000
+HALF_OPEN = 100
+ATTACKER_CPU = 0.15
+WARM_UP_ROUNDS = 8
+LOOPBACK = "/ip4/127.0.0.1/tcp/0"
+SWARMD = str(Path(sys.executable).with_name("swarmd"))
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGESIZE")
+
+
+# The honest side
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A daemon at one moment: its rounds so far, its processes' CPU seconds and resident bytes."""
+
+    rounds: int
+    cpu_s: float
+    resident: dict[str, int]
+
+
+class Daemon:
+    """One honest node."""
+
+    def __init__(self, directory: Path, index: int, bootstrap: list[str], min_round_s: float) -> None:
+        self.home = Home(directory / f"node-{index}")
+        self._log = (directory / f"node-{index}.log").open("wb")
+        command = [SWARMD, "--home", str(self.home.path)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run([*command, "init"], check=True, capture_output=True, env=environment)
+        settings = {
+            "network.mdns": "false",
+            "network.listen": json.dumps([LOOPBACK]),
+            "swarm.bootstrap": json.dumps(bootstrap),
+            "node.min_round_s": str(min_round_s),
+        }
+        sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        self.process = subprocess.Popen([*command, "start", *sets], stdout=self._log, stderr=self._log, env=environment)
+
+    def ask(self, verb: str) -> Any:
+        """The daemon's answer, waited for until it answers."""
+        for _ in range(600):
+            if self.process.poll() is not None:
+                raise SystemExit(f"a daemon ended: see {self._log.name}")
+            with suppress(NotRunningError):
+                return ask(self.home, verb, timeout_s=60.0)
+            time.sleep(0.2)
+        raise SystemExit("a daemon does not answer")
+
+    def events(self) -> list[dict[str, Any]]:
+        """Its rounds."""
+        lines = self.home.events.read_text().splitlines() if self.home.events.exists() else []
+        return [event for event in map(json.loads, lines) if event.get("event") == "RoundFinished"]
+
+    def sample(self) -> Sample:
+        """Its state now."""
+        family = _family(self.process.pid)
+        names = Counter[str]()
+        for number, pid in enumerate(family):
+            names["node" if number == 0 else "children"] += _resident(pid)
+        return Sample(len(self.events()), sum(map(_cpu_s, family)), dict(names))
+
+    def end(self) -> None:
+        """Stop it."""
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(30)
+        self.process.kill()
+        self._log.close()
+
+
+def _family(pid: int) -> list[int]:
+    family, at = [pid], 0
+    while at < len(family):
+        with suppress(OSError):
+            for task in Path(f"/proc/{family[at]}/task").iterdir():
+                family += map(int, (task / "children").read_text().split())
+        at += 1
+    return family
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    # Of a process and of those of its children that have ended.
+    return sum(map(int, fields[11:15])) / TICKS
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+    except OSError:
+        return 0
+
+
+# The attack
+
+
+def junk_envelopes(manifest: Manifest, count: int) -> list[bytes]:
+    """A signed log that opens and decodes, and whose groups nobody lets in."""
+    key = Ed25519PrivateKey.generate()
+    signer, now_ms = key.public_key().public_bytes_raw(), time.time_ns() // 1_000_000
+    epoch, rule = epoch_of(manifest, now_ms), manifest.environments[0]
+    envelopes, previous = [], NO_PREVIOUS
+    for number in range(count):
+        recipe = Recipe(rule.name, rule.version, (("level", 0),), epoch, signer, number)
+        completions = tuple(Completion(secrets.token_hex(6), True, 5, -1.0) for _ in range(manifest.min_group_size))
+        group = RolloutGroup(recipe, "compact", PolicyTag("embedded", bytes(32), 1), completions, (1.0,) * len(completions))
+        envelope = seal(key, number, previous, now_ms, Share(number, epoch, number, 1, (group,)), manifest.id)
+        envelopes.append(envelope.to_bytes())
+        previous = envelope.id
+    return envelopes
+
+
+class Budget:
+    """Keeps this process to a share of one core, and counts what it does."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
+        self._began_s = time.monotonic()
+        self._cpu_before_s = time.process_time()
+
+    def used_s(self) -> float:
+        """CPU seconds spent on the attack."""
+        return time.process_time() - self._cpu_before_s
+
+    async def spend(self, what: str, amount: int = 1) -> None:
+        """Count an act, and rest until there is CPU time for the next."""
+        self.counts[what] += amount
+        over = self.used_s() - ATTACKER_CPU * (time.monotonic() - self._began_s)
+        await trio.sleep(max(0.0, over / ATTACKER_CPU))
+
+
+async def attack(plan: dict[str, Any]) -> dict[str, Any]:
+    """Attack every address of the plan for its seconds; returns how often each way was tried."""
+    from libp2p.exceptions import BaseLibp2pError
+    from libp2p.peer.id import ID
+    from libp2p.pubsub.pb import rpc_pb2
+    from libp2p.stream_muxer.yamux import yamux
+    from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed
+
+    from swarm.clock import WallClock
+    from swarm.net.libp2p.host import open_libp2p
+    from swarm.net.network import Verdict
+
+    manifest = built_in()["embedded"]
+    name = topic(manifest)
+    prepared = junk_envelopes(manifest, PREPARED)
+    print("ready", flush=True)
+    budget = Budget()
+
+    def packed(messages: list[bytes]) -> bytes:
+        return b"".join(
+            encode_varint_prefixed(rpc_pb2.RPC(publish=[rpc_pb2.Message(data=data, topicIDs=[name])]).SerializeToString())
+            for data in messages
+        )
+
+    quota = NetworkSection().peer_messages_per_s
+    batches = [packed(prepared[at : at + 100]) for at in range(0, len(prepared), 100)]
+
+    async def valid(node: Any, victim: str) -> None:
+        stream = await node._host.new_stream(ID.from_string(victim), ["/meshsub/1.1.0"])
+        for batch in batches:
+            await stream.write(batch)
+            await budget.spend("valid messages", 100)
+            # A hundred quotas a second; where reading is slower than that, writing waits.
+            await trio.sleep(100 / (OVER * quota))
+
+    async def invalid(node: Any, victim: str) -> None:
+        stream = await node._host.new_stream(ID.from_string(victim), ["/meshsub/1.1.0"])
+        while True:
+            await stream.write(packed([secrets.token_bytes(300) for _ in range(20)]))
+            await budget.spend("invalid messages", 20)
+
+    async def oversized(node: Any, victim: str) -> None:
+        while True:
+            stream = await node._host.new_stream(ID.from_string(victim), ["/meshsub/1.1.0"])
+            await stream.write(encode_uvarint(2**28) + bytes(1000))
+            await budget.spend("oversized frames")
+            await trio.sleep(0.05)
+
+    async def pings(node: Any, victim: str) -> None:
+        [connection] = node._connections(victim)
+        ping = yamux.struct.pack(yamux.YAMUX_HEADER_FORMAT, 0, yamux.TYPE_PING, yamux.FLAG_ACK, 0, 7) * 1000
+        while True:
+            await connection.muxed_conn._write_frame(ping)
+            await budget.spend("pings", 1000)
+            await trio.sleep(0.02)
+
+    async def slow(node: Any, victim: str) -> None:
+        [connection] = node._connections(victim)
+        held = []
+        while True:
+            if len(held) < 300:
+                held.append(await connection.muxed_conn.open_stream())
+                await budget.spend("slow streams")
+            stream = await node._host.new_stream(ID.from_string(victim), ["/meshsub/1.1.0"])
+            await stream.write(encode_uvarint(1_000_000) + b"x")
+            held.append(stream)
+            await budget.spend("slow frames")
+            await trio.sleep(0.05)
+
+    async def identity(way: Callable[[Any, str], Awaitable[None]], victim: str) -> None:
+        async with open_libp2p(
+            secrets.token_bytes(32),
+            topic=name,
+            validate=lambda data: Verdict.IGNORE,
+            clock=WallClock(),
+            config=NetworkSection(listen=(LOOPBACK,), mdns=False, request_timeout_s=2.0),
+        ) as node:
+            # It goes its own way: discovery would make it a good neighbour.
+            node.discovery._target = 0  # type: ignore[attr-defined]
+            while True:
+                with suppress(NetworkError, BaseLibp2pError, trio.TooSlowError, ValueError):
+                    await node.dial(victim)
+                    await budget.spend("connections")
+                    with trio.fail_after(20):
+                        await way(node, victim.rpartition("/p2p/")[2])
+                await trio.sleep(0.5)
+
+    async def half_open(victim: str) -> None:
+        port = int(victim.split("/")[4])
+        held: list[socket.socket] = []
+        while True:
+            for each in list(held):
+                with suppress(BlockingIOError):
+                    with suppress(OSError):
+                        if each.recv(1000):
+                            continue
+                    each.close()
+                    held.remove(each)
+            while len(held) < HALF_OPEN:
+                with suppress(OSError):
+                    each = socket.create_connection(("127.0.0.1", port), timeout=1.0)
+                    each.setblocking(False)
+                    each.send(b"\x13/multi")
+                    held.append(each)
+                await budget.spend("half-open connections")
+            await trio.sleep(1.0)
+
+    with trio.move_on_after(plan["seconds"]):
+        async with trio.open_nursery() as nursery:
+            for victim in plan["addresses"]:
+                for way in (valid, invalid, oversized, pings, slow):
+                    nursery.start_soon(identity, way, victim)
+                nursery.start_soon(half_open, victim)
+    return {"tries": dict(budget.counts), "cpu_s": round(budget.used_s(), 2)}
+
+
+# The comparison
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Phases by turns, and what they say."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swarmd-flood-")))
+        daemons: list[Daemon] = []
+        for index in range(arguments.nodes):
+            bootstrap = [_loopback(daemons[0])] if daemons else []
+            daemons.append(Daemon(directory, index, bootstrap, arguments.min_round_s))
+            stack.callback(daemons[-1].end)
+            daemons[-1].ask("status")
+        for daemon in daemons:
+            while daemon.ask("status")["peers"] < arguments.nodes - 1 or len(daemon.events()) < WARM_UP_ROUNDS:
+                time.sleep(0.2)
+        phases = []
+        for _ in range(arguments.repeats):
+            phases += [_phase(daemons, arguments.phase_s, attacked) for attacked in (False, True)]
+        network = Counter[str]()
+        for daemon in daemons:
+            network.update(daemon.ask("status")["network"])
+        cut_off = [peer["cut_off"] for daemon in daemons for peer in daemon.ask("peers") if peer["cut_off"]]
+    return _summary(phases, cut_off, network) | {"options": vars(arguments)}
+
+
+def _loopback(daemon: Daemon) -> str:
+    addresses: list[str] = daemon.ask("status")["addresses"]
+    return next(address for address in addresses if "/127.0.0.1/" in address)
+
+
+def _phase(daemons: list[Daemon], seconds: float, attacked: bool) -> dict[str, Any]:
+    attacker, report = None, None
+    if attacked:
+        plan = {"addresses": [_loopback(daemon) for daemon in daemons], "seconds": seconds}
+        command = [sys.executable, __file__, "--attack", json.dumps(plan)]
+        attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert attacker.stdout is not None
+        # Signing the junk is not part of the attack.
+        assert attacker.stdout.readline() == "ready\n", "the attacker did not start"
+    before, began = [daemon.sample() for daemon in daemons], time.monotonic()
+    time.sleep(seconds)
+    after, elapsed = [daemon.sample() for daemon in daemons], time.monotonic() - began
+    if attacker is not None:
+        report = json.loads(attacker.communicate(timeout=60)[0])
+    rounds = sum(late.rounds - early.rounds for early, late in zip(before, after, strict=True))
+    cpu_s = sum(late.cpu_s - early.cpu_s for early, late in zip(before, after, strict=True))
+    busy = [
+        sum(event["seconds"].values())
+        for daemon, early, late in zip(daemons, before, after, strict=True)
+        for event in daemon.events()[early.rounds : late.rounds]
+    ]
+    return {
+        "attacked": attacked,
+        "rounds": rounds,
+        "round_wall_s": round(len(daemons) * elapsed / max(rounds, 1), 3),
+        "round_busy_s": round(statistics.median(busy), 3) if busy else None,
+        "round_cpu_s": round(cpu_s / max(rounds, 1), 3),
+        "resident_mb": {
+            name: round(max(late.resident.get(name, 0) for late in after) / 2**20, 1) for name in ("node", "children")
+        },
+        "attacker": report,
+    }
+
+
+def _summary(phases: list[dict[str, Any]], cut_off: list[dict[str, Any]], network: Counter[str]) -> dict[str, Any]:
+    def middle(name: str, attacked: bool) -> float:
+        return statistics.median(phase[name] for phase in phases if phase["attacked"] is attacked)
+
+    names = ("round_wall_s", "round_busy_s", "round_cpu_s")
+    counted = ("cut_offs", "throttled", "messages_dropped", "not_forwarded", "rejected", "streams_refused")
+    return {
+        "ratio": {name: round(middle(name, True) / middle(name, False), 3) for name in names},
+        "quiet": {name: middle(name, False) for name in names},
+        "attacked": {name: middle(name, True) for name in names},
+        "resident_mb": {
+            "quiet": max(phase["resident_mb"]["node"] for phase in phases if not phase["attacked"]),
+            "attacked": max(phase["resident_mb"]["node"] for phase in phases if phase["attacked"]),
+        },
+        "cut_off_reasons": dict(Counter(each["reason"] for each in cut_off)),
+        "cut_off": cut_off[:10],
+        "network": {name: network[name] for name in (*counted, "connections_refused", "handshakes_failed", "faults")},
+        "phases": phases,
+    }
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="honest nodes with and without a flooding peer")
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="quiet and attacked phases, by turns")
+    parser.add_argument("--phase-s", type=float, default=40.0)
+    parser.add_argument("--min-round-s", type=float, default=3.0, help="leaves the attacker and its victims room on few cores")
+    parser.add_argument("--attack", help="internal: be the attacker of this plan")
+    arguments = parser.parse_args()
+    if arguments.attack:
+        print(json.dumps(trio.run(attack, json.loads(arguments.attack))))
+    else:
+        print(json.dumps(run(arguments), indent=1))
+
+
+if __name__ == "__main__":
+    main()
