@@ -113,7 +113,7 @@ async def _find_end(node: Node, network: Network, random: Random) -> None:
             look = LOOK_S if connected else min(look * 1.5, LONGEST_LOOK_S)
     if node.log.silent != FORKED and not node.log.doubted.is_set():
         if not noted:
-            await node.pool.run(lambda store: logs.note_beginning(store, key))
+            await node.pool.run(lambda store: logs.note_if_whole(store, key))
         node.log.silent = ""
 
 

@@ -12,6 +12,7 @@ from protocols.peer import peer_id, public_key
 from swarm.errors import NetworkError
 from swarm.net.network import PeerRecord
 from swarm.node.node import Node
+from swarm.pool import proofs
 
 # Of the signers that are no peers, those with the most credit or points.
 SIGNERS_SHOWN = 100
@@ -44,6 +45,9 @@ async def status(node: Node) -> dict[str, Any]:
         "network": asdict(network.statistics()) if network else None,
         "admission": asdict(admission),
         "beacon": asdict(node.beacon.statistics()),
+        "not_sharing": node.log.silent,
+        "log_sync": asdict(node.sync.statistics()),
+        "equivocators": len(await node.pool.run(proofs.equivocators)),
         "standing": asdict(node.admission.standing.statistics(now_ms)),
         "uptime_s": round((now_ms - node.started_ms) / 1000, 1),
     }

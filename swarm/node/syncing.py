@@ -147,7 +147,11 @@ class LogSync:
                 size -= len(answer)
                 at += len(found)
                 for envelope in found:
-                    reasons = {refusal.reason for refusal in (await admit(self._node, envelope.to_bytes(), peer)).refusals}
+                    data = envelope.to_bytes()
+                    if not self._node.admission.affords(envelope, len(data)):
+                        at = end
+                        break
+                    reasons = {refusal.reason for refusal in (await admit(self._node, data, peer)).refusals}
                     self._counts["fetched"] += 1
                     if Reason.CHAIN in reasons and envelope.sequence:
                         await self._fetch_rival(network, peer, stretch.key, envelope.sequence)

@@ -186,8 +186,11 @@ class Admission:
         What is not heard is not to be forwarded either, so that a flood ends at the first honest node.
         """
         envelope, body = self._open(data)
+        return self.affords(envelope, len(data) + (body.body_bytes if isinstance(body, Announce) else 0))
+
+    def affords(self, envelope: Envelope, size: int) -> bool:
+        """Charge an opened envelope, of which `size` bytes are to be taken, to its signer; whether it is heard."""
         now_ms = self._clock.now_ms()
-        size = len(data) + (body.body_bytes if isinstance(body, Announce) else 0)
         charged = self._budgets.charge(envelope, size, now_ms)
         if charged.flood:
             self.standing.flooded(envelope.key, now_ms)
@@ -252,6 +255,7 @@ class Admission:
         refusals: list[Refusal] = []
         try:
             if isinstance(body, Proof):
+                self._ranges.pass_over(envelope.key, envelope.sequence)
                 await self._convict(body, now_ms, envelope.id)
             else:
                 groups, refusals = await self._judge_share(envelope, self._share(envelope, body, raw_body, now_ms), now_ms)

@@ -129,17 +129,19 @@ def begin(path: Path, key: bytes) -> None:
     bounds = PoolSection()
     store = Store(path, max_groups=bounds.max_groups, max_bytes=bounds.max_bytes, groups_per_peer=bounds.groups_per_peer)
     try:
-        note_beginning(store, key)
+        note_if_whole(store, key)
     finally:
         store.close()
 
 
-def note_beginning(store: Store, key: bytes) -> None:
-    """Note that this pool knows the log of `key`: from its beginning, or as far as peers could tell."""
-    with store.transaction(durable=True) as db:
-        db.execute("INSERT OR IGNORE INTO beginnings VALUES (?)", (key,))
+def note_if_whole(store: Store, key: bytes) -> None:
+    """Note that this pool holds the log of `key` from its beginning, unless its beginning is missing."""
+    ((first,),) = store.rows("SELECT MIN(sequence) FROM envelopes WHERE signer = ?", (key,))
+    if not first:
+        with store.transaction(durable=True) as db:
+            db.execute("INSERT OR IGNORE INTO beginnings VALUES (?)", (key,))
 
 
 def begins_here(store: Store, key: bytes) -> bool:
-    """Whether this pool knows the log of `key` (`note_beginning`)."""
+    """Whether this pool knows the log of `key` from its beginning."""
     return bool(store.rows("SELECT 1 FROM beginnings WHERE key = ?", (key,)))
