@@ -22,6 +22,7 @@ from fuzz.target import Check, Target
 
 MAX_CORPUS = 4096
 MAX_FAULTS = 20
+TIMEOUT_S = 60  # for one input
 
 
 class Faults:
@@ -84,7 +85,7 @@ def run_guided(target: Target, runs: int, seed: int, faults: TextIO) -> None:
         return mutated(data, Random(seed))[:max_size]
 
     with _directory(seeds) as corpus:
-        options = [f"-runs={runs}", f"-seed={seed or 1}", f"-max_len={target.max_bytes}", "-timeout=0", "-handle_alrm=0"]
+        options = [f"-runs={runs}", f"-seed={seed or 1}", f"-max_len={target.max_bytes}", f"-timeout={TIMEOUT_S}"]
         options += ["-rss_limit_mb=4096", f"-artifact_prefix={corpus}/", "-print_final_stats=1"]
         atheris.Setup([sys.argv[0], *options, corpus], watched, custom_mutator=mutator)
         atheris.Fuzz()

@@ -51,15 +51,23 @@ class Target:
                 check(data)
                 return
             allowed = SPARE_BYTES + self.fixed_bytes + self.bytes_per_byte * len(data)
-            tracemalloc.start()
-            try:
-                check(data)
-                _, peak = tracemalloc.get_traced_memory()
-            finally:
-                tracemalloc.stop()
+            peak = _peak_bytes(check, data)
+            if peak > allowed:
+                # Once more: a cache that grew, or something imported, is paid for only once.
+                peak = _peak_bytes(check, data)
             assert peak <= allowed, f"{peak} bytes were allocated for {len(data)} bytes of input; {allowed} are allowed"
 
         return run
+
+
+def _peak_bytes(check: Check, data: bytes) -> int:
+    """The most that was allocated at once during a check."""
+    tracemalloc.start()
+    try:
+        check(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def refusing(read: Callable[[bytes], object]) -> Check:
