@@ -10,7 +10,7 @@ DEVELOP := .venv/.installed-for-development
 export OMP_NUM_THREADS ?= 1
 
 # What takes half an hour and more, one after the other.
-SOAKS := crash
+SOAKS := crash soak
 BENCHMARKS := $(filter-out make_% $(SOAKS),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help sim test lint format bench soak docs clean
@@ -20,7 +20,7 @@ help:
 	@echo "make test   all tests"
 	@echo "make lint   ruff and mypy; make format mends what ruff can"
 	@echo "make bench  the benchmarks, each printing JSON"
-	@echo "make soak   what takes long: a daemon killed hundreds of times, each printing JSON"
+	@echo "make soak   what takes long, each printing JSON: a daemon killed hundreds of times, eight of them for half an hour, fuzzing"
 	@echo "make docs   generate node.toml.example, docs/cli.md and docs/exit-codes.md anew"
 	@echo "make clean  remove caches and reports (.venv stays)"
 
@@ -44,6 +44,8 @@ bench: $(DEVELOP)
 
 soak: $(DEVELOP)
 	@for name in $(SOAKS); do $(PY) -m benchmarks.$$name $(ARGS) || exit 1; done
+	-@$(PIP) atheris
+	@$(PY) -m fuzz --runs 1000000
 
 docs: $(USE)
 	@.venv/bin/swarmd config example > node.toml.example

@@ -20,8 +20,8 @@ Check = Callable[[bytes], None]
 REFUSALS = (ProtocolError, SwarmdError)
 # Every so many inputs one is measured; measuring all would take three times as long.
 MEASURE_EVERY = 64
-# What a reader may hold for a while besides what its input pays for: an exception with its traceback, a compiled expression.
-SPARE_BYTES = 256 * 1024
+# What a reader may hold for a while besides what its input pays for: msgpack's packer takes 256 KiB to begin with.
+SPARE_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True)
