@@ -73,7 +73,7 @@ def run(case: Case) -> dict[str, Any]:
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         report = json.loads((Path(directory) / "report.json").read_text())
-    return {**asdict(case), **{name: report[name] for name in KEPT}}
+    return {**asdict(case), "report": {name: report[name] for name in KEPT}}
 
 
 def finished(path: Path) -> dict[Case, dict[str, Any]]:
@@ -84,7 +84,8 @@ def finished(path: Path) -> dict[Case, dict[str, Any]]:
             entry = json.loads(line)
         except ValueError:
             continue
-        runs[Case(**{name: entry[name] for name in Case.__dataclass_fields__})] = entry
+        report = entry.pop("report")
+        runs[Case(**entry)] = report
     return runs
 
 
@@ -135,7 +136,7 @@ def main() -> None:
     with ThreadPoolExecutor(options.jobs) as pool, options.runs.open("a") as file:
         for number, entry in enumerate(pool.map(run, missing), 1):
             print(json.dumps(entry), file=file, flush=True)
-            print(f"{number}/{len(missing)}: {entry['wall_s']:.0f} s", file=sys.stderr, flush=True)
+            print(f"{number}/{len(missing)}: {entry['report']['wall_s']:.0f} s", file=sys.stderr, flush=True)
     runs = finished(options.runs)
 
     def compared(attack: str, side: bool) -> dict[str, Any]:
