@@ -25,6 +25,8 @@ from swarm.pool.schema import SCHEMA, SCHEMA_VERSION, teach
 from swarm.records import ScoredGroup
 
 KEPT_REFUSALS = 1000
+# How long to wait for a reader that holds the file for a moment.
+BUSY_MS = 5000
 # The write-ahead log is moved over into the file when it has grown to this.
 SETTLED_BYTES = 4 * 2**20
 # Of an envelope that was refused as a whole, and so is not kept, this much is: enough for nearly all, 16 MiB in all.
@@ -82,7 +84,7 @@ class Store:
         self._read_only = read_only
         with _explained(path):
             place = _place(path, "ro" if read_only else "rwc")
-            self._db = sqlite3.connect(place, uri=True, check_same_thread=False, isolation_level=None)
+            self._db = sqlite3.connect(place, uri=True, check_same_thread=False, isolation_level=None, timeout=BUSY_MS / 1000)
             self._path = path
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -144,8 +146,11 @@ class Store:
                 return
             busy, in_log, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             renew_sums(self._path, page_size, changed)
-            if not busy and in_log == moved:  # else somebody reads what the log holds; it is cut another time
+            if not busy and in_log == moved:
+                # Where somebody reads what the log holds, it is cut another time rather than waited for.
+                self._db.execute("PRAGMA busy_timeout=0")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
 
     @contextmanager
     def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
@@ -204,9 +209,9 @@ class Store:
         """The last envelope of the own log."""
         return next(self._own("DESC LIMIT 1"), None)
 
-    def own_log(self) -> Iterator[StoredEnvelope]:
-        """The own log from its beginning."""
-        return self._own("ASC")
+    def own_log(self, *, newest_first: bool = False) -> Iterator[StoredEnvelope]:
+        """The own log from its beginning, or from its end."""
+        return self._own("DESC" if newest_first else "ASC")
 
     def _own(self, order: str) -> Iterator[StoredEnvelope]:
         columns = "id, signer, sequence, received_ms, envelope, body_hash, body"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from random import Random
 import msgpack
 import pytest
 import trio
+from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from node_shapes import EMBEDDED, START_MS, Medium, on_virtual_time
 from swarm_shapes import Peer, answers
@@ -22,8 +24,9 @@ from protocols.messages import RolloutGroup
 from protocols.recipe import Recipe
 from swarm.audit.audit import run_audit
 from swarm.audit.report import Report
+from swarm.cli.main import main
 from swarm.config.load import load
-from swarm.errors import HomeError
+from swarm.errors import AuditError, HomeError
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.node.learning import keep_learning
@@ -220,6 +223,25 @@ def test_a_strange_file_in_a_checkpoint(home: Home) -> None:
     (checkpoint.every(home.checkpoints)[0] / "model" / "more").write_bytes(os.urandom(9))
     (what,) = audited(home).contradictions
     assert "more does not belong to the checkpoint" in what
+
+
+def test_the_command(home: Home) -> None:
+    def run(*options: str) -> Result:
+        return CliRunner().invoke(main, ["audit", str(home.path), "--no-score", *options])
+
+    clean = run("--json")
+    assert clean.exit_code == 0, clean.output
+    assert json.loads(clean.stdout)["clean"]
+    data = bytearray(home.pool.read_bytes())
+    data[5000] ^= 1
+    home.pool.write_bytes(data)
+    table = run()
+    assert table.exit_code == AuditError.exit_code
+    assert "contradicted: damage: pool.sqlite, page 2" in table.stdout
+    assert "Error: " in table.output
+    assert not json.loads(run("--json").stdout)["clean"]
+    home.identity_key.unlink()
+    assert run().exit_code == HomeError.exit_code, "what is no home is not audited"
 
 
 def test_a_home_that_has_not_lived_yet(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_any_flipped_byte_is_found_and_its_file_named(store: str, request: pytes
     assert len(files) == (3 if store == "killed" else 2)
     for path in files:
         size = path.stat().st_size
-        places = {*range(40), *(random.randrange(size) for _ in range(60)), size - 1}
+        places = {*range(0, 100, 4), *(random.randrange(size) for _ in range(30)), size - 1}
         for place in places:
             for _ in flipped(path, place, random.randrange(8)):
                 named = {each.file for each in looked_through(pool).damage}
@@ -184,6 +184,24 @@ def test_a_reader_beside_the_writer_leaves_the_log_alone(tmp_path: Path) -> None
         assert len(list(reader.own_log())) == 5
     assert wal_path(copy).stat().st_size > 0
     assert looked_through(copy).damage == []
+
+
+def test_a_reader_that_takes_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log cannot be cut meanwhile, and may be written from its beginning again after that."""
+    monkeypatch.setattr("swarm.pool.store.SETTLED_BYTES", 100_000)
+    path = tmp_path / "pool.sqlite"
+    with closing(opened(path)) as store:
+        fill(store, 0, 5)
+        for first in (5, 15, 25, 35):
+            with closing(Store(path, max_groups=9, max_bytes=9, groups_per_peer=9, read_only=True)) as reader:
+                entries = reader.own_log()
+                next(entries)
+                fill(store, first, 5)
+                assert looked_through(path).damage == []
+                del entries
+            fill(store, first + 5, 5)
+            assert looked_through(path).damage == []
+            assert len(list(store.own_log())) == first + 10
 
 
 def test_the_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
