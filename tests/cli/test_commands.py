@@ -211,6 +211,8 @@ def test_what_cannot_be_answered_without_a_daemon(path: Path) -> None:
     ok("init")
     for verb in ("status", "peers", "invite", "stop"):
         assert "no daemon is running" in fails(7, verb)
+    assert "no rollouts yet" in ok("rollouts", "ls")
+    next(path.rglob("pool.sqlite")).unlink()
     assert "no pool yet" in fails(4, "rollouts", "ls")
     assert "no whole checkpoint yet" in fails(4, "export", "--to", "out")
     assert not Path("out").exists()

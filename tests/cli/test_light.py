@@ -56,7 +56,7 @@ def run(home: Path, *arguments: str) -> tuple[int, list[str], float]:
         (f"join {INVITE_OR_ADDRESS}", 0),
         ("status", 7),
         ("stop", 7),
-        ("rollouts ls", 4),
+        ("rollouts ls", 0),
         ("export --to nowhere", 4),
     ],
 )
