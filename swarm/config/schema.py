@@ -79,7 +79,9 @@ class NetworkSection:
         (), "Peer ids and address ranges that are refused in and out, also if allowed; takes effect at the next start."
     )
     max_connections_per_address: int = setting(
-        8, "Connections with any one public IP address; more lets larger households in, and larger crowds of one owner.", minimum=1
+        8,
+        "Connections with any one public IP address; more lets larger households in, and larger crowds of one owner.",
+        minimum=1,
     )
     max_connections_per_subnet: int = setting(
         16, "Connections with any one public /24 of IPv4 or /56 of IPv6; local addresses have no such limits.", minimum=1
@@ -287,7 +289,11 @@ class PoolSection:
 class ScoringSection:
     """The verifiers."""
 
-    workers: int = setting(1, "Worker processes that rebuild tasks and score answers.", minimum=1)
+    workers: int = setting(
+        2,
+        "Worker processes that rebuild tasks and score answers, about 30 MB each; from two on, a stranger's slow group holds up nobody.",
+        minimum=1,
+    )
     timeout_s: float = setting(
         5.0, "Seconds a verifier may take for one group before it is killed and the group refused.", above=0
     )

@@ -361,7 +361,9 @@ class Admission:
         value = self._beacon(group.recipe.epoch)
         if value is None:
             raise _Refused(Reason.BEACON)
-        judged = await self._verification.judge(group, value, envelope.key, established=self.established(envelope.key))
+        # While nobody is established, there is nobody to leave a worker to.
+        known = not self.standing.old(now_ms) or self.established(envelope.key)
+        judged = await self._verification.judge(group, value, envelope.key, established=known)
         if isinstance(judged, Reason):
             raise _Refused(judged)
         task, rewards = judged

@@ -9,11 +9,11 @@ at `LIMIT` points a signer is not listened to until enough has faded. Being newe
 a node gives in a minute is therefore at most one, however fast its rounds are and however many identities send.
 
 Who is *established*? The signers who together hold all but the last tenth (`defences.newcomer_share`) of the remembered
-credit; everybody else together gets at most that tenth of a batch (`swarm.pool.sampling.quota`). The measure is relative,
-so it works among eight peers and among a thousand, and it closes the way in by numbers: newcomers earn together what one
-newcomer alone would earn. With a share s and a memory of τ = half-life / ln 2 their part f of the credit follows
-df/dt = s (1 - f) / τ: with a tenth and six hours about 1.1 % an hour, and none of them leaves the last tenth before f has
-grown to it, after nine hours of being useful without a break.
+credit, each with at least a quarter of their average; everybody else together gets at most that tenth of a batch
+(`swarm.pool.sampling.quota`). The measure is relative, so it works among eight peers and among a thousand, and it closes the
+way in by numbers: newcomers earn together what one newcomer alone would earn. With a share s and a memory of
+τ = half-life / ln 2 their part f of the credit follows df/dt = s (1 - f) / τ: with a tenth and six hours about 1.1 % an hour,
+and none of them leaves the last tenth before f has grown to it, after nine hours of being useful without a break.
 
 A young node is defenceless here, and says so: before it has learned `YOUNG_MINUTES` from at least `FEW` signers it has
 nothing to compare with, and a cap would only slow down an honest swarm. Whoever floods it in these first minutes with many
@@ -44,6 +44,7 @@ MAX_SIGNERS = 10_000
 LONGEST_BATCH_S = 300.0
 YOUNG_MINUTES = 15.0
 FEW = 3
+OF_AVERAGE = 0.25
 # What a complete stranger's groups weigh in a draw beside those of an established signer, once there are any. Not less: what
 # holds a crowd back is the newcomers' part of the batch, and one honest newcomer must be able to earn its place.
 STRANGER_WEIGHT = 0.5
@@ -276,14 +277,17 @@ class Standing:
         held = [(self.credit(signer, now_ms), signer) for signer, record in self._records.items() if record.credit > 0]
         # Equal credit is ordered by key, so that every run of one seed agrees.
         held = sorted((each for each in held if self.good(each[1], now_ms)), reverse=True)
-        whole, sum_, old = sum(credit for credit, _ in held), 0.0, []
+        top: list[tuple[float, bytes]] = []
+        whole, sum_ = sum(credit for credit, _ in held), 0.0
         for credit, signer in held:
             if sum_ >= (1 - self._newcomer_share) * whole:
                 break
             sum_ += credit
-            old.append(signer)
-            self._bar = credit
-        self._established = frozenset(old) if whole >= YOUNG_MINUTES and len(old) >= FEW else frozenset()
+            top.append((credit, signer))
+        # A crowd may come to hold more than the last tenth together; one by one they are still nobody.
+        self._bar = OF_AVERAGE * sum_ / len(top) if top else 0.0
+        old = frozenset(signer for credit, signer in top if credit >= self._bar)
+        self._established = old if whole >= YOUNG_MINUTES and len(old) >= FEW else frozenset()
 
     # What survives a restart
 
