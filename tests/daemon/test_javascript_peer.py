@@ -28,7 +28,8 @@ from swarm.clock import WallClock
 from swarm.tasks.scoring import Scorer
 
 HERE = Path(__file__).parents[1] / "javascript"
-ANSWER_WITHIN_S = 30.0
+# A bound only: a test machine may be busy with much else.
+ANSWER_WITHIN_S = 120.0
 SECRET = "07" * 32
 SETTINGS = ("training.external=4",)
 
@@ -151,10 +152,11 @@ def test_it_reads_what_the_daemons_say(swarm: Swarm) -> None:
     identities = {each.json("id")["peer_id"] for each in (swarm.founder, swarm.second)}
     state = swarm.peer.until("it hears both", lambda state: {each["signer"] for each in state["received"]} >= identities)
     assert state["refused"].keys() <= {"kind"}
-    heard = {each["id"]: each for each in swarm.peer("state")["received"]}
     own = swarm.founder.json("rollouts", "ls", "--limit", "8", "--peer", swarm.founder.json("id")["peer_id"])
+    whole = [swarm.founder.json("rollouts", "show", str(each["key"])) for each in own]
+    heard = {each["id"]: each for each in swarm.peer("state")["received"]}
     compared = 0
-    for shown in (swarm.founder.json("rollouts", "show", str(each["key"])) for each in own):
+    for shown in whole:
         if (envelope := heard.get(shown["envelope"])) is None:
             continue
         recipes = [Recipe.from_array(decode(bytes.fromhex(each["recipe"]), MAX_BODY_BYTES)) for each in envelope["groups"]]
