@@ -21,7 +21,8 @@ class NodeStarted:
 class RoundFinished:
     """One pass of the loop. `reward_mean` is over all own completions of the round; `seconds` is split by what they went into.
 
-    Per foreign signer (peer id) `trained_from` counts the groups trained on, and `weight_from` is its part of the batch's weight.
+    Per foreign signer (peer id): `trained_from` counts the groups drawn, `weight_from` is the part of the batch's weight that was
+    learned from it, and `left_out_from` counts those of its groups in which nothing was plausible enough to learn from.
     """
 
     peer_id: str
@@ -37,6 +38,7 @@ class RoundFinished:
     loss: float
     seconds: Mapping[str, float] = field(hash=False)
     weight_from: Mapping[str, float] = field(default_factory=dict, hash=False)
+    left_out_from: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

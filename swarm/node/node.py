@@ -52,12 +52,19 @@ REST_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One update's groups; `sources` counts the foreign ones per signer (peer id), `shares` is each key's part of the weight."""
+    """One update's groups, `own` ones first; `signers` are of the others, `shares` is each signer's part of the whole weight."""
 
     groups: tuple[TrainingGroup, ...]
     own: int
-    sources: Mapping[str, int]
+    signers: tuple[bytes, ...]
     shares: Mapping[bytes, float]
+
+    def plausible(self, report: TrainReport | None) -> dict[bytes, list[float]]:
+        """For each foreign signer, what part of each of its groups was plausible enough to learn from."""
+        parts: dict[bytes, list[float]] = {}
+        for signer, part in zip(self.signers, report.plausible[self.own :] if report else (), strict=report is not None):
+            parts.setdefault(signer, []).append(part)
+        return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +192,7 @@ class Node:
             training_group(each.group, self.rendering, each.weights, foreign=number >= len(drawn.own), min_probability=floor)
             for number, each in enumerate(weighted.groups)
         ]
-        return Batch(tuple(groups), len(drawn.own), Counter(peer_id(group.signer) for group in foreign), weighted.shares)
+        return Batch(tuple(groups), len(drawn.own), tuple(group.signer for group in foreign), weighted.shares)
 
     async def finish_round(self, own: Sequence[ScoredGroup], batch: Batch, report: TrainReport | None) -> None:
         """Count, tell, and every so often make everything up to here survive a kill."""
@@ -195,8 +202,9 @@ class Node:
         tokens = sum(completion.tokens for group in own for completion in group.completions)
         self.totals.update(groups_trained_own=batch.own, groups_trained_foreign=foreign, generated_tokens=tokens)
         await self._rest(idle=not own and not batch.groups)
-        own_key = self.identity.public_key
-        shares = {peer_id(key) if key != own_key else "": share for key, share in batch.shares.items()}
+        plausible = batch.plausible(report)
+        learned = {key: share * _mean(plausible.get(key, [1.0])) for key, share in batch.shares.items()}
+        learned_from = {peer_id(key): share for key, share in learned.items() if key != self.identity.public_key}
         self.emit(
             RoundFinished(
                 peer_id=self.identity.peer_id,
@@ -206,26 +214,27 @@ class Node:
                 proposed=len(own),
                 trained_own=batch.own,
                 trained_foreign=foreign,
-                trained_from=dict(batch.sources),
+                trained_from=dict(Counter(peer_id(signer) for signer in batch.signers)),
                 generated_tokens=tokens,
                 peers=self.connected_peers,
                 loss=report.loss if report else 0.0,
                 seconds=self.activity.take_seconds(),
-                weight_from={peer: share for peer, share in shares.items() if peer},
+                weight_from=learned_from,
+                left_out_from={peer_id(key): parts.count(0.0) for key, parts in plausible.items() if 0.0 in parts},
             )
         )
-        self.canary.trained(shares)
-        await self._learn_of_peers(batch)
+        self.canary.trained({"": learned.get(self.identity.public_key, 0.0), **learned_from})
+        await self._learn_of_peers(batch, plausible)
         self.round += 1
         if self.round % self.config.checkpoint.every_rounds == 0 and await self._healthy():
             await self.save()
 
-    async def _learn_of_peers(self, batch: Batch) -> None:
+    async def _learn_of_peers(self, batch: Batch, plausible: Mapping[bytes, Sequence[float]]) -> None:
         """What was trained on earns its signers standing; a restart forgets nothing of it but the last moments."""
         standing = self.admission.standing
         if batch.groups:
             foreign = {signer: share for signer, share in batch.shares.items() if signer != self.identity.public_key}
-            standing.trained(foreign, self.clock.now_ms())
+            standing.trained(foreign, self.clock.now_ms(), plausible)
         changed = standing.take_changed(STANDINGS_WRITTEN)
         if changed:
             await self.pool.run(lambda store: standings.keep(store, changed))
@@ -315,6 +324,10 @@ class Node:
         """Told by the supervisor."""
         self.activity.state = f"restarting {part}: {error}"
         self.emit(PartRestarted(self.identity.peer_id, part, error))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _take(store: Store, keys: Sequence[int], round: int) -> list[ScoredGroup]:

@@ -25,12 +25,13 @@ true of a node whose old peers have all been gone so long that their credit has 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from protocols.errors import Reason
 from swarm.pool.density import density_weight
+from swarm.pool.plausible import plausible_weight
 
 HALF_LIFE_S = 600.0
 CREDIT_HALF_LIFE_S = 6 * 3600.0
@@ -52,6 +53,7 @@ STRANGER_WEIGHT = 0.5
 HELP_SCALE = 0.05
 MOST_HARM = 4.0
 HARM = "harm"
+_ALL: Mapping[bytes, Sequence[float]] = {}
 
 # What only a broken or dishonest signer sends; everything else can happen to an honest one.
 BLAMED = frozenset(
@@ -75,7 +77,8 @@ BLAMED_IF_REPEATED = frozenset({Reason.VERIFIER_TIMEOUT})
 
 @dataclass(slots=True)
 class Record:
-    """One signer. All numbers are as of `updated_ms`: points and strikes, credit in minutes, indices used and groups shared.
+    """One signer. All numbers are as of `updated_ms`: points and strikes, credit in minutes, indices used and groups
+    shared, groups drawn and how much of them was plausible enough to learn from.
 
     `window` is the part of the credit that was earned since `helped` was last told what became of it.
     """
@@ -87,6 +90,8 @@ class Record:
     window: float = 0.0
     used: float = 0.0
     shared: float = 0.0
+    drawn: float = 0.0
+    learned: float = 0.0
     reasons: dict[str, int] = field(default_factory=dict)
 
     def fade(self, now_ms: int) -> None:
@@ -96,6 +101,7 @@ class Record:
         self.points, self.strikes = self.points * points, self.strikes * points
         self.credit, self.window = self.credit * credit, self.window * credit
         self.used, self.shared = self.used * credit, self.shared * credit
+        self.drawn, self.learned = self.drawn * credit, self.learned * credit
         self.updated_ms = max(self.updated_ms, now_ms)
 
 
@@ -167,8 +173,8 @@ class Standing:
         old = self.old(now_ms)
         known = 1.0 if not old or signer in old else min(STRANGER_WEIGHT + self.credit(signer, now_ms) / self._bar, 1.0)
         record = self._records.get(signer)
-        dense = density_weight(record.used, record.shared) if record else 1.0
-        return known * math.exp2(-self.points(signer, now_ms)) * dense
+        fair = density_weight(record.used, record.shared) * plausible_weight(record.drawn, record.learned) if record else 1.0
+        return known * math.exp2(-self.points(signer, now_ms)) * fair
 
     def lately(self, now_ms: int, within_s: float) -> int:
         """How many signers this node was told about or trained on within so many seconds."""
@@ -218,14 +224,22 @@ class Standing:
         record.used += indices
         record.shared += groups
 
-    def trained(self, shares: Mapping[bytes, float], now_ms: int) -> None:
-        """One update was made. `shares` are the foreign signers' parts of its whole weight, to which own groups belong too."""
+    def trained(self, shares: Mapping[bytes, float], now_ms: int, plausible: Mapping[bytes, Sequence[float]] = _ALL) -> None:
+        """One update was made. `shares` are the foreign signers' parts of its whole weight, to which own groups belong too.
+
+        `plausible` gives, for each of a signer's groups, the part that was plausible (all of it where missing): only that was
+        learned from.
+        """
         before_ms, self._trained_ms = self._trained_ms, now_ms
         minutes = min(max(now_ms - before_ms, 0) / 1000, LONGEST_BATCH_S) / 60 if before_ms is not None else 0.0
         for signer, share in shares.items():
             record = self._touched(signer, now_ms)
-            record.credit += share * minutes
-            record.window += share * minutes
+            groups = plausible.get(signer, (1.0,))
+            learned = share * minutes * sum(groups) / len(groups)
+            record.credit += learned
+            record.window += learned
+            record.drawn += len(groups)
+            record.learned += sum(groups)
         self._ranked_ms = None
 
     def helped(self, signer: bytes, amount: float, now_ms: int) -> None:

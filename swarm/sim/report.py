@@ -77,6 +77,7 @@ def build_report(
         "logs_complete": _logs_complete(present),
         "groups_trained_own": sum(own),
         "groups_trained_foreign": sum(foreign),
+        "groups_left_out": sum(sum(round.left_out_from.values()) for each in finished for round in each),
         "groups_trained_per_node": [{"own": one, "foreign": other} for one, other in zip(own, foreign, strict=True)],
         "trained_from": _sources(places),
         "payload_bytes": payload,

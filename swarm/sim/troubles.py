@@ -30,6 +30,9 @@ def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any
         if signer in record.peer_ids
     )
     foreign = sum(round.trained_foreign for result in results for round in result.rounds)
+    left_out = [0, 0]  # groups of honest signers, of attackers
+    for signer, count in (item for result in results for round in result.rounds for item in round.left_out_from.items()):
+        left_out[signer in record.peer_ids] += count
     weights: list[float] = [0.0, 0.0]  # of honest signers, of attackers
     for signer, weight in (item for result in results for round in result.rounds for item in round.weight_from.items()):
         weights[signer in record.peer_ids] += weight
@@ -45,6 +48,8 @@ def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any
         "refused": dict(sorted(refused[True].items())),
         "refused_honest": dict(sorted(refused[False].items())),
         "groups_trained": trained,
+        "groups_left_out": left_out[True],
+        "groups_left_out_honest": left_out[False],
         "trained_share": trained / foreign if foreign else None,
         "weight_share": weights[True] / sum(weights) if sum(weights) else None,
         "standing": {"attackers": _standing(regards, among=True), "honest": _standing(regards, among=False)},

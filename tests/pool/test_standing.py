@@ -215,3 +215,20 @@ def test_weights_stay_between_0_and_1(seconds: float, amount: float, share: floa
     assert 0 <= standing.weight(NEW, now_ms) <= 1
     assert standing.credit(NEW, now_ms) >= 0
     assert standing.statistics(now_ms).known == 9
+
+
+def test_what_was_left_out_earns_nothing_and_is_drawn_less():
+    smuggler, other = Standing(), Standing()
+    for minute in range(10):
+        now_ms = NOW_MS + minute * MINUTE_MS
+        smuggler.trained({NEW: 0.5}, now_ms, {NEW: [0.0, 0.0]})
+        other.trained({NEW: 0.5}, now_ms, {NEW: [0.5, 1.0]})
+    assert smuggler.credit(NEW, now_ms) == 0
+    assert smuggler.weight(NEW, now_ms) == pytest.approx(0.05)
+    assert other.credit(NEW, now_ms) == pytest.approx(0.75 * 4.5, rel=0.02)
+    assert other.weight(NEW, now_ms) == pytest.approx(0.75)
+    once = Standing()
+    once.trained({NEW: 0.5}, NOW_MS, {NEW: [0.0]})
+    assert once.weight(NEW, NOW_MS) == 1.0, "one group says little"
+    once.trained({NEW: 0.5}, NOW_MS, {NEW: [1.0] * 40})
+    assert once.weight(NEW, NOW_MS) > 0.95, "a policy changes its mind"
