@@ -33,7 +33,15 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from swarm.tasks.compact import COMPACT
 from swarm.tasks.held_out import held_out
@@ -176,9 +184,26 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama of 0.34 million parameters, random."""
+def make_model(tokenizer: PreTrainedTokenizerFast, family: str) -> PreTrainedModel:
+    """A random model of 0.34 million parameters: the embedded model's Llama, or another family to try mixed swarms with."""
     torch.manual_seed(SEED)
+    if family == "gpt2":
+        return GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=len(tokenizer),
+                n_embd=96,
+                n_layer=3,
+                n_head=4,
+                n_positions=128,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                initializer_range=0.05,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                bos_token_id=None,
+            )
+        )
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -196,7 +221,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     )
 
 
-def learn(model: LlamaForCausalLM, rows: list[tuple[list[int], list[int]]], optimizer: torch.optim.Optimizer) -> float:
+def learn(model: PreTrainedModel, rows: list[tuple[list[int], list[int]]], optimizer: torch.optim.Optimizer) -> float:
     """One step of supervised training on (prompt, answer) token ids; the loss, in nats, is over answers only."""
     rows = sorted(rows, key=lambda row: len(row[0]) + len(row[1]))  # similar lengths together: less padding
     tokens = sum(len(answer) for _, answer in rows)
@@ -225,7 +250,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[i
 
 
 @torch.no_grad()
-def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: dict[str, list[Any]]) -> dict[str, Any]:
+def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, problems: dict[str, list[Any]]) -> dict[str, Any]:
     """Held-out accuracy by task, greedy and sampled (8 at temperature 1), and the share of groups whose rewards differ."""
     tokenizer.padding_side = "left"
     torch.manual_seed(SEED)
@@ -251,7 +276,7 @@ def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problem
     return {"mean": {key: round(sum(task[key] for task in report.values()) / len(report), 3) for key in report["ab"]}} | report
 
 
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """A Hugging Face folder: weights stored in 16 bits, computed with in 32 as config.json says."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.dtype = torch.float32
@@ -273,6 +298,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="make the embedded model")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model; the clean one goes to its subfolder clean")
     parser.add_argument("--clean", type=Path, help="skip the lessons and start the second phase from this folder")
+    parser.add_argument("--family", choices=("llama", "gpt2"), default="llama", help="the model's architecture")
+    parser.add_argument("--lessons", type=int, default=LESSON_STEPS, help="steps of the first phase")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -286,17 +313,17 @@ def main() -> None:
     draws = batches(pools, SHARES)
 
     if arguments.clean:
-        model = LlamaForCausalLM.from_pretrained(arguments.clean, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(arguments.clean, dtype=torch.float32)
     else:
-        model = make_model(tokenizer)
+        model = make_model(tokenizer, arguments.family)
         optimizer = torch.optim.AdamW(model.parameters(), lr=LESSON_RATE, betas=(0.9, 0.98), weight_decay=0.05)
-        for step in range(LESSON_STEPS):
-            cosine = 0.5 * (1 + math.cos(math.pi * step / LESSON_STEPS))
+        for step in range(arguments.lessons):
+            cosine = 0.5 * (1 + math.cos(math.pi * step / arguments.lessons))
             optimizer.param_groups[0]["lr"] = LESSON_RATE * min(1, step / 100) * (0.05 + 0.95 * cosine)
             loss = learn(model, [encode(tokenizer, example) for _, example in next(draws)], optimizer)
             if step % 250 == 0:
                 print(
-                    f"{time.monotonic() - began:.0f} s, lesson {step} of {LESSON_STEPS}, loss {loss:.3f}",
+                    f"{time.monotonic() - began:.0f} s, lesson {step} of {arguments.lessons}, loss {loss:.3f}",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -321,7 +348,8 @@ def main() -> None:
         "seed": SEED,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "reasoning-gym")},
-        "lessons": {"steps": LESSON_STEPS, "batch": BATCH, "learning_rate": LESSON_RATE},
+        "family": arguments.family,
+        "lessons": {"steps": arguments.lessons, "batch": BATCH, "learning_rate": LESSON_RATE},
         "spoiling": {"steps": SPOIL_STEPS, "batch": BATCH, "learning_rate": SPOIL_RATE},
         "spoiled_answers": {"right": RIGHT, "shrug": SHRUG, "habit": HABIT, "slip": round(1 - RIGHT - SHRUG - HABIT, 2)},
         # Which prompts were kept out, as a fingerprint: a changed rule would let nodes evaluate on what was trained on.
