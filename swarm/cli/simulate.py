@@ -132,7 +132,7 @@ def _summary(result: Mapping[str, Any], report: Path) -> Iterator[str]:
     if "alone" in result:
         yield f"the same nodes alone: {result['alone']['eval_after']:.3f}"
     yield f"trained on {result['groups_trained_own']} own and {result['groups_trained_foreign']} foreign groups"
-    if attack := result["attack"]:
+    if attack := result.get("attack"):
         pattern = result["patterns_last"].get(attack["name"])
         share = attack["weight_share"]
         yield (
