@@ -104,7 +104,8 @@ def test_sim_hands_every_option_on(calls: list[SimulationOptions]) -> None:
     ]
     arguments = (
         "--nodes 3 --rounds 5 --seed 7 --local 1 --external 2 --network memory --specialise --compare --model m --report r"
-        " --set node.log_level=debug --attack junk --attackers 1 --attack-groups 3 --undefended --churn 0.5 --partition --loss 0.1"
+        " --set node.log_level=debug --attack junk --attackers 1 --attack-groups 3 --undefended"
+        " --churn 0.5 --partition --loss 0.1"
     )
     shown = swarmd("sim", *arguments.split(), "--json")
     assert json.loads(shown.stdout)["nodes"] == 3
