@@ -186,12 +186,18 @@ class Refusals:
         return _Verdict(unknown="depends on what the node knew then")
 
     def _leaves_gap(self, envelope: Envelope, share: Share) -> _Verdict:
-        before = self._logs.at(envelope.key, envelope.sequence - 1)
-        if before is None or before.share is None:
-            return _Verdict(unknown=_NEIGHBOUR)
-        expected = before.share.first_index + before.share.count if before.share.epoch == share.epoch else 0
-        fits = share.epoch >= before.share.epoch and share.first_index == expected
-        return _Verdict(wrong="joins the share before it") if fits else _CONFIRMED
+        """A hole after the share just before it, or indices that one of the shares before it has used."""
+        for sequence in range(envelope.sequence - 1, -1, -1):
+            before = self._logs.at(envelope.key, sequence)
+            if before is None or before.share is None:
+                return _Verdict(unknown=_NEIGHBOUR)
+            end = before.share.first_index + before.share.count if before.share.epoch == share.epoch else 0
+            hole = sequence == envelope.sequence - 1 and share.first_index != end
+            if hole or share.first_index < end or share.epoch < before.share.epoch:
+                return _CONFIRMED
+            if before.share.epoch < share.epoch - PAST_EPOCHS:
+                break
+        return _Verdict(wrong="joins all that its signer shared before")
 
     async def _group(self, refused: _Refused) -> _Verdict:
         """Reasons that lie in one group."""
