@@ -25,6 +25,7 @@ import argparse
 import json
 import os
 import secrets
+import signal
 import socket
 import statistics
 import subprocess
@@ -57,6 +58,7 @@ PREPARED = 6000
 HALF_OPEN = 100
 ATTACKER_CPU = 0.15
 WARM_UP_ROUNDS = 8
+RESTING = "waiting"
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 SWARMD = str(Path(sys.executable).with_name("swarmd"))
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -89,6 +91,8 @@ class Daemon:
             "network.listen": json.dumps([LOOPBACK]),
             "swarm.bootstrap": json.dumps(bootstrap),
             "node.min_round_s": str(min_round_s),
+            # As patient as anything else here, or a busy machine would show as a slow round.
+            "policy.niceness": "0",
         }
         sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
         self.process = subprocess.Popen([*command, "start", *sets], stdout=self._log, stderr=self._log, env=environment)
@@ -142,6 +146,12 @@ def _cpu_s(pid: int) -> float:
         return 0.0
     # Of a process and of those of its children that have ended.
     return sum(map(int, fields[11:15])) / TICKS
+
+
+def _machine_cpu_s() -> float:
+    """CPU seconds of everything on this machine, but for idling and waiting for disks."""
+    user, nice, system, _, _, interrupts, soft, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
+    return (user + nice + system + interrupts + soft) / TICKS
 
 
 def _resident(pid: int) -> int:
@@ -345,15 +355,16 @@ def _phase(daemons: list[Daemon], seconds: float, attacked: bool) -> dict[str, A
         assert attacker.stdout is not None
         # Signing the junk is not part of the attack.
         assert attacker.stdout.readline() == "ready\n", "the attacker did not start"
-    before, began = [daemon.sample() for daemon in daemons], time.monotonic()
+    before, began, busy_before = [daemon.sample() for daemon in daemons], time.monotonic(), _machine_cpu_s()
     time.sleep(seconds)
+    machine_s = _machine_cpu_s() - busy_before
     after, elapsed = [daemon.sample() for daemon in daemons], time.monotonic() - began
     if attacker is not None:
         report = json.loads(attacker.communicate(timeout=60)[0])
     rounds = sum(late.rounds - early.rounds for early, late in zip(before, after, strict=True))
     cpu_s = sum(late.cpu_s - early.cpu_s for early, late in zip(before, after, strict=True))
-    busy = [
-        sum(event["seconds"].values())
+    spent = [
+        event["seconds"]
         for daemon, early, late in zip(daemons, before, after, strict=True)
         for event in daemon.events()[early.rounds : late.rounds]
     ]
@@ -361,13 +372,22 @@ def _phase(daemons: list[Daemon], seconds: float, attacked: bool) -> dict[str, A
         "attacked": attacked,
         "rounds": rounds,
         "round_wall_s": round(len(daemons) * elapsed / max(rounds, 1), 3),
-        "round_busy_s": round(statistics.median(busy), 3) if busy else None,
+        "round_busy_s": round(statistics.median(sum(each.values()) - each.get(RESTING, 0.0) for each in spent), 3),
+        "rounds_busy_s": [round(sum(each.values()) - each.get(RESTING, 0.0), 2) for each in spent],
+        "round_parts_s": _parts(spent),
         "round_cpu_s": round(cpu_s / max(rounds, 1), 3),
+        # What neither the honest processes nor the attacker used: above 0.1 or so the wall times say little.
+        "other_cores_busy": round((machine_s - cpu_s - (report["cpu_s"] if report else 0.0)) / elapsed, 2),
         "resident_mb": {
             name: round(max(late.resident.get(name, 0) for late in after) / 2**20, 1) for name in ("node", "children")
         },
         "attacker": report,
     }
+
+
+def _parts(spent: list[dict[str, float]]) -> dict[str, float]:
+    """Mean seconds per round by activity."""
+    return {name: round(sum(each.get(name, 0.0) for each in spent) / len(spent), 3) for name in sorted(set().union(*spent))}
 
 
 def _summary(phases: list[dict[str, Any]], cut_off: list[dict[str, Any]], network: Counter[str]) -> dict[str, Any]:
@@ -403,6 +423,8 @@ def main() -> None:
     if arguments.attack:
         print(json.dumps(trio.run(attack, json.loads(arguments.attack))))
     else:
+        # Daemons are not left behind by whoever ends this early.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         print(json.dumps(run(arguments), indent=1))
 
 
