@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from functools import lru_cache
-from itertools import count
+from itertools import cycle
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,7 +104,11 @@ class Gate:
             self._pool.close()
             self._pool = InlinePool()
         admission = Admission(EMBEDDED, bytes(32), self._pool, rescore, no_body, beacon, StillClock())  # type: ignore[arg-type]
-        return admission.screen(data), trio.run(admission.admit, data, "forwarder")
+        reason = admission.screen(data)
+        if reason is None:
+            admission.hears(data)
+            assert admission.signer(data) == PUBLIC
+        return reason, trio.run(admission.admit, data, "forwarder")
 
 
 def _shares() -> Iterator[Share]:
@@ -129,11 +133,10 @@ def envelopes() -> Prepared:
 def shares() -> Prepared:
     """Changed bodies, signed anew: what is let in keeps every rule, and its rewards are the verifier's."""
     gate = Gate()
-    turn = count()
+    kinds = cycle([Kind.SHARE.value] * 13 + [Kind.PROOF.value, Kind.ANNOUNCE.value, 99])
 
     def check(data: bytes) -> None:
-        kind = Kind.SHARE if next(turn) % 8 else Kind.PROOF
-        reason, admitted = gate.admit(signed(int(kind), data))
+        reason, admitted = gate.admit(signed(next(kinds), data))
         assert reason is None or not admitted.groups
         for group in admitted.groups:
             recipe = group.task.recipe

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import trio
+from trio.testing import MockClock
 
 from fuzz import seeds
 from fuzz.target import Check, Target, at_once, refusing
@@ -93,6 +94,67 @@ def request_frames() -> Prepared:
             assert (len(frame), frame) == (struct.unpack(">I", data[:4])[0], data[4 : 4 + len(frame)])
 
     return refusing(read), [struct.pack(">I", size) + bytes(size) for size in (0, 1, 200, MAX_FRAME_BYTES, MAX_FRAME_BYTES + 1)]
+
+
+def gossip() -> Prepared:
+    """A peer's whole stream of GossipSub RPCs, read by the real router, which has that peer in its mesh."""
+    from libp2p.peer.id import ID
+    from libp2p.pubsub.pb import rpc_pb2
+    from libp2p.utils.varint import encode_varint_prefixed
+
+    from swarm.clock import WallClock
+    from swarm.config.schema import NetworkSection
+    from swarm.net.guard import Guard
+    from swarm.net.inbox import Inbox
+    from swarm.net.libp2p.gate import Gate
+    from swarm.net.libp2p.gossip import TopicPubsub
+    from swarm.net.libp2p.host import _assemble
+    from swarm.net.libp2p.mesh import MeshRouter
+    from swarm.net.libp2p.transport import CountedTCP
+    from swarm.net.network import Verdict
+    from swarm.net.tally import Tally
+
+    clock, peer = MockClock(autojump_threshold=0), ID.from_string(STRANGER)
+
+    async def both(data: bytes) -> None:
+        config, tally = NetworkSection(), Tally()
+        guard = Guard(config, tally, WallClock())
+        tcp = CountedTCP(None, tally, guard, Gate(config, guard))  # type: ignore[arg-type] # nothing listens
+        inbox = Inbox(lambda message: Verdict.ACCEPT if message[:1] != b"x" else Verdict.REJECT, WallClock(), tally, config)
+        router = MeshRouter(tally, guard)
+        pubsub = TopicPubsub(_assemble(bytes(32), config, tcp, tally, guard), router, "topic", inbox, tally, guard)
+        router.attach(pubsub)
+        router.mesh["topic"] = {peer}
+        tasks: list[Any] = []
+        pubsub._manager = SimpleNamespace(is_running=True, run_task=lambda task, *arguments: tasks.append(task(*arguments)))
+        chunks = iter((data[:50], data[50:], b""))
+
+        async def read() -> bytes:
+            return next((chunk for chunk in chunks if chunk), b"")
+
+        async def reset() -> None: ...
+
+        await pubsub.stream_handler(SimpleNamespace(muxed_conn=SimpleNamespace(peer_id=peer), read=read, reset=reset))
+        for task in tasks:
+            await task
+        assert not pubsub._streams
+        assert set(router.mesh) == {"topic"}
+        assert pubsub.peer_topics.keys() <= {"topic"}
+
+    def rpc(**fields: Any) -> bytes:
+        framed: bytes = encode_varint_prefixed(rpc_pb2.RPC(**fields).SerializeToString())
+        return framed
+
+    control = {
+        "graft": [rpc_pb2.ControlGraft(topicID="topic")],
+        "prune": [rpc_pb2.ControlPrune(topicID="topic", backoff=60)],
+        "ihave": [rpc_pb2.ControlIHave(topicID="topic", messageIDs=[bytes(32)])],
+        "iwant": [rpc_pb2.ControlIWant(messageIDs=[bytes(32)])],
+    }
+    good = [rpc(control=rpc_pb2.ControlMessage(**{name: value})) for name, value in control.items()]
+    good.append(rpc(subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid="topic")]))
+    good += [rpc(publish=[rpc_pb2.Message(data=data, topicIDs=["topic"])]) for data in (b"x", b"a message", b"")]
+    return lambda data: trio.run(both, data, clock=clock), [*good, b"".join(good)]
 
 
 def handlers() -> Prepared:
@@ -175,8 +237,9 @@ def control_lines() -> Prepared:
 
 
 TARGETS = (
-    Target("varint-frames", varint_frames, cost=2),
+    Target("varint-frames", varint_frames, max_bytes=1200, cost=4),
     Target("request-frames", request_frames, cost=2),
+    Target("gossip", gossip, bytes_per_byte=512, fixed_bytes=2**20, max_bytes=1200, cost=20),
     Target("handlers", handlers, fixed_bytes=MAX_LOG_BYTES, cost=2),
     Target("peer-exchange", peer_exchange, bytes_per_byte=512, cost=5),
     Target("control-lines", control_lines, bytes_per_byte=512),

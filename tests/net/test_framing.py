@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from swarm.errors import NetworkError
 from swarm.net.libp2p.addresses import parse
 from swarm.net.libp2p.book import FORGET_AFTER, MAX_ADDRESSES, MAX_PEERS, AddressBook
 from swarm.net.libp2p.framing import VarintFrames
+from swarm.net.libp2p.request import _read
 
 LIMIT = 1000
 
@@ -40,6 +42,36 @@ def test_arbitrary_bytes_give_bounded_frames_or_an_error(data: bytes) -> None:
         return
     assert all(len(frame) <= LIMIT for frame in frames)
     assert sum(len(frame) + 1 for frame in frames) <= len(data)
+
+
+class Arriving:
+    """A stream whose bytes come in pieces of a size."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.left, self.size, self.asked = data, size, 0
+
+    async def read(self, count: int) -> bytes:
+        self.asked = max(self.asked, count)
+        taken, self.left = self.left[: min(count, self.size)], self.left[min(count, self.size) :]
+        return taken
+
+
+@given(st.binary(max_size=LIMIT), st.binary(max_size=20), st.integers(1, 300))
+async def test_a_request_is_one_frame_and_nothing_after_it_is_read(frame: bytes, after: bytes, size: int) -> None:
+    stream = Arriving(struct.pack(">I", len(frame)) + frame + after, size)
+    assert await _read(stream, LIMIT) == frame
+    assert stream.left == after
+
+
+@given(st.binary(max_size=100), st.integers(1, 300))
+async def test_arbitrary_bytes_are_a_request_or_an_error(data: bytes, size: int) -> None:
+    stream = Arriving(data, size)
+    try:
+        frame = await _read(stream, LIMIT)
+    except (EOFError, NetworkError):
+        assert stream.asked <= LIMIT
+        return
+    assert data.startswith(struct.pack(">I", len(frame)) + frame)
 
 
 @pytest.mark.parametrize("data", [encode_varint_prefixed(bytes(LIMIT + 1))[:2], b"\xff\xff\xff\xff\xff\x01", b"\x80" * 5])
