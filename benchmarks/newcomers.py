@@ -67,7 +67,7 @@ class Node:
         drawn = sampler.draw(own, found, Budget(LOCAL, EXTERNAL), {}, self.random, quotas)
         foreign = self.store.load(drawn.foreign)
         self.store.mark_trained(drawn.foreign, self.round)
-        shares = weigh(drawn.own, [(group, sampler.foreign_weights(group)) for group in foreign], quotas).shares
+        shares = weigh(drawn.own, [(group, sampler.foreign_weights(group, {})) for group in foreign], quotas).shares
         self.standing.trained({signer: share for signer, share in shares.items() if signer != OWN_KEY}, self.now_ms)
         self.round += 1
         self.now_ms += ROUND_MS

@@ -183,10 +183,11 @@ class Node:
                     old=standing.old(now_ms),
                 )
             )
+        pass_rates = self.proposer.curriculum.pass_rates()
         quotas = quotas_of(standing, {each.signer for each in found}, self.config.defences, now_ms)
-        drawn = sampler.draw(own, found, budget, self.proposer.curriculum.pass_rates(), random, quotas)
+        drawn = sampler.draw(own, found, budget, pass_rates, random, quotas)
         foreign = await self.pool.run(lambda store: _take(store, drawn.foreign, self.round)) if drawn.foreign else []
-        weighted = weigh(drawn.own, [(group, sampler.foreign_weights(group)) for group in foreign], quotas)
+        weighted = weigh(drawn.own, [(group, sampler.foreign_weights(group, pass_rates)) for group in foreign], quotas)
         floor = self.config.defences.min_probability
         groups = [
             training_group(each.group, self.rendering, each.weights, foreign=number >= len(drawn.own), min_probability=floor)

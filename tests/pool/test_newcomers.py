@@ -75,7 +75,7 @@ def test_a_crowd_gets_a_tenth_of_any_batch(
         quotas = quotas_of(standing, {each.signer for each in found}, DefencesSection(), END_MS)
         drawn = sampler.draw(own, found, Budget(2, 6), {}, Random(seed), quotas)
         foreign = store.load(drawn.foreign)
-        batch = weigh(drawn.own, [(group, sampler.foreign_weights(group)) for group in foreign], quotas)
+        batch = weigh(drawn.own, [(group, sampler.foreign_weights(group, {})) for group in foreign], quotas)
         share = sum(part for signer, part in batch.shares.items() if signer in set(CROWD))
         characters = Counter[bool]()
         for each in batch.groups:

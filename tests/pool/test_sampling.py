@@ -122,8 +122,8 @@ def test_useful_prefers_spread_and_freshness() -> None:
 
 def test_what_is_trained_of_a_foreign_group() -> None:
     group = scored(OWN, 0, rewards=(1.0, 0.0, 0.5, 0.4), token_ids=None)
-    assert UNIFORM.foreign_weights(group) == (1.0, 1.0, 1.0, 1.0)
-    assert USEFUL.foreign_weights(group) == (1.0, 0.0, 1.0, 0.0)
+    assert UNIFORM.foreign_weights(group, {}) == (1.0, 1.0, 1.0, 1.0)
+    assert USEFUL.foreign_weights(group, {}) == (1.0, 0.0, 1.0, 0.0)
 
 
 def test_a_foreign_group_is_trained_on_its_text_under_the_own_rendering() -> None:
@@ -134,3 +134,10 @@ def test_a_foreign_group_is_trained_on_its_text_under_the_own_rendering() -> Non
     assert (theirs.prompt, theirs.token_ids, theirs.foreign, theirs.weights) == ("Please.", None, True, (1.0, 0.0))
     assert theirs.completions == group.completions
     assert theirs.rewards == group.rewards
+
+
+def test_the_best_of_a_bad_group_is_not_imitated_by_a_node_that_does_better() -> None:
+    group = scored(OWN, 0, rewards=(0.4, 0.0, 0.4, 0.0), token_ids=None)
+    environment = group.task.recipe.environment
+    assert USEFUL.foreign_weights(group, {environment: 0.3}) == (1.0, 0.0, 1.0, 0.0)
+    assert USEFUL.foreign_weights(group, {environment: 0.5}) == (0.0, 0.0, 0.0, 0.0)

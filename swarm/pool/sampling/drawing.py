@@ -42,7 +42,7 @@ class Sampler:
     choose_own: Callable[[Sequence[ScoredGroup], int, Random], list[ScoredGroup]]
     fills: bool
     usefulness: Callable[[Candidate, Mapping[str, float]], float]
-    foreign_weights: Callable[[ScoredGroup], tuple[float, ...]]
+    foreign_weights: Callable[[ScoredGroup, Mapping[str, float]], tuple[float, ...]]
 
     def draw(
         self,
