@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -20,20 +21,21 @@ from swarm.audit.report import Report
 from swarm.clock import Clock, WallClock
 from swarm.config.manifest import find_manifest
 from swarm.config.schema import Config
-from swarm.errors import ConfigError, HomeError, IdentityError
+from swarm.errors import ChildError, ConfigError, HomeError, IdentityError, PolicyError
 from swarm.home import Home
 from swarm.policy import checkpoint
+from swarm.policy.policy import Policy
 from swarm.pool.damage import Copy, copied, search
 from swarm.tasks.scoring import Scorer
 
 
-def run_audit(home: Home, config: Config, *, score: bool = True) -> Report:
+def run_audit(home: Home, config: Config, *, quick: bool = False) -> Report:
     """`audit` by the wall clock, for a caller without an event loop."""
-    return trio.run(partial(audit, home, config, WallClock(), score=score))
+    return trio.run(partial(audit, home, config, WallClock(), quick=quick))
 
 
-async def audit(home: Home, config: Config, clock: Clock, *, score: bool = True) -> Report:
-    """Look through `home`; without `score` tasks are not rebuilt and answers not scored.
+async def audit(home: Home, config: Config, clock: Clock, *, quick: bool = False) -> Report:
+    """Look through `home`; `quick` starts no other process: no task is rebuilt, no answer scored, no checkpoint loaded.
 
     Raises `HomeError` when it cannot be read or a daemon runs in it, `ConfigError` when the swarm's rules are not here.
     """
@@ -46,12 +48,14 @@ async def audit(home: Home, config: Config, clock: Clock, *, score: bool = True)
         )
     report.swarm = manifest.swarm_id
     key = _check_key(home, report)
-    _check_checkpoints(home, report)
+    newest = _check_checkpoints(home, report)
+    if newest is not None and not quick:
+        await _load(newest, config, clock, report)
     if home.pool.exists():
         with copied(home.pool) as copy:
             _check_at_rest(home)
             _search(copy, report)
-            await _replay(copy, manifest, key, config, clock, report, score=score)
+            await _replay(copy, manifest, key, config, clock, report, quick=quick)
     else:
         report.notes.append("there is no pool yet")
     _check_at_rest(home)
@@ -79,16 +83,31 @@ def _check_key(home: Home, report: Report) -> bytes:
     return who.public_key
 
 
-def _check_checkpoints(home: Home, report: Report) -> None:
-    whole = False
+def _check_checkpoints(home: Home, report: Report) -> Path | None:
+    """The newest whole one."""
+    newest = None
     for path in checkpoint.every(home.checkpoints):
         wrong = checkpoint.damage(path)
         if wrong is None and (strange := checkpoint.unlisted(path)):
             wrong = f"{strange[0]} does not belong to the checkpoint"
         report.settle("checkpoints", wrong)
-        whole = whole or wrong is None
-    if not whole:
+        newest = newest or (path if wrong is None else None)
+    if newest is None:
         report.notes.append("there is no whole checkpoint; a node would begin with its base model")
+    return newest
+
+
+async def _load(newest: Path, config: Config, clock: Clock, report: Report) -> None:
+    """Continue from a checkpoint as a node would, as far as its policy's digest."""
+    kind = "newest checkpoint loaded"
+    try:
+        async with Policy(config.policy, config.generation, config.training, clock, checkpoint=newest) as policy:
+            same = policy.tag.digest.hex() == checkpoint.meta(newest)["digest"]
+            report.settle(kind, None if same else f"the weights in {newest} are not those that it was written for")
+    except PolicyError as error:
+        report.contradict(kind, str(error))
+    except ChildError as error:
+        report.leave(kind, f"the policy's process ended: {error}")
 
 
 def _search(copy: Copy, report: Report) -> None:
@@ -101,12 +120,12 @@ def _search(copy: Copy, report: Report) -> None:
 
 
 async def _replay(
-    copy: Copy, manifest: Manifest, key: bytes, config: Config, clock: Clock, report: Report, *, score: bool
+    copy: Copy, manifest: Manifest, key: bytes, config: Config, clock: Clock, report: Report, *, quick: bool
 ) -> None:
     logs = Logs(copy, manifest, key, report)
     async with AsyncExitStack() as stack:
         scorer = None
-        if score:
+        if not quick:
             scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
         groups = Groups(copy, manifest, logs, scorer, report)
         refusals = Refusals(copy, manifest, key, logs, groups, report)

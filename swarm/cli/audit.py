@@ -13,9 +13,11 @@ from swarm.home import Home
 @click.command()
 @click.argument("directory", metavar="[HOME]", required=False)
 @json_option
-@click.option("--no-score", is_flag=True, help="Do not rebuild tasks and score answers again, which takes most of the time.")
+@click.option(
+    "--quick", is_flag=True, help="Do not rebuild tasks, score answers and load the checkpoint, which takes most of the time."
+)
 @click.pass_context
-def audit(context: click.Context, directory: str | None, as_json: bool, no_score: bool) -> None:
+def audit(context: click.Context, directory: str | None, as_json: bool, quick: bool) -> None:
     """Look through a home offline: find any damaged byte, and replay the node's log and pool.
 
     Each admission and refusal is confirmed or contradicted against recipes, beacon and signatures, as far as what is held allows.
@@ -26,7 +28,7 @@ def audit(context: click.Context, directory: str | None, as_json: bool, no_score
 
     home = Home.find(directory or context.find_root().params.get("home")).open()
 
-    report = run_audit(home, load(home.path), score=not no_score)
+    report = run_audit(home, load(home.path), quick=quick)
     if as_json:
         print_json(report.to_json())
     else:

@@ -30,6 +30,8 @@ from swarm.pool.schema import COLUMNS, SCHEMA_VERSION, seal
 _LITTLE, _BIG = 0x377F0682, 0x377F0683  # the log's magic says the byte order of its checksums
 _WAL_VERSION = 3007000
 _DATABASE_HEADER = 100
+# What SQLite's Python face raises over damaged pages; a message or name may quote bytes that are no text.
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 _SAID = 20  # of many damaged things of one kind, so many are named
 
 
@@ -63,14 +65,17 @@ class Copy:
         self.pool = pool
         self.db = db
         self.damaged: set[tuple[str, int]] = set()
+        self.unreadable: set[str] = set()
 
     def rows(self, table: str, columns: str, tail: str = "", values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of a table that `search` has found whole. Raises `HomeError` where SQLite cannot read on."""
+        """The rows of a table, but for those in which `search` found damage. Raises `HomeError` where SQLite cannot read on."""
+        if table in self.unreadable:
+            return
         try:
             for number, *row in self.db.execute(f"SELECT rowid, {columns} FROM {table} {tail}", values):  # noqa: S608 - our own names
                 if (table, number) not in self.damaged:
                     yield tuple(row)
-        except sqlite3.DatabaseError as error:
+        except _UNREADABLE as error:
             raise HomeError(f"SQLite cannot read {self.pool.name}: {error}") from None
 
 
@@ -102,7 +107,8 @@ def search(copy: Copy) -> Search:
             owner = f" ({owners[number]})" if number in owners else ""
             found.damage.append(Damage(pool.name, f"page {number}{owner}", "is not the page that was written"))
         _rows(copy, found)
-    except sqlite3.DatabaseError as error:
+    except _UNREADABLE as error:
+        copy.unreadable.update(COLUMNS)
         found.damage.append(Damage(pool.name, "as a whole", f"SQLite cannot read it: {error}"))
     except OSError as error:
         raise HomeError(f"cannot read {error.filename}: {error.strerror or error}") from None
@@ -204,7 +210,7 @@ def _owners(db: sqlite3.Connection) -> dict[int, str]:
     """Which table or index each page belongs to, where this SQLite can tell."""
     try:
         return {page: f"of {name}" for page, name in db.execute("SELECT pageno, name FROM dbstat")}
-    except sqlite3.DatabaseError:
+    except _UNREADABLE:
         return {}
 
 
@@ -212,6 +218,7 @@ def _rows(copy: Copy, found: Search) -> None:
     pool, db = copy.pool, copy.db
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version != SCHEMA_VERSION:
+        copy.unreadable.update(COLUMNS)
         found.damage.append(Damage(pool.name, "header", f"says schema {version}, not {SCHEMA_VERSION}"))
         return
     db.create_function("seal", -1, seal, deterministic=True)
@@ -221,7 +228,8 @@ def _rows(copy: Copy, found: Search) -> None:
     for table, columns in COLUMNS.items():
         try:
             _sealed(copy, table, columns, found)
-        except sqlite3.DatabaseError as error:
+        except _UNREADABLE as error:
+            copy.unreadable.add(table)
             found.damage.append(Damage(pool.name, f"table {table}", f"SQLite cannot read it: {error}"))
 
 

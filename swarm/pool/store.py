@@ -335,7 +335,7 @@ def _place(path: Path, mode: str) -> str:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite's messages may quote damaged names
         raise HomeError(
             f"the pool {path} cannot be used ({error}); check that the disk has room, is writable and the file is whole"
         ) from error

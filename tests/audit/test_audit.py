@@ -36,6 +36,7 @@ from swarm.pool.store import Store
 
 EPOCH = epoch_of(EMBEDDED, START_MS)
 KINDS = {
+    "newest checkpoint loaded",
     "identity",
     "checkpoints",
     "pages of the pool",
@@ -105,8 +106,8 @@ def home(lived: Path, tmp_path: Path) -> Home:
     return Home(shutil.copytree(lived, tmp_path / "home"))
 
 
-def audited(home: Home, *, score: bool = False) -> Report:
-    return run_audit(home, load(home.path), score=score)
+def audited(home: Home, *, quick: bool = True) -> Report:
+    return run_audit(home, load(home.path), quick=quick)
 
 
 @contextmanager
@@ -118,7 +119,7 @@ def rewritten(home: Home) -> Iterator[Store]:
 
 def test_all_is_confirmed(home: Home) -> None:
     before = {path: path.read_bytes() for path in home.path.rglob("*") if path.is_file()}
-    report = audited(home, score=True)
+    report = audited(home, quick=False)
     assert report.contradictions == []
     assert report.clean
     assert set(report.tallies) >= KINDS
@@ -207,7 +208,7 @@ CHANGES = {
 def test_a_lie_in_a_sealed_row_is_contradicted(home: Home, said: str) -> None:
     with rewritten(home) as store:
         CHANGES[said](store)
-    report = audited(home, score="verifier" in said)
+    report = audited(home, quick="verifier" not in said)
     text = said.replace("(wrong) ", "")
     assert any(text in what for what in report.contradictions), report.contradictions
     assert not any(what.startswith("damage") for what in report.contradictions), "rows and pages are as they were written"
@@ -227,7 +228,7 @@ def test_a_strange_file_in_a_checkpoint(home: Home) -> None:
 
 def test_the_command(home: Home) -> None:
     def run(*options: str) -> Result:
-        return CliRunner().invoke(main, ["audit", str(home.path), "--no-score", *options])
+        return CliRunner().invoke(main, ["audit", str(home.path), "--quick", *options])
 
     clean = run("--json")
     assert clean.exit_code == 0, clean.output

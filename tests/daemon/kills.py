@@ -116,7 +116,7 @@ class Victim:
 
     def _look_through(self) -> None:
         home = self.daemon.home
-        report = run_audit(home, load(home.path), score=False)
+        report = run_audit(home, load(home.path), quick=True)
         for note in report.notes:
             kind = "".join(letter for letter in note if not letter.isdigit())
             self.seen.notes[kind] = self.seen.notes.get(kind, 0) + 1
