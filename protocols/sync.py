@@ -3,7 +3,7 @@
 Gossip promises nothing. What it did not bring shows as a gap in a signer's log, and any peer that holds the log can fill
 it, since every envelope proves itself. Two small questions are enough: `heads` says, for each signer, which sequence
 numbers are held and the newest one's id (two ids for one number are a fork, found without fetching anything more); `log`
-gives consecutive envelopes. Both name the swarm, so that a peer of another one refuses.
+gives the envelopes of a range of numbers. Both name the swarm, so that a peer of another one refuses.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class HeadsRequest:
 
 @dataclass(frozen=True, slots=True)
 class LogRequest:
-    """The envelopes of a signer with the sequence numbers `first .. first + count - 1`, as far as they are held without a gap."""
+    """The envelopes of a signer with the sequence numbers `first .. first + count - 1`, as far as they are held."""
 
     swarm: bytes
     key: bytes
@@ -131,21 +131,23 @@ def pack_log(envelopes: Sequence[bytes]) -> bytes:
 
 
 def read_log(data: bytes, request: LogRequest) -> tuple[Envelope, ...]:
-    """The envelopes that answer `request`, opened: the signer's, numbered without a gap, each chained to the one before.
+    """The envelopes that answer `request`, opened: the signer's, numbers ascending in its range, neighbours chained.
 
     Raises ProtocolError: those of a value, "schema" for what was not asked for, "chain", and those of `open_envelope`.
     """
     items = fields.array(decode(data, MAX_LOG_BYTES, _LOG_VALUES, 1), "log", 0, request.count)
     envelopes: list[Envelope] = []
-    for offset, item in enumerate(items):
+    least, end = request.first, request.first + request.count
+    for item in items:
         if type(item) is not bytes or len(item) > MAX_ENVELOPE_BYTES:
             raise fields.schema_error("a log is made of envelopes")
         envelope = open_envelope(item, request.swarm)
-        if (envelope.key, envelope.sequence) != (request.key, request.first + offset):
-            raise fields.schema_error(f"envelope {envelope.sequence} of a log where {request.first + offset} was asked for")
-        if envelopes and envelope.previous != envelopes[-1].id:
+        if envelope.key != request.key or not least <= envelope.sequence < end:
+            raise fields.schema_error(f"envelope {envelope.sequence} of a log where {least} to {end - 1} were asked for")
+        if envelopes and envelope.sequence == least and envelope.previous != envelopes[-1].id:
             raise ProtocolError(Reason.CHAIN, f"envelope {envelope.sequence} does not follow the one before")
         envelopes.append(envelope)
+        least = envelope.sequence + 1
     return tuple(envelopes)
 
 

@@ -68,6 +68,7 @@ def sync(swarm: bytes, alice: Ed25519PrivateKey, bob: Ed25519PrivateKey) -> dict
         ("no heads", "heads", ask_heads, pack_heads([])),
         ("a whole log", "log", ask_log, pack_log(stretch)),
         ("its middle", "log", LogRequest(swarm, log[0].key, 1, MAX_LOG_ENVELOPES), pack_log(stretch[1:2])),
+        ("what is held of it", "log", ask_log, pack_log(stretch[::2])),
         ("nothing of it", "log", LogRequest(swarm, log[0].key, _MAX_INTEGER, 1), pack_log([])),
     ]
     head = [heads[0].key, 0, 2, heads[0].id]
@@ -94,8 +95,10 @@ def sync(swarm: bytes, alice: Ed25519PrivateKey, bob: Ed25519PrivateKey) -> dict
         ("a short id", "heads", ask_heads, encode([[*head[:3], bytes(31)]]), "schema"),
         ("a head of three fields", "heads", ask_heads, encode([head[:3]]), "schema"),
         ("more than asked for", "log", LogRequest(swarm, log[0].key, 0, 2), pack_log(stretch), "schema"),
-        ("from another number", "log", ask_log, pack_log(stretch[1:]), "schema"),
-        ("with a gap", "log", ask_log, pack_log(stretch[::2]), "schema"),
+        ("before what was asked for", "log", LogRequest(swarm, log[0].key, 1, 3), pack_log(stretch[:1]), "schema"),
+        ("behind what was asked for", "log", LogRequest(swarm, log[0].key, 0, 2), pack_log(stretch[2:]), "schema"),
+        ("in descending order", "log", ask_log, pack_log(stretch[::-1]), "schema"),
+        ("one envelope twice", "log", ask_log, pack_log(stretch[:1] * 2), "schema"),
         ("another signer's", "log", ask_log, pack_log([other[0].to_bytes()]), "schema"),
         ("text for an envelope", "log", ask_log, encode(["envelope"]), "schema"),
         ("of another history", "log", ask_log, pack_log([stretch[0], _log(alice, swarm, round=2)[1].to_bytes()]), "chain"),

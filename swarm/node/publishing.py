@@ -68,6 +68,8 @@ class OwnLog:
     def doubt(self, why: str, strange: tuple[str, Envelope] | None = None) -> None:
         """Sign nothing more until peers were asked for this log; first who gave a `strange` envelope of it, not held here."""
         if self.silent != FORKED:
+            if why and why != self.silent:
+                logger.log(logging.WARNING if strange else logging.INFO, "%s", why)
             self.silent = why
             self.doubted.set()
             if strange and len(self.strange) < MAX_STRANGE:

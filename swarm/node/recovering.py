@@ -140,10 +140,12 @@ async def _fetch_own(node: Node, network: Network, peer: str) -> None:
             request = LogRequest(node.manifest.id, key, first, min(end - first, MAX_LOG_ENVELOPES))
             found = read_log(await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES), request)
             if not found:
-                raise NetworkError("the peer names envelopes of this node's log that it does not give")
+                break
             for envelope in found:
                 await _take_over(node, network, peer, envelope)
-            first += len(found)
+            first = found[-1].sequence + 1
+    if node.log.silent != FORKED and await node.pool.run(lambda store: store.envelope_at(key, head.last)) != head.id:
+        raise NetworkError("the peer names an envelope of this node's log that it does not give")
 
 
 async def _take_over(node: Node, network: Network, peer: str, envelope: Envelope) -> None:

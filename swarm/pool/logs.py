@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from protocols.envelope import Envelope, open_envelope
@@ -79,19 +79,13 @@ def heads(store: Store, start: bytes, count: int) -> list[Head]:
 
 
 def stretch(store: Store, key: bytes, first: int, count: int) -> list[bytes]:
-    """The envelopes of a signer from `first` on, without a gap, as many as one answer holds."""
-    rows = store.rows(
-        "SELECT sequence, envelope FROM envelopes WHERE signer = ? AND sequence >= ? ORDER BY sequence LIMIT ?",
-        (key, first, min(count, MAX_LOG_ENVELOPES)),
-    )
-    taken: list[bytes] = []
-    room = MAX_LOG_BYTES - _ARRAY_BYTES
-    for offset, (sequence, raw) in enumerate(rows):
-        room -= len(raw) + _BINARY_BYTES
-        if sequence != first + offset or room < 0:
-            break
-        taken.append(raw)
-    return taken
+    """What is held of a signer's envelopes `first .. first + count - 1`, from the lowest on as many as one answer holds."""
+    where = "FROM envelopes WHERE signer = ? AND sequence BETWEEN ? AND ? ORDER BY sequence LIMIT ?"
+    place = (key, first, first + count - 1)
+    # The sizes first: a peer must not make this node read 256 of the largest envelopes to send one of them.
+    sizes = store.rows(f"SELECT LENGTH(envelope) {where}", (*place, MAX_LOG_ENVELOPES))  # noqa: S608 - our own text
+    fitting = sum(size <= MAX_LOG_BYTES - _ARRAY_BYTES for size in accumulate(size + _BINARY_BYTES for (size,) in sizes))
+    return [raw for (raw,) in store.rows(f"SELECT envelope {where}", (*place, fitting))]  # noqa: S608
 
 
 def missing(store: Store, offered: Sequence[Head], *, backwards: bool) -> list[Stretch]:

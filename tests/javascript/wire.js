@@ -182,12 +182,15 @@ export const readHeads = (bytes, { start, count }) => {
 }
 export const readLog = (bytes, { swarm, key, first, count }) => {
   const envelopes = []
+  let least = first
   for (const item of array(decode(bytes, 2 ** 20, 1 + 256, 1), 'log', 0, Number(count))) {
     schema(item instanceof Uint8Array && item.length <= 768 * 1024, item, 'envelope')
     const envelope = openEnvelope(item, swarm)
-    schema(hex(envelope.key) === hex(key) && envelope.sequence === first + BigInt(envelopes.length), envelope, 'as asked for')
-    if (envelopes.length > 0 && hex(envelope.previous) !== hex(envelopes.at(-1).id)) refuse('chain', 'previous')
+    const { sequence, previous } = envelope
+    schema(hex(envelope.key) === hex(key) && sequence >= least && sequence < first + count, envelope, 'as asked for')
+    if (envelopes.length > 0 && sequence === least && hex(previous) !== hex(envelopes.at(-1).id)) refuse('chain', 'previous')
     envelopes.push(envelope)
+    least = sequence + 1n
   }
   return envelopes
 }

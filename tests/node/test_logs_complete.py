@@ -153,6 +153,26 @@ async def test_a_full_pool_does_not_fetch_what_it_dropped(tmp_path: Path, autoju
         assert (await small.held())[one.identity.public_key][-1] == 50
 
 
+async def test_a_hole_that_nobody_can_fill_keeps_nothing_else_away(tmp_path: Path, autojump_clock: MockClock) -> None:
+    medium = medium_of(tmp_path, autojump_clock)
+    holed = Peer(9)
+    parts = [holed.publish() for _ in range(5)]
+    async with medium.node(1) as one:
+        for data in (parts[0], parts[2], parts[4]):
+            await admit(one, data, "somebody")  # type: ignore[arg-type]
+        await publish_for([one], 20, 2)
+        async with medium.node(2) as late:
+            assert await complete([one, late], 120)
+            assert (await late.held())[holed.key] == [0, 2, 4]
+            await trio.sleep(300)
+            assert late.sync.statistics().faults == 0
+            assert await late.refused() == {}
+            await admit(late, parts[1], "somebody")  # type: ignore[arg-type]
+            await trio.sleep(120)
+            assert (await one.held())[holed.key] == [0, 1, 2, 4], "late, between its neighbours, and nobody's fault"
+            assert await one.refused() == {}
+
+
 # Liars
 
 

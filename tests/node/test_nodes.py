@@ -194,7 +194,7 @@ def test_large_shares_are_announced_and_pulled(tmp_path: Path, monkeypatch: pyte
                 assert all(envelope.kind == Kind.ANNOUNCE for envelope, _ in await checked_log(node))
                 assert (node.admission.statistics().received, node.admission.statistics().refused) == (8, {})
                 assert node.network is not None
-                assert node.network.statistics().requests == 4 + 1 + node.sync.statistics().turns, "bodies, the own head, log sync"
+                assert node.network.statistics().requests == 4 + 1 + node.sync.statistics().turns, "bodies, own head, sync"
                 entry = await node.pool.run(lambda store: store.newest_own())
                 assert entry is not None
                 assert entry.body_hash is not None
