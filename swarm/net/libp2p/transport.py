@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import struct
@@ -35,6 +36,9 @@ READ_BYTES = 65536
 KEEPALIVE_IDLE_S = 20  # silence after which the kernel asks whether the peer is still there
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_COUNT = 4
+# Errors of accepting that pass when other sockets are closed, and the pause until it is tried again.
+OUT_OF_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+ROOM_AGAIN_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -177,15 +181,32 @@ class Listener(IListener):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         with self._scope:
-            await trio.serve_listeners(self._accepted, self._listeners)
+            async with trio.open_nursery() as nursery:
+                for listener in self._listeners:
+                    nursery.start_soon(self._accept_from, listener, nursery)
 
-    async def _accepted(self, stream: trio.SocketStream) -> None:
-        transport, address = self._transport, _address(stream)
-        if reason := transport.gate.refusal(address, transport.open):
-            logger.debug("refused a connection from %s: %s", address, reason)
-            self._tally["connections_refused"] += 1
-            _reset(stream)
-            return
+    async def _accept_from(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+        """Let in or turn away, the latter without a task of its own: in a flood of connections most are turned away."""
+        gate, all_open = self._transport.gate, self._transport.open
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                if error.errno not in OUT_OF_ROOM:
+                    raise
+                logger.warning("no connection can be accepted for now: %s", error)
+                await trio.sleep(ROOM_AGAIN_S)
+                continue
+            address = _address(stream)
+            if reason := gate.refusal(address, all_open):
+                logger.debug("refused a connection from %s: %s", address, reason)
+                self._tally["connections_refused"] += 1
+                _reset(stream)
+            else:
+                nursery.start_soon(self._accepted, stream, address)
+
+    async def _accepted(self, stream: trio.SocketStream, address: str) -> None:
+        transport = self._transport
         async with trio.open_nursery() as nursery:
             connection = CountedStream(stream, address, True, transport)
             while (oldest := surplus(transport.open)) is not None:
