@@ -224,6 +224,14 @@ def test_its_forgeries_are_refused_and_counted(swarm: Swarm, how: str, reason: s
     assert swarm.peer_id in {peer["peer_id"] for peer in swarm.founder.json("peers") if peer["connected"]}
 
 
+def test_it_hears_and_checks_the_proof_of_an_equivocation(swarm: Swarm) -> None:
+    answers = answered(swarm.peer, 1, forger="two histories")
+    swarm.peer("share", answers=answers)
+    swarm.peer("forge", how="equivocation", answers=answers)
+    cheat = swarm.peer("propose", count=1, environments=["reasoning_gym/spell_backward"], forger="two histories")["signer"]
+    swarm.peer.until("a daemon has published the proof", lambda state: cheat in state["convicted"])
+
+
 def refused(daemon: Daemon) -> dict[str, int]:
     counted: dict[str, int] = daemon.running()["admission"]["refused"]
     return counted

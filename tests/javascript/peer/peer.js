@@ -16,6 +16,7 @@ const received = []
 const refused = {}
 const known = new Map()
 const forgers = new Map()
+const convicted = new Set()
 let host, log, manifest, toml, proposed
 
 const ownAddresses = () => host.getMultiaddrs().map(String)
@@ -45,6 +46,9 @@ const count = (error) => {
   return error.reason
 }
 
+// A body of kind 3 convicts the signer of two envelopes in one place.
+const convict = (proof) => convicted.add(wire.peerId(wire.checkProof(proof, manifest.id)))
+
 const keep = (peer, envelope, share) => received.push({
   id: hex(envelope.id),
   signer: wire.peerId(envelope.key),
@@ -72,8 +76,9 @@ const judge = (peer, { data }) => {
   try {
     const envelope = wire.openEnvelope(Buffer.from(data), manifest.id)
     const body = wire.readBody(envelope.kind, envelope.body, envelope.key)
+    if (envelope.kind === 1n) keep(peer, envelope, body)
     if (envelope.kind === 2n) pull(peer, envelope, body).catch(() => {})
-    else keep(peer, envelope, body)
+    if (envelope.kind === 3n) convict(body)
     return TopicValidatorResult.Accept
   } catch (error) {
     return ['version', 'kind'].includes(count(error)) ? TopicValidatorResult.Ignore : TopicValidatorResult.Reject
@@ -125,6 +130,7 @@ const verbs = {
       known: [...known.keys()],
       received,
       refused,
+      convicted: [...convicted],
     }
   },
 
