@@ -13,7 +13,8 @@ credit, each with at least a quarter of their average; everybody else together g
 (`swarm.pool.sampling.quota`). The measure is relative, so it works among eight peers and among a thousand, and it closes the
 way in by numbers: newcomers earn together what one newcomer alone would earn. With a share s and a memory of
 τ = half-life / ln 2 their part f of the credit follows df/dt = s (1 - f) / τ: with a tenth and six hours about 1.1 % an hour,
-and none of them leaves the last tenth before f has grown to it, after nine hours of being useful without a break; `benchmarks/newcomers.py` sees none in twelve.
+and none of them leaves the last tenth before f has grown to it, after nine hours of being useful
+without a break; `benchmarks/newcomers.py` sees none of them do so in twelve.
 
 A young node is defenceless here, and says so: before it has learned `YOUNG_MINUTES` from at least `FEW` signers it has
 nothing to compare with, and a cap would only slow down an honest swarm. Whoever floods it in these first minutes with many
