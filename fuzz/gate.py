@@ -188,6 +188,6 @@ def verifiers() -> Prepared:
 
 TARGETS = (
     Target("admission-envelopes", envelopes, bytes_per_byte=512, fixed_bytes=2**20, cost=6),
-    Target("admission-shares", shares, bytes_per_byte=512, fixed_bytes=2**22, cost=30),
+    Target("admission-shares", shares, bytes_per_byte=512, fixed_bytes=2**22, cost=15),
     Target("verifiers", verifiers, fixed_bytes=2**26, max_bytes=600, cost=4),
 )

@@ -5,6 +5,7 @@ What is fuzzed is imported where it is used: each target has a process of its ow
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from protocols.manifest import Manifest
 from protocols.peer import peer_id
 from protocols.sync import HeadsRequest, LogRequest
 from protocols.vector_cases import MANIFEST
+from swarm.clock import WallClock
 from swarm.pool.store import Store, StoredEnvelope
 
 MAX_FRAME_BYTES = 1000
@@ -102,7 +104,6 @@ def gossip() -> Prepared:
     from libp2p.pubsub.pb import rpc_pb2
     from libp2p.utils.varint import encode_varint_prefixed
 
-    from swarm.clock import WallClock
     from swarm.config.schema import NetworkSection
     from swarm.net.guard import Guard
     from swarm.net.inbox import Inbox
@@ -145,7 +146,7 @@ def gossip() -> Prepared:
         framed: bytes = encode_varint_prefixed(rpc_pb2.RPC(**fields).SerializeToString())
         return framed
 
-    control = {
+    control: dict[str, Any] = {
         "graft": [rpc_pb2.ControlGraft(topicID="topic")],
         "prune": [rpc_pb2.ControlPrune(topicID="topic", backoff=60)],
         "ihave": [rpc_pb2.ControlIHave(topicID="topic", messageIDs=[bytes(32)])],
@@ -159,12 +160,17 @@ def gossip() -> Prepared:
 
 def handlers() -> Prepared:
     """Every request that a node answers; the first byte chooses the protocol."""
+    from swarm.node.beacon import DrandBeacon
     from swarm.node.receiving import serve
+    from swarm.node.rounds import REQUEST_BYTES
 
     manifest, pool = Manifest.from_toml(MANIFEST), InlinePool()
     served: list[tuple[Any, int]] = []
     network = SimpleNamespace(serve=lambda protocol, handler, max_request_bytes: served.append((handler, max_request_bytes)))
     serve(SimpleNamespace(manifest=manifest, pool=pool), network)  # type: ignore[arg-type]
+    drand = next(found for each in seeds.vectors("manifests")["valid"] if (found := Manifest.from_toml(each["toml"])).drand)
+    beacon = DrandBeacon(drand, (), pool, WallClock(), lambda: None)  # type: ignore[arg-type]
+    served.append((beacon.answer, REQUEST_BYTES))
     for data in (seeds.raw(each["bytes"]) for each in seeds.vectors("envelopes")["valid"]):
         envelope = open_envelope(data, manifest.id)
         pool.store.add_envelope(StoredEnvelope(envelope.id, envelope.key, envelope.sequence, 0, data, envelope.id, b"a body"))
@@ -180,6 +186,7 @@ def handlers() -> Prepared:
         envelope.id,
         HeadsRequest(manifest.id, bytes(32), MAX_HEADS).to_bytes(),
         LogRequest(manifest.id, make_vectors.ALICE, 0, MAX_LOG_ENVELOPES).to_bytes(),
+        (1).to_bytes(REQUEST_BYTES),
     ]
     return refusing(read), [bytes([number]) + each for each in requests for number in range(len(served))]
 
@@ -203,7 +210,7 @@ def peer_exchange() -> Prepared:
             nearby=lambda peer: True,
         )
         book = AddressBook(host.peer_id, None)
-        discovery = Discovery(host, book, "topic", ask, 12)  # type: ignore[arg-type]
+        discovery = Discovery(host, book, "topic", ask, 12)
         answer = data
         await discovery._exchange(STRANGER)
         try:
@@ -219,6 +226,24 @@ def peer_exchange() -> Prepared:
     ]
     others = [encode([[address.replace("/ip4/127.0.0.1", host)]]) for host in ("/ip6/::1", "/dns4/example.org", "/ip4/0.0.0.0")]
     return refusing(lambda data: trio.run(both, data)), good + others
+
+
+def drand_web() -> Prepared:
+    """What a drand server on the web answers."""
+    from unittest.mock import patch
+
+    from protocols.limits import ROUND_SIGNATURE_BYTES
+    from swarm.node.drand_web import fetch_round
+
+    class Response(io.BytesIO):
+        """As `urlopen` gives it."""
+
+    def read(data: bytes) -> None:
+        with patch("urllib.request.urlopen", lambda request, timeout: Response(data)):
+            assert len(fetch_round("https://drand.example", bytes(32), 1)) == ROUND_SIGNATURE_BYTES
+
+    good = json.dumps({"round": 1, "signature": "00" * ROUND_SIGNATURE_BYTES, "randomness": "00" * 32}).encode()
+    return refusing(read), [good, b'{"signature": 1}', b"[" * 2000, b'"' + b"0" * 4000]
 
 
 def control_lines() -> Prepared:
@@ -242,5 +267,6 @@ TARGETS = (
     Target("gossip", gossip, bytes_per_byte=512, fixed_bytes=2**20, max_bytes=1200, cost=20),
     Target("handlers", handlers, fixed_bytes=MAX_LOG_BYTES, cost=2),
     Target("peer-exchange", peer_exchange, bytes_per_byte=512, cost=5),
+    Target("drand-web", drand_web, bytes_per_byte=512, fixed_bytes=2**18, cost=2),
     Target("control-lines", control_lines, bytes_per_byte=512),
 )

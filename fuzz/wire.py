@@ -122,8 +122,8 @@ def sync() -> Prepared:
     envelopes = [data for data in seeds.cases("envelopes") if len(data) < MAX_ENVELOPE_BYTES]
 
     def read(data: bytes) -> None:
-        for request in (HeadsRequest, LogRequest):
-            refusing(lambda data, request=request: _same(request.from_bytes(data).to_bytes(), data))(data)
+        refusing(lambda data: _same(HeadsRequest.from_bytes(data).to_bytes(), data))(data)
+        refusing(lambda data: _same(LogRequest.from_bytes(data).to_bytes(), data))(data)
         refusing(lambda data: _same(pack_heads(read_heads(data, heads_request)), data))(data)
         refusing(lambda data: _same(pack_log([each.to_bytes() for each in read_log(data, log_request)]), data))(data)
 
