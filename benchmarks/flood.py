@@ -6,15 +6,15 @@ N daemons (`swarmd start`, embedded model) learn together on loopback. Quiet pha
 whatever else the machine does falls on both. In an attacked phase one more process attacks every daemon at once, each way with
 an identity of its own, so that the fastest to be cut off does not hide the others:
 
-    valid       sound envelopes of junk, `OVER` times as many per second as a peer is read, as fast as they are taken
+    valid       sound envelopes of junk, a hundred times as many per second as a peer is read, as fast as they are taken
     invalid     messages that are no envelopes
     oversized   frames that announce 256 MB
     pings       frames of the connection itself
     slow        streams and frames that begin and do not end, a byte at a time
-    half-open   `HALF_OPEN` TCP connections held before the handshake, opened again when they are closed
+    half-open   a hundred TCP connections held before the handshake, opened again when they are closed
 
 Everybody who is cut off comes back again and again. The attacker shares the machine with its victims, so it is kept to
-`ATTACKER_CPU` of one core and what it used is reported. Two figures are free of that: the CPU seconds (node, policy and scorers
+15 % of one core and what it used is reported. Two figures are free of that: the CPU seconds (node, policy and scorers
 together) that an honest round costs, and the time that a node spends per round apart from waiting by `node.min_round_s`.
 Rounds are counted from the moment the attack has begun, and the first ones, where the policy compiles and pools fill, not.
 """
@@ -24,39 +24,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import trio
-import trio.lowlevel
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from protocols.envelope import NO_PREVIOUS, seal
-from protocols.manifest import Manifest, epoch_of, topic
-from protocols.messages import Completion, PolicyTag, RolloutGroup, Share
-from protocols.recipe import Recipe
 from swarm.cli.client import ask
-from swarm.config.manifest import built_in
-from swarm.config.schema import NetworkSection
-from swarm.errors import NetworkError, NotRunningError
+from swarm.errors import NotRunningError
 from swarm.home import Home
 
-OVER = 100
-PREPARED = 6000
-HALF_OPEN = 100
-ATTACKER_CPU = 0.15
 WARM_UP_ROUNDS = 8
 RESTING = "waiting"
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
@@ -161,160 +144,6 @@ def _resident(pid: int) -> int:
         return 0
 
 
-# The attack
-
-
-def junk_envelopes(manifest: Manifest, count: int) -> list[bytes]:
-    """A signed log that opens and decodes, and whose groups nobody lets in."""
-    key = Ed25519PrivateKey.generate()
-    signer, now_ms = key.public_key().public_bytes_raw(), time.time_ns() // 1_000_000
-    epoch, rule = epoch_of(manifest, now_ms), manifest.environments[0]
-    envelopes, previous = [], NO_PREVIOUS
-    for number in range(count):
-        recipe = Recipe(rule.name, rule.version, (("level", 0),), epoch, signer, number)
-        completions = tuple(Completion(secrets.token_hex(6), True, 5, -1.0) for _ in range(manifest.min_group_size))
-        group = RolloutGroup(recipe, "compact", PolicyTag("embedded", bytes(32), 1), completions, (1.0,) * len(completions))
-        envelope = seal(key, number, previous, now_ms, Share(number, epoch, number, 1, (group,)), manifest.id)
-        envelopes.append(envelope.to_bytes())
-        previous = envelope.id
-    return envelopes
-
-
-class Budget:
-    """Keeps this process to a share of one core, and counts what it does."""
-
-    def __init__(self) -> None:
-        self.counts = Counter[str]()
-        self._began_s = time.monotonic()
-        self._cpu_before_s = time.process_time()
-
-    def used_s(self) -> float:
-        """CPU seconds spent on the attack."""
-        return time.process_time() - self._cpu_before_s
-
-    async def spend(self, what: str, amount: int = 1) -> None:
-        """Count an act, and rest until there is CPU time for the next."""
-        self.counts[what] += amount
-        over = self.used_s() - ATTACKER_CPU * (time.monotonic() - self._began_s)
-        await trio.sleep(max(0.0, over / ATTACKER_CPU))
-
-
-async def attack(plan: dict[str, Any]) -> dict[str, Any]:
-    """Attack every address of the plan for its seconds; returns how often each way was tried."""
-    from libp2p.exceptions import BaseLibp2pError
-    from libp2p.peer.id import ID
-    from libp2p.pubsub.pb import rpc_pb2
-    from libp2p.stream_muxer.yamux import yamux
-    from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed
-
-    from swarm.clock import WallClock
-    from swarm.net.libp2p.host import open_libp2p
-    from swarm.net.network import Verdict
-
-    manifest = built_in()["embedded"]
-    name = topic(manifest)
-    prepared = junk_envelopes(manifest, PREPARED)
-    print("ready", flush=True)
-    budget = Budget()
-
-    def packed(messages: list[bytes]) -> bytes:
-        return b"".join(
-            encode_varint_prefixed(rpc_pb2.RPC(publish=[rpc_pb2.Message(data=data, topicIDs=[name])]).SerializeToString())
-            for data in messages
-        )
-
-    quota = NetworkSection().peer_messages_per_s
-    batches = [packed(prepared[at : at + 100]) for at in range(0, len(prepared), 100)]
-
-    async def valid(node: Any, victim: str) -> None:
-        stream = await node._host.new_stream(ID.from_string(victim), ["/meshsub/1.1.0"])
-        for batch in batches:
-            await stream.write(batch)
-            await budget.spend("valid messages", 100)
-            # A hundred quotas a second; where reading is slower than that, writing waits.
-            await trio.sleep(100 / (OVER * quota))
-
-    async def invalid(node: Any, victim: str) -> None:
-        stream = await node._host.new_stream(ID.from_string(victim), ["/meshsub/1.1.0"])
-        while True:
-            await stream.write(packed([secrets.token_bytes(300) for _ in range(20)]))
-            await budget.spend("invalid messages", 20)
-
-    async def oversized(node: Any, victim: str) -> None:
-        while True:
-            stream = await node._host.new_stream(ID.from_string(victim), ["/meshsub/1.1.0"])
-            await stream.write(encode_uvarint(2**28) + bytes(1000))
-            await budget.spend("oversized frames")
-            await trio.sleep(0.05)
-
-    async def pings(node: Any, victim: str) -> None:
-        [connection] = node._connections(victim)
-        ping = yamux.struct.pack(yamux.YAMUX_HEADER_FORMAT, 0, yamux.TYPE_PING, yamux.FLAG_ACK, 0, 7) * 1000
-        while True:
-            await connection.muxed_conn._write_frame(ping)
-            await budget.spend("pings", 1000)
-            await trio.sleep(0.02)
-
-    async def slow(node: Any, victim: str) -> None:
-        [connection] = node._connections(victim)
-        held = []
-        while True:
-            if len(held) < 300:
-                held.append(await connection.muxed_conn.open_stream())
-                await budget.spend("slow streams")
-            stream = await node._host.new_stream(ID.from_string(victim), ["/meshsub/1.1.0"])
-            await stream.write(encode_uvarint(1_000_000) + b"x")
-            held.append(stream)
-            await budget.spend("slow frames")
-            await trio.sleep(0.05)
-
-    async def identity(way: Callable[[Any, str], Awaitable[None]], victim: str) -> None:
-        async with open_libp2p(
-            secrets.token_bytes(32),
-            topic=name,
-            validate=lambda data: Verdict.IGNORE,
-            clock=WallClock(),
-            config=NetworkSection(listen=(LOOPBACK,), mdns=False, request_timeout_s=2.0),
-        ) as node:
-            # It goes its own way: discovery would make it a good neighbour.
-            node.discovery._target = 0  # type: ignore[attr-defined]
-            while True:
-                with suppress(NetworkError, BaseLibp2pError, trio.TooSlowError, ValueError):
-                    await node.dial(victim)
-                    await budget.spend("connections")
-                    with trio.fail_after(20):
-                        await way(node, victim.rpartition("/p2p/")[2])
-                await trio.sleep(0.5)
-
-    async def half_open(victim: str) -> None:
-        port = int(victim.split("/")[4])
-        held: list[socket.socket] = []
-        while True:
-            for each in list(held):
-                with suppress(BlockingIOError):
-                    with suppress(OSError):
-                        if each.recv(1000):
-                            continue
-                    each.close()
-                    held.remove(each)
-            while len(held) < HALF_OPEN:
-                with suppress(OSError):
-                    each = socket.create_connection(("127.0.0.1", port), timeout=1.0)
-                    each.setblocking(False)
-                    each.send(b"\x13/multi")
-                    held.append(each)
-                await budget.spend("half-open connections")
-            await trio.sleep(1.0)
-
-    with trio.move_on_after(plan["seconds"]):
-        async with trio.open_nursery() as nursery:
-            for victim in plan["addresses"]:
-                for way in (valid, invalid, oversized, pings, slow):
-                    nursery.start_soon(identity, way, victim)
-                nursery.start_soon(half_open, victim)
-    return {"tries": dict(budget.counts), "cpu_s": round(budget.used_s(), 2)}
-
-
 # The comparison
 
 
@@ -350,7 +179,7 @@ def _phase(daemons: list[Daemon], seconds: float, attacked: bool) -> dict[str, A
     attacker, report = None, None
     if attacked:
         plan = {"addresses": [_loopback(daemon) for daemon in daemons], "seconds": seconds}
-        command = [sys.executable, __file__, "--attack", json.dumps(plan)]
+        command = [sys.executable, str(Path(__file__).with_name("flood_attacker.py")), json.dumps(plan)]
         attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert attacker.stdout is not None
         # Signing the junk is not part of the attack.
@@ -418,14 +247,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="quiet and attacked phases, by turns")
     parser.add_argument("--phase-s", type=float, default=40.0)
     parser.add_argument("--min-round-s", type=float, default=3.0, help="leaves the attacker and its victims room on few cores")
-    parser.add_argument("--attack", help="internal: be the attacker of this plan")
     arguments = parser.parse_args()
-    if arguments.attack:
-        print(json.dumps(trio.run(attack, json.loads(arguments.attack))))
-    else:
-        # Daemons are not left behind by whoever ends this early.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        print(json.dumps(run(arguments), indent=1))
+    # Daemons are not left behind by whoever ends this early.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    print(json.dumps(run(arguments), indent=1))
 
 
 if __name__ == "__main__":

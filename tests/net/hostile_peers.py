@@ -1,0 +1,78 @@
+"""An honest node and a peer of it that is about to misbehave, for the tests of the network's bounds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import trio
+from conftest import CONFIG, TOPIC, connected, seed
+from libp2p.peer.id import ID
+
+from swarm.clock import WallClock
+from swarm.net.libp2p import open_libp2p
+from swarm.net.network import CutOff, Network, Verdict
+
+GOSSIP = "/meshsub/1.1.0"
+
+
+def open_node(index: int, *bootstrap: Network, **settings: Any) -> AbstractAsyncContextManager[Network]:
+    return open_libp2p(
+        seed(index),
+        topic=TOPIC,
+        validate=lambda data: Verdict.REJECT if data.startswith(b"bad") else Verdict.ACCEPT,
+        clock=WallClock(),
+        config=replace(CONFIG, **settings),
+        bootstrap=[address for node in bootstrap for address in node.addresses()],
+    )
+
+
+@asynccontextmanager
+async def victim_and_peer(**settings: Any) -> AsyncIterator[tuple[Network, Any]]:
+    """An honest node with these settings, and a peer of it that is about to misbehave."""
+    async with open_node(0, **settings) as victim, open_node(1, victim) as peer:
+        await connected(victim, peer)
+        yield victim, peer
+
+
+async def stream_to(peer: Any, victim: Network, protocol: str) -> Any:
+    return await peer._host.new_stream(ID.from_string(victim.peer_id), [protocol])
+
+
+async def cut_off_by(victim: Network, timeout_s: float = 10.0) -> CutOff:
+    with trio.fail_after(timeout_s):
+        while not victim.cut_off():
+            await trio.sleep(0.02)
+    [cut] = victim.cut_off()
+    return cut
+
+
+async def until(true: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    with trio.fail_after(timeout_s):
+        while not true():
+            await trio.sleep(0.02)
+
+
+async def drip(write: Callable[[bytes], Awaitable[None]], pause_s: float) -> None:
+    """One byte at a time, for ever: the beginning of a handshake, or the inside of a frame."""
+    for byte in b"\x13/multistream/1.0.0\n\x07/noise\n" * 1000:
+        await write(bytes([byte]))
+        await trio.sleep(pause_s)
+
+
+async def still_serves(victim: Network) -> None:
+    """An honest newcomer connects, is heard and is answered."""
+
+    async def echo(peer: str, request: bytes) -> bytes:
+        return request
+
+    victim.serve("/test/still", echo)
+    async with open_node(9, victim) as honest:
+        await connected(honest, count=1)
+        await honest.publish(b"still here")
+        with trio.fail_after(5):
+            while (await victim.messages.receive()).data != b"still here":
+                pass
+        assert await honest.request(victim.peer_id, "/test/still", b"?", 10) == b"?"
