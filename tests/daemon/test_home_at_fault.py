@@ -146,7 +146,7 @@ def test_a_wrong_key_file(tmp_path: Path, daemon: Callable[..., Daemon], spoil: 
     assert code == IdentityError.exit_code
     assert says in sentence
     assert str(node.home.identity_key) in sentence
-    assert not node.home.pool.exists(), "nothing was begun"
+    assert not node.home.events.exists(), "nothing was begun"
 
 
 def test_a_node_that_waits_for_its_swarms_rules_can_be_stopped(tmp_path: Path, daemon: Callable[..., Daemon]) -> None:
