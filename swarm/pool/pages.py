@@ -66,6 +66,12 @@ def renew_sums(pool: Path, page_size: int, changed: Iterable[int]) -> None:
     write_atomically(sums_path(pool), content + _digest(content))
 
 
+def sweep(pool: Path) -> None:
+    """Remove half-written sums that a killed writer has left; nobody may be writing now."""
+    for path in pool.parent.glob(f".{sums_path(pool).name}-*"):
+        path.unlink(missing_ok=True)
+
+
 def pages_in_log(pool: Path, page_size: int) -> set[int]:
     """The numbers of the pages that the write-ahead log holds, and maybe of some that it held earlier."""
     pages = set()

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from swarm.errors import HomeError
 from swarm.home import storage
 from swarm.pool.packing import pack_group, unpack_group
-from swarm.pool.pages import pages_in_log, renew_sums, sums_path, wal_path
+from swarm.pool.pages import pages_in_log, renew_sums, sums_path, sweep, wal_path
 from swarm.pool.retention import drop_beyond
 from swarm.pool.schema import SCHEMA, SCHEMA_VERSION, teach
 from swarm.records import ScoredGroup
@@ -102,6 +102,8 @@ class Store:
                 )
             if not read_only:
                 try:
+                    with storage(path.parent):
+                        sweep(path)
                     self._settle()
                 except HomeError:
                     self.close()

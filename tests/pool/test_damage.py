@@ -139,6 +139,17 @@ def test_an_unfinished_write_is_a_note(tmp_path: Path, killed: Path) -> None:
     assert "unfinished write of 1200 bytes" in found.notes[0]
 
 
+def test_half_written_sums_are_swept(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    with closing(opened(path)) as store:
+        fill(store, 0, 1)
+    left = tmp_path / ".pool.sqlite-sums-x1"
+    left.write_bytes(b"half")
+    opened(path).close()
+    assert not left.exists()
+    assert looked_through(path).damage == []
+
+
 def test_looking_changes_nothing(tmp_path: Path, killed: Path) -> None:
     before = {path: path.read_bytes() for path in sorted(killed.parent.iterdir())}
     looked_through(killed)
