@@ -10,7 +10,7 @@ each page of the file has the sum that is kept for it, or it is, byte for byte, 
 from __future__ import annotations
 
 import hashlib
-import struct
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,14 +54,14 @@ def renew_sums(pool: Path, page_size: int, changed: Iterable[int]) -> None:
     """Take the sums of the changed pages (numbered from 1) and of new ones from the file. Raises `HomeError`, `OSError`."""
     kept = read_sums(pool)
     sums = kept[1] if kept is not None and kept[0] == page_size else bytearray()
-    with pool.open("rb") as file:
-        count = file.seek(0, 2) // page_size
+    with pool.open("rb", buffering=0) as file:
+        count = os.fstat(file.fileno()).st_size // page_size
         old = len(sums) // SUM_BYTES
         sums = sums[: count * SUM_BYTES] + bytes(max(count - old, 0) * SUM_BYTES)
         for number in sorted({*changed, *range(old + 1, count + 1)}):
             if number <= count:
-                file.seek((number - 1) * page_size)
-                sums[(number - 1) * SUM_BYTES : number * SUM_BYTES] = page_sum(file.read(page_size))
+                page = os.pread(file.fileno(), page_size, (number - 1) * page_size)
+                sums[(number - 1) * SUM_BYTES : number * SUM_BYTES] = page_sum(page)
     content = MAGIC + page_size.to_bytes(4, "big") + sums
     write_atomically(sums_path(pool), content + _digest(content))
 
@@ -74,16 +74,12 @@ def sweep(pool: Path) -> None:
 
 def pages_in_log(pool: Path, page_size: int) -> set[int]:
     """The numbers of the pages that the write-ahead log holds, and maybe of some that it held earlier."""
-    pages = set()
     try:
-        with wal_path(pool).open("rb") as file:
-            file.seek(WAL_HEADER)
-            while len(header := file.read(FRAME_HEADER)) == FRAME_HEADER:
-                pages.add(struct.unpack(">I", header[:4])[0])
-                file.seek(page_size, 1)
+        with wal_path(pool).open("rb", buffering=0) as file:
+            frames = range(WAL_HEADER, os.fstat(file.fileno()).st_size - FRAME_HEADER, FRAME_HEADER + page_size)
+            return {int.from_bytes(os.pread(file.fileno(), 4, place), "big") for place in frames}
     except FileNotFoundError:
-        pass
-    return pages
+        return set()
 
 
 def _digest(content: bytes) -> bytes:

@@ -8,6 +8,7 @@ Every row is sealed (schema.py) and every page summed (pages.py), so that `swarm
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -86,6 +87,7 @@ class Store:
             place = _place(path, "ro" if read_only else "rwc")
             self._db = sqlite3.connect(place, uri=True, check_same_thread=False, isolation_level=None, timeout=BUSY_MS / 1000)
             self._path = path
+            self._log_path = str(wal_path(path))
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             # The log is moved over by `_settle` only, and cut then: no frame of an earlier log stays behind the new ones.
@@ -175,8 +177,10 @@ class Store:
                     self._db.execute("PRAGMA synchronous=NORMAL")
 
     def _log_bytes(self) -> int:
-        log = wal_path(self._path)
-        return log.stat().st_size if log.exists() else 0
+        try:
+            return os.stat(self._log_path).st_size  # not by pathlib, which is slow: this is asked before every transaction
+        except FileNotFoundError:
+            return 0
 
     # Envelopes
 
