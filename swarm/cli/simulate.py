@@ -55,7 +55,15 @@ _DEFAULT = SimulationOptions()
     metavar="P",
     help="Probability that a copy of a message is lost (in memory only).",
 )
-@click.option("--model", metavar="PATH", default=_DEFAULT.model, show_default=True, help="The base model of every node.")
+@click.option(
+    "--model",
+    "models",
+    metavar="PATH",
+    multiple=True,
+    default=_DEFAULT.models,
+    show_default=True,
+    help="The base model of every node; given several times, the nodes take them in turn.",
+)
 @click.option(
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
@@ -86,7 +94,7 @@ def sim(
     churn: float,
     partition: bool,
     loss: float,
-    model: str,
+    models: tuple[str, ...],
     report: Path,
     as_json: bool,
 ) -> None:
@@ -103,7 +111,7 @@ def sim(
         network=network,
         specialise=specialise,
         compare=compare,
-        model=model,
+        models=models,
         report=report,
         plain=not sys.stderr.isatty(),
         attack=attack,

@@ -17,7 +17,7 @@ ATTACKS = (
 class SimulationOptions:
     """One simulation. `local` and `external` are I and J of swarm sampling, None for the settings' defaults.
 
-    `network` is "libp2p" (loopback, real time) or "memory" (virtual time, reproducible). `overrides` are settings,
+    The nodes take the base `models` in turn. `network` is "libp2p" (loopback, real time) or "memory" (virtual time, reproducible). `overrides` are settings,
     `section.key` to text, for every node. With `plain` progress is lines on standard error instead of a live table there.
     `attackers` of the nodes attack with `attack`, each with `attack_groups` groups per honest round. `undefended` turns every
     defence off. `churn` is the share of the honest nodes that are replaced, `partition` cuts the network in two for the middle
@@ -32,7 +32,7 @@ class SimulationOptions:
     network: str = "libp2p"
     specialise: bool = False
     compare: bool = False
-    model: str = "embedded"
+    models: tuple[str, ...] = ("embedded",)
     report: Path = Path("sim-report")
     plain: bool = False
     attack: str | None = None

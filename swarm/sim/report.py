@@ -44,7 +44,7 @@ def build_report(
         "rounds": options.rounds,
         "seed": options.seed,
         "network": options.network,
-        "model": options.model,
+        "model": ", ".join(options.models),
         "specialise": options.specialise,
         "undefended": options.undefended,
         "local": config.training.local,

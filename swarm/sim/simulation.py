@@ -66,7 +66,7 @@ def run_simulation(options: SimulationOptions) -> dict[str, Any]:
 def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
     """One configuration per honest node, and the swarm's manifest."""
     _check(options)
-    overrides = {"policy.model": options.model, "node.rounds": str(options.rounds)}
+    overrides = {"policy.model": options.models[0], "node.rounds": str(options.rounds)}
     if options.attack is not None:
         overrides["swarm.manifest"] = "scratch"
     if options.undefended:
@@ -84,12 +84,15 @@ def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
         raise ConfigError("a simulation needs the manifest itself: name a built-in one or a file with --set swarm.manifest=")
     names = [rule.name for rule in chosen_rules(manifest, config.tasks)]
     nodes = options.nodes - options.attackers
+    configs = [
+        replace(config, policy=replace(config.policy, model=options.models[index % len(options.models)])) for index in range(nodes)
+    ]
     if not options.specialise:
-        return [config] * nodes, manifest
+        return configs, manifest
     # A third each, more where the nodes are too few to cover all.
     few = max(round(len(names) / 3), math.ceil(len(names) / nodes))
     return [
-        replace(config, tasks=replace(config.tasks, environments=_own_tasks(names, few, index))) for index in range(nodes)
+        replace(each, tasks=replace(each.tasks, environments=_own_tasks(names, few, index))) for index, each in enumerate(configs)
     ], manifest
 
 

@@ -103,7 +103,7 @@ def test_sim_hands_every_option_on(calls: list[SimulationOptions]) -> None:
         "report: sim-report/report.html",
     ]
     arguments = (
-        "--nodes 3 --rounds 5 --seed 7 --local 1 --external 2 --network memory --specialise --compare --model m --report r"
+        "--nodes 3 --rounds 5 --seed 7 --local 1 --external 2 --network memory --specialise --compare --model m --model n --report r"
         " --set node.log_level=debug --attack junk --attackers 1 --attack-groups 3 --undefended"
         " --churn 0.5 --partition --loss 0.1"
     )
@@ -120,7 +120,7 @@ def test_sim_hands_every_option_on(calls: list[SimulationOptions]) -> None:
             network="memory",
             specialise=True,
             compare=True,
-            model="m",
+            models=("m", "n"),
             report=Path("r"),
             plain=True,
             attack="junk",

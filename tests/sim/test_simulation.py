@@ -156,7 +156,7 @@ def test_specialised_nodes_have_few_tasks_and_cover_all(tmp_path: Path, nodes: i
 def test_options_become_settings_and_nothing_else_has_a_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWARMD_TRAINING__LOCAL", "7")
     (tmp_path / "node.toml").write_text("[training]\nlocal = 6\n")
-    configs, _ = node_configs(options(tmp_path, specialise=False, local=None, external=5, model="/some/model"))
+    configs, _ = node_configs(options(tmp_path, specialise=False, local=None, external=5, models=("/some/model",)))
     config = configs[0]
     assert configs == [config] * 3
     assert (config.training.external, config.node.rounds, config.policy.model) == (5, 3, "/some/model")
@@ -198,5 +198,5 @@ def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_model_that_is_not_there_is_one_error_of_the_tree(tmp_path: Path) -> None:
     with pytest.raises(BaseExceptionGroup) as raised:
-        run(tmp_path, model=str(tmp_path / "none"))
+        run(tmp_path, models=(str(tmp_path / "none"),))
     assert find(raised.value, (PolicyError,)) is not None
