@@ -55,7 +55,7 @@ def main() -> int:
 def _in_process(name: str, runs: int, seed: int, engine: str) -> dict[str, Any]:
     from fuzz.engine import environment, guided_report
 
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_in_memory()) as folder:
         faults = Path(folder, "faults")
         line = [sys.executable, "-m", "fuzz", "--target", name, "--runs", str(runs), "--seed", str(seed), "--engine", engine]
         done = subprocess.run(
@@ -84,6 +84,11 @@ def _child(options: argparse.Namespace) -> int:
 
             run_plain(targets()[name], options.runs, options.seed, faults)
     return 0
+
+
+def _in_memory() -> str | None:
+    """A folder that costs no disk, where there is one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def _atheris() -> bool:

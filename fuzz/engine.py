@@ -115,6 +115,6 @@ def guided_report(stderr: str) -> dict[str, object]:
     }
 
 
-def environment() -> dict[str, str]:
-    """For a target's process: one thread, so that targets can run side by side."""
-    return dict(os.environ, OMP_NUM_THREADS="1")
+def environment(folder: str) -> dict[str, str]:
+    """For a target's process: one thread, and temporary files where they go away with `folder`, since libFuzzer ends abruptly."""
+    return dict(os.environ, OMP_NUM_THREADS="1", TMPDIR=folder)

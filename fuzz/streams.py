@@ -10,7 +10,7 @@ import json
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,18 +41,15 @@ class InlinePool:
     """A store without a thread of its own."""
 
     def __init__(self) -> None:
-        folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-        path = Path(mkdtemp(prefix="fuzz-", dir=folder)) / "pool.sqlite"
-        self.store = Store(path, max_groups=1000, max_bytes=10_000_000, groups_per_peer=1000)
+        self._folder = TemporaryDirectory(prefix="fuzz-")
+        self.store = Store(Path(self._folder.name, "pool.sqlite"), max_groups=1000, max_bytes=10_000_000, groups_per_peer=1000)
 
     async def run(self, work: Any) -> Any:
         return work(self.store)
 
     def close(self) -> None:
         self.store.close()
-        for file in self.store._path.parent.iterdir():
-            file.unlink()
-        self.store._path.parent.rmdir()
+        self._folder.cleanup()
 
 
 def varint_frames() -> Prepared:
