@@ -17,8 +17,9 @@ ATTACKS = (
 class SimulationOptions:
     """One simulation. `local` and `external` are I and J of swarm sampling, None for the settings' defaults.
 
-    The nodes take the base `models` in turn. `network` is "libp2p" (loopback, real time) or "memory" (virtual time, reproducible). `overrides` are settings,
-    `section.key` to text, for every node. With `plain` progress is lines on standard error instead of a live table there.
+    The nodes take the base `models` in turn. `network` is "libp2p" (loopback, real time) or "memory" (virtual time,
+    reproducible). `overrides` are settings, `section.key` to text, for every node. With `plain` progress is lines on standard
+    error instead of a live table there.
     `attackers` of the nodes attack with `attack`, each with `attack_groups` groups per honest round. `undefended` turns every
     defence off. `churn` is the share of the honest nodes that are replaced, `partition` cuts the network in two for the middle
     third, `loss` is the probability that a copy of a message is lost; the last two need the network in memory.

@@ -84,9 +84,8 @@ def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
         raise ConfigError("a simulation needs the manifest itself: name a built-in one or a file with --set swarm.manifest=")
     names = [rule.name for rule in chosen_rules(manifest, config.tasks)]
     nodes = options.nodes - options.attackers
-    configs = [
-        replace(config, policy=replace(config.policy, model=options.models[index % len(options.models)])) for index in range(nodes)
-    ]
+    models = [options.models[index % len(options.models)] for index in range(nodes)]
+    configs = [replace(config, policy=replace(config.policy, model=model)) for model in models]
     if not options.specialise:
         return configs, manifest
     # A third each, more where the nodes are too few to cover all.

@@ -103,8 +103,8 @@ def test_sim_hands_every_option_on(calls: list[SimulationOptions]) -> None:
         "report: sim-report/report.html",
     ]
     arguments = (
-        "--nodes 3 --rounds 5 --seed 7 --local 1 --external 2 --network memory --specialise --compare --model m --model n --report r"
-        " --set node.log_level=debug --attack junk --attackers 1 --attack-groups 3 --undefended"
+        "--nodes 3 --rounds 5 --seed 7 --local 1 --external 2 --network memory --specialise --compare --report r"
+        " --model m --model n --set node.log_level=debug --attack junk --attackers 1 --attack-groups 3 --undefended"
         " --churn 0.5 --partition --loss 0.1"
     )
     shown = swarmd("sim", *arguments.split(), "--json")
