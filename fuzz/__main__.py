@@ -59,7 +59,7 @@ def _in_process(name: str, runs: int, seed: int, engine: str) -> dict[str, Any]:
         faults = Path(folder, "faults")
         line = [sys.executable, "-m", "fuzz", "--target", name, "--runs", str(runs), "--seed", str(seed), "--engine", engine]
         done = subprocess.run(
-            [*line, "--child", str(faults)], capture_output=True, text=True, errors="replace", env=environment()
+            [*line, "--child", str(faults)], capture_output=True, text=True, errors="replace", env=environment(folder)
         )
         crashes = [json.loads(each) for each in faults.read_text().splitlines()] if faults.exists() else []
     if done.returncode:
