@@ -74,7 +74,7 @@ class Canary:
         best = self._best or now
         total = sum(self._sources.values())
         change = (sum(now) - sum(before)) / len(now)
-        credit = {peer: change * weight / total for peer, weight in self._sources.items() if peer}
+        credit = {peer: change * weight / total for peer, weight in self._sources.items() if peer and weight > 0}
         harmed = _harmed(best, now) and self._bad_in_a_row < PATIENCE
         self._sources.clear()
         if harmed:

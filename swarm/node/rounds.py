@@ -86,6 +86,7 @@ class Rounds:
                 await attempt("web", url, partial(self._from_web, url, round))
                 if found:
                     self._urls.insert(0, self._urls.pop())
+                    return
 
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + SEARCH_S
@@ -123,9 +124,10 @@ class Rounds:
         # A server that drips its answer holds a thread, not this node, and only one: until it ends, the server is left out.
         if url in self._busy:
             raise NetworkError(f"{url} still owes an answer")
-        self._busy.add(url)
 
         def fetch() -> bytes:
+            # Marked by the thread itself: one that is given up before it begins would never take the mark off.
+            self._busy.add(url)
             try:
                 return fetch_round(url, self._chain.hash, round)
             finally:

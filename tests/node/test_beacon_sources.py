@@ -210,3 +210,11 @@ async def test_other_peers_are_asked_each_time() -> None:
 def test_the_server_of_the_tests_is_like_drands() -> None:
     answer = json.loads(as_json(ROUND))
     assert verify_round(TEST_CHAIN, answer["round"], bytes.fromhex(answer["signature"])).hex() == answer["randomness"]
+
+
+async def test_a_server_that_was_not_asked_after_all_owes_nothing() -> None:
+    one = sources(None, "http://127.0.0.1:1")
+    with trio.CancelScope() as given_up:
+        given_up.cancel()
+        await one._from_web("http://127.0.0.1:1", ROUND)
+    assert one._busy == set()

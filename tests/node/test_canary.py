@@ -74,6 +74,12 @@ async def test_who_was_trained_on_is_credited_with_the_change(answers, watcher):
     assert (await answers.look(watcher, 30)).credit == {}, "nothing was trained meanwhile"
 
 
+async def test_groups_of_which_nothing_was_learned_are_credited_with_nothing(answers, watcher):
+    await answers.look(watcher, 20)
+    watcher.trained({"": 0.0, "strange": 0.0})
+    assert (await answers.look(watcher, 30)).credit == {}
+
+
 async def test_going_back_has_an_end(answers, watcher):
     await answers.look(watcher, 45)
     for times in range(1, PATIENCE + 1):
