@@ -18,11 +18,15 @@ from swarm.net.network import CutOff, Network, Verdict
 GOSSIP = "/meshsub/1.1.0"
 
 
+def _verdict(data: bytes) -> Verdict:
+    return {b"bad": Verdict.REJECT, b"odd": Verdict.IGNORE}.get(data[:3], Verdict.ACCEPT)
+
+
 def open_node(index: int, *bootstrap: Network, **settings: Any) -> AbstractAsyncContextManager[Network]:
     return open_libp2p(
         seed(index),
         topic=TOPIC,
-        validate=lambda data: Verdict.REJECT if data.startswith(b"bad") else Verdict.ACCEPT,
+        validate=_verdict,
         clock=WallClock(),
         config=replace(CONFIG, **settings),
         bootstrap=[address for node in bootstrap for address in node.addresses()],

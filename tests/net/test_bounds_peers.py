@@ -58,6 +58,16 @@ async def test_what_is_flooded_is_not_all_forwarded() -> None:
         assert not victim.cut_off()
 
 
+async def test_messages_that_are_ignored_are_read_no_faster_than_others() -> None:
+    async with victim_and_peer(peer_messages_per_s=20.0) as (victim, peer):
+        for number in range(400):
+            await peer.publish(b"odd" + bytes([number % 256]) * (1 + number // 256))
+        await until(lambda: victim.statistics().ignored >= 20 * quota.BURST_S)
+        await trio.sleep(1.0)
+        assert victim.statistics().ignored < 200
+        assert victim.statistics().duplicates == 0
+
+
 async def test_a_flood_of_pings_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "CUT_AFTER_S", 0.5)
     monkeypatch.setattr(quota, "READS_PER_S", 200.0)
@@ -159,7 +169,8 @@ async def test_a_frame_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyP
         await still_serves(victim)
 
 
-async def test_more_than_two_streams_of_gossip_close_the_oldest() -> None:
+async def test_more_than_two_streams_of_gossip_close_the_oldest_and_cut_off_who_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "REFUSED_ALLOWED", 20.0)
     async with victim_and_peer() as (victim, peer):
         held = []
         for _ in range(8):
@@ -168,6 +179,11 @@ async def test_more_than_two_streams_of_gossip_close_the_oldest() -> None:
             await held[-1].write(encode_uvarint(1_000_000) + bytes(500_000))
         await trio.sleep(0.5)
         assert len(victim._pubsub._streams[ID.from_string(peer.peer_id)]) <= gossip.MAX_GOSSIP_STREAMS  # type: ignore[attr-defined]
+        assert not victim.cut_off()
+        with suppress(BaseLibp2pError):
+            while not victim.cut_off():
+                await (await stream_to(peer, victim, GOSSIP)).write(encode_uvarint(1_000_000))
+        assert (await cut_off_by(victim)).reason == "too many streams"
 
 
 async def test_what_one_asks_for_ten_thousand_times_is_sent_once() -> None:

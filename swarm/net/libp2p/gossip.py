@@ -101,6 +101,7 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
         streams.append(stream)
         try:
             if len(streams) > MAX_GOSSIP_STREAMS:
+                self._guard.refused(str(peer_id), "streams")
                 await streams.pop(0).reset()
             await self.continuously_read_stream(stream)
         except (DecodeError, NetworkError) as error:
@@ -143,10 +144,13 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
 
     async def _handle(self, peer_id: ID, rpc: Any) -> None:
         for message in rpc.publish:
-            new = await self.push_msg(peer_id, message)
+            repeats = self._tally["duplicates"]
+            await self.push_msg(peer_id, message)
+            # What is ignored or rejected has cost a check of its signature too.
+            cost = REPEAT_COST if self._tally["duplicates"] > repeats else 1
             # A frame of many small messages is handled in one go otherwise, and the loop waits.
             await trio.lowlevel.checkpoint()
-            await self._guard.pace(str(peer_id), Flow.MESSAGES, 1 if new else REPEAT_COST)
+            await self._guard.pace(str(peer_id), Flow.MESSAGES, cost)
             if self._guard.refusal(str(peer_id)):
                 return
         for subscription in rpc.subscriptions[:MAX_SUBSCRIPTIONS_PER_RPC]:
