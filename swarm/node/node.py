@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from protocols.errors import ProtocolError
 from protocols.manifest import Manifest
 from protocols.peer import peer_id, public_key
 from swarm.clock import Clock
@@ -143,10 +144,16 @@ class Node:
         data = b""
         async with self.log.one:
             worth = [] if self.log.silent else [group for group in worth if self.proposer.unshared(group.task.recipe)]
-            if worth:
-                share = share_of(self.round, self.proposer.take_proposed(), worth)
-                data = await self.log.append(share, worth, self.clock.now_ms())
-                self.totals["groups_shared"] += len(worth)
+            while worth and not data:
+                try:
+                    share = share_of(self.round, self.proposer.proposed, worth)
+                    data = await self.log.append(share, worth, self.clock.now_ms())
+                    # Only now: indices that no share accounts for would be held against this node.
+                    self.proposer.take_proposed()
+                except ProtocolError as error:
+                    logger.warning("%d groups of round %d do not fit into one share: %s", len(worth), self.round, error)
+                    worth = worth[: len(worth) // 2]
+            self.totals["groups_shared"] += len(worth)
         if data and self.network is not None:
             try:
                 await self.network.publish(data)

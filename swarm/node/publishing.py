@@ -82,7 +82,7 @@ class OwnLog:
         self.silent = FORKED
 
     async def append(self, share: Share, groups: Sequence[ScoredGroup], now_ms: int) -> bytes:
-        """Sign and keep a share with its groups; the bytes to publish."""
+        """Sign and keep a share with its groups; the bytes to publish. Raises ProtocolError for one that peers would refuse."""
         packed = pack_body(share)
         if len(packed) > MAX_INLINE_BODY_BYTES:
             body_hash = hashlib.sha256(packed).digest()

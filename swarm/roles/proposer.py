@@ -104,9 +104,14 @@ class Proposer:
         parameters = parameters_at(rule, level)
         return Recipe(environment, rule.version, parameters, self._epoch, self._key, index)
 
+    @property
+    def proposed(self) -> Proposed:
+        """The range that the next share has to account for."""
+        return Proposed(self._epoch, self._first, self._next - self._first)
+
     def take_proposed(self) -> Proposed:
-        """The range that the next share has to account for; the one after it begins where this ends."""
-        proposed = Proposed(self._epoch, self._first, self._next - self._first)
+        """That range, which a share accounts for now; the one after it begins where this ends."""
+        proposed = self.proposed
         self._first = self._next
         return proposed
 

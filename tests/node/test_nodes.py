@@ -16,6 +16,7 @@ from drand_shapes import with_drand
 from node_shapes import EMBEDDED, Medium, checked_log, finished, on_virtual_time
 from swarm_shapes import Peer
 
+from protocols import messages
 from protocols.manifest import EnvironmentRule, topic
 from protocols.messages import Announce, Kind
 from swarm.errors import ConfigError, HomeError, NetworkError
@@ -266,6 +267,24 @@ def test_a_used_up_epoch_and_texts_that_peers_would_refuse(tmp_path: Path) -> No
     proposed = [event.proposed for event in finished(events)]
     assert proposed[:3] == [2, 1, 0]
     assert sum(proposed) == 6, "three tasks in each of two epochs"
+
+
+def test_what_does_not_fit_into_one_share_is_left_out_and_its_indices_are_accounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "MAX_BODY_BYTES", 400)  # of one group
+    events: list[Event] = []
+
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, events, tasks_share_uninformative=True, node_rounds=3) as node:
+            await keep_learning(node)
+            log = await checked_log(node)
+            assert [(share.count, len(share.groups)) for _, share in log] == [(2, 1)] * 3
+            assert node.totals["groups_shared"] == 3
+            assert (await node.pool.run(lambda store: store.statistics())).own_groups == 6, "nor are the others lost"
+
+    on_virtual_time(tmp_path, main)
+    assert not [event for event in events if isinstance(event, PartRestarted)]
 
 
 def test_a_resting_node_stops_at_once(tmp_path: Path) -> None:
