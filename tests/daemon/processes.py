@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -30,6 +31,9 @@ SOON_S, WITHIN_S = 60.0, 120.0
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 # Slow rounds, since the processes of three nodes share two cores, and frequent checkpoints.
 SETTINGS = ("network.mdns=false", "node.min_round_s=0.3", "checkpoint.every_rounds=4", "checkpoint.keep=2")
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 Status = dict[str, Any]
 
@@ -72,7 +76,9 @@ class Daemon:
         line = [*self._prefix, SWARMD, "--home", str(self.path), "start", *sets]
         with self.log.open("ab") as log:
             self._logged = log.tell()
-            self._process = subprocess.Popen(line, stdout=log, stderr=log, env=_environment(), start_new_session=True)
+            self._process = subprocess.Popen(
+                line, stdout=log, stderr=log, env=_environment(), start_new_session=True, preexec_fn=_end_with_parent
+            )
         self._group = self._process.pid
 
     def running(self, *settings: str) -> Status:
@@ -228,6 +234,11 @@ def the_sentence(said: str) -> str:
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("SWARMD_")} | {"OMP_NUM_THREADS": "1"}
+
+
+def _end_with_parent() -> None:
+    """Whatever ends the tests or a benchmark, `kill -9` included, ends its daemons too."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _processes() -> list[tuple[int, int, int]]:
