@@ -237,7 +237,7 @@ def _environment() -> dict[str, str]:
 
 
 def _end_with_parent() -> None:
-    """Whatever ends the tests or a benchmark, `kill -9` included, ends its daemons too."""
+    """Whatever ends the thread that started a daemon, `kill -9` of the tests or a benchmark included, ends the daemon too."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
