@@ -38,7 +38,7 @@ from protocols.messages import Announce, Kind, unpack_body
 from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, HeadsRequest, LogRequest, read_heads, read_log
 from swarm.errors import NetworkError
 from swarm.net.network import Network
-from swarm.node.publishing import FORKED, entry_of, position
+from swarm.node.publishing import FORKED, Position, entry_of, position
 from swarm.node.receiving import BODY_PROTOCOL, ELSEWHERE
 from swarm.pool import logs, proofs
 from swarm.pool.store import Store
@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 ENOUGH = 3
 PATIENCE_S = 60.0
+# One peer's turn: one that gives the log drop by drop must not keep this node silent.
+TURN_S = 60.0
 # How often is looked for connected peers to ask; it grows while there are none.
 LOOK_S, LONGEST_LOOK_S = 0.25, 5.0
 
@@ -97,10 +99,11 @@ async def _find_end(node: Node, network: Network, random: Random) -> None:
             asked.add(peer)
             asked_since = trio.current_time() if asked_since is None else asked_since
             try:
-                await _fetch_own(node, network, peer)
+                with trio.fail_after(TURN_S):
+                    await _fetch_own(node, network, peer)
                 answers += 1
-            except (NetworkError, ProtocolError) as error:
-                logger.debug("%s did not tell of this node's log: %s", peer, error)
+            except (NetworkError, ProtocolError, trio.TooSlowError) as error:
+                logger.debug("%s did not tell of this node's log: %r", peer, error)
         elif asked_since is not None and trio.current_time() - asked_since > PATIENCE_S:
             if noted and not answers:
                 break
@@ -152,20 +155,23 @@ async def _take_over(node: Node, network: Network, peer: str, envelope: Envelope
     """Keep an own envelope that a peer had, and continue behind it."""
     now_ms = node.clock.now_ms()
     entry = entry_of(envelope, now_ms, await _body(network, peer, envelope))
-    async with node.log.one:
 
-        def keep(store: Store) -> Reason | None:
-            reason = logs.place(store, envelope).reason
-            if reason is None:
-                store.append_own(entry)
+    def keep(store: Store) -> Reason | Position:
+        reason = logs.place(store, envelope).reason
+        if reason is not None:
             return reason
+        store.append_own(entry)
+        return position(store, node.manifest)
 
-        reason = await node.pool.run(keep)
-        if reason in (Reason.EQUIVOCATION, Reason.CHAIN):
+    async with node.log.one:
+        # What the pool holds and where the log is believed to end must not come apart, whatever happens meanwhile.
+        with trio.CancelScope(shield=True):
+            kept = await node.pool.run(keep)
+        if isinstance(kept, Position):
+            node.log.position = kept
+            node.proposer.resume(kept.epoch, kept.next_index)
+        elif kept in (Reason.EQUIVOCATION, Reason.CHAIN):
             node.log.fork()
-        elif reason is None:
-            node.log.position = await node.pool.run(lambda store: position(store, node.manifest))
-            node.proposer.resume(node.log.position.epoch, node.log.position.next_index)
 
 
 async def _body(network: Network, peer: str, envelope: Envelope) -> bytes | None:

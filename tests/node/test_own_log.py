@@ -12,15 +12,15 @@ from trio.testing import MockClock
 
 from protocols.envelope import open_envelope
 from protocols.manifest import topic
-from protocols.messages import Share
-from protocols.sync import HEADS_PROTOCOL, Head, pack_heads
+from protocols.messages import Proof, Share
+from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, Head, LogRequest, pack_heads, pack_log
 from swarm.clock import VirtualClock
 from swarm.net.memory import Conditions, MemoryNetwork, Partition
 from swarm.net.network import Verdict
 from swarm.node import publishing
-from swarm.node.publishing import FORKED, position
+from swarm.node.publishing import FORKED, _publish_proof, position
 from swarm.node.receiving import ELSEWHERE, admit
-from swarm.node.recovering import PATIENCE_S, WAITING
+from swarm.node.recovering import PATIENCE_S, TURN_S, WAITING, _take_over
 from swarm.pool.pool import Pool
 
 
@@ -168,6 +168,61 @@ async def test_a_liar_can_withhold_and_not_invent(tmp_path: Path, autojump_clock
                 assert await peer.refused() == {}
                 await trio.sleep(300)
                 assert await open_soon(node, PATIENCE_S)
+
+
+async def test_a_peer_that_gives_the_log_drop_by_drop_has_its_turn_and_no_more(tmp_path: Path, autojump_clock: MockClock) -> None:
+    medium = medium_of(tmp_path, autojump_clock)
+    key, log = Peer(2).key, Peer(2)
+    held = [log.publish() for _ in range(40)]
+    async with medium.network.join(
+        "a slow one", topic=topic(RULES), validate=lambda _: Verdict.IGNORE, clock=medium.clock
+    ) as slow:
+
+        async def heads(peer: str, request: bytes) -> bytes:
+            return pack_heads([Head(key, 0, len(held) - 1, open_envelope(held[-1], RULES.id).id)])
+
+        async def drop(peer: str, request: bytes) -> bytes:
+            await trio.sleep(9)
+            return pack_log([held[LogRequest.from_bytes(request).first]])
+
+        slow.serve(HEADS_PROTOCOL, heads)
+        slow.serve(LOG_PROTOCOL, drop)
+        async with medium.node(1, sync=False) as peer:
+            for data in held:
+                await admit(peer, data, "somebody")  # type: ignore[arg-type]
+            async with medium.node(2, new=False, sync=False) as node:
+                assert await open_soon(node, TURN_S + 20)
+                assert node.log.position.sequence == len(held)
+
+
+async def test_a_cancelled_fetch_leaves_the_end_of_the_log_known(tmp_path: Path, autojump_clock: MockClock) -> None:
+    medium = medium_of(tmp_path, autojump_clock)
+    async with medium.node(2) as node:
+        run, envelope = node.pool.run, open_envelope(Peer(2).publish(), RULES.id)
+        with trio.CancelScope() as network_lost:
+
+            async def run_and_lose(work):  # type: ignore[no-untyped-def]
+                result = await run(work)
+                network_lost.cancel()
+                return result
+
+            node.pool.run = run_and_lose  # type: ignore[method-assign]
+            await _take_over(node, node.network, "somebody", envelope)  # type: ignore[arg-type]
+        node.pool.run = run  # type: ignore[method-assign]
+        assert node.log.position.sequence == 1
+        assert await node.share()
+
+
+async def test_a_proof_waits_with_the_log(tmp_path: Path, autojump_clock: MockClock) -> None:
+    medium = medium_of(tmp_path, autojump_clock)
+    async with medium.node(2) as node, trio.open_nursery() as nursery:
+        await node.log.one.acquire()
+        nursery.start_soon(_publish_proof, node, node.network, Proof(b"one", b"other"))
+        await trio.sleep(1)
+        node.log.silent = ELSEWHERE
+        node.log.one.release()
+        await trio.sleep(1)
+        assert node.log.position.sequence == 0
 
 
 async def test_an_own_envelope_from_elsewhere_stops_the_log_until_it_was_fetched(
