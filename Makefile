@@ -9,9 +9,9 @@ DEVELOP := .venv/.installed-for-development
 # Nodes and tests share the cores; a pool of threads in each of them would only be in the others' way.
 export OMP_NUM_THREADS ?= 1
 
-# What takes half an hour and more, one after the other.
-SOAKS := crash soak
-BENCHMARKS := $(filter-out make_% $(SOAKS),$(basename $(notdir $(wildcard benchmarks/*.py))))
+# What takes half an hour and more, one after the other; the matrix of attacks takes hours, and goes on where it was stopped.
+SOAKS := crash soak attacks
+BENCHMARKS := $(filter-out make_% %_attacker $(SOAKS),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help sim test lint format bench soak docs clean
 
@@ -20,7 +20,7 @@ help:
 	@echo "make test   all tests"
 	@echo "make lint   ruff and mypy; make format mends what ruff can"
 	@echo "make bench  the benchmarks, each printing JSON"
-	@echo "make soak   what takes long, each printing JSON: a daemon killed hundreds of times, eight of them for half an hour, fuzzing"
+	@echo "make soak   what takes long, each printing JSON: fuzzing, a daemon killed hundreds of times, eight of them for half an hour, every attack"
 	@echo "make docs   generate node.toml.example, docs/cli.md and docs/exit-codes.md anew"
 	@echo "make clean  remove caches and reports (.venv stays)"
 
@@ -43,9 +43,9 @@ bench: $(DEVELOP)
 	@for name in $(BENCHMARKS); do $(PY) -m benchmarks.$$name || exit 1; done
 
 soak: $(DEVELOP)
-	@for name in $(SOAKS); do $(PY) -m benchmarks.$$name $(ARGS) || exit 1; done
 	-@$(PIP) atheris
 	@$(PY) -m fuzz --runs 1000000
+	@for name in $(SOAKS); do $(PY) -m benchmarks.$$name || exit 1; done
 
 docs: $(USE)
 	@.venv/bin/swarmd config example > node.toml.example
