@@ -28,8 +28,9 @@ async def judge_peers(node: Node, network: Network) -> None:
         for peer in network.peers():
             if peer.connected:
                 signer, standing = public_key(peer.peer_id), node.admission.standing
-                if standing.good(signer, now_ms):
-                    network.judge(peer.peer_id, math.exp2(-standing.points(signer, now_ms)))
-                else:
+                if standing.silenced(signer, now_ms):
                     network.judge(peer.peer_id, 0.0, SILENCED)
+                else:
+                    # A convicted signer too: it is to hear why nobody listens, and may have lost no more than its disk.
+                    network.judge(peer.peer_id, math.exp2(-standing.points(signer, now_ms)))
         await trio.sleep(EVERY_S)

@@ -27,7 +27,7 @@ from swarm.node.rounds import BEACON_PROTOCOL, REQUEST_BYTES
 from swarm.node.supervisor import supervise
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
-from swarm.pool import standings
+from swarm.pool import proofs, standings
 from swarm.pool.admission import Admission
 from swarm.pool.pool import Pool
 from swarm.roles.proposer import Proposer, chosen_rules
@@ -69,6 +69,7 @@ async def open_node(
             defences=config.defences, bounds=config.pool, workers=config.scoring.workers,
         )  # fmt: skip
         admission.standing.restore(await pool.run(standings.load))
+        admission.standing.convict(await pool.run(proofs.equivocators))
         node = Node(
             Parts(
                 home=home,

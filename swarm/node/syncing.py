@@ -25,7 +25,7 @@ from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, Head, HeadsRequest, Log
 from swarm.errors import NetworkError
 from swarm.net.network import Network
 from swarm.node.receiving import admit
-from swarm.pool import logs, proofs
+from swarm.pool import logs
 from swarm.pool.logs import Stretch
 from swarm.pool.store import Store
 
@@ -122,8 +122,7 @@ class LogSync:
         standing = self._node.admission.standing
 
         def look(store: Store) -> tuple[list[Stretch], list[Stretch]]:
-            caught = set(proofs.equivocators(store))
-            others = [head for head in heads if head.key != own and head.key not in caught and standing.good(head.key, now_ms)]
+            others = [head for head in heads if head.key != own and standing.good(head.key, now_ms)]
             # An own envelope that is not held here is fetched to see that it is real; `recovering` does the rest.
             strange = [
                 Stretch(own, each.last, 1) for each in heads if each.key == own and store.envelope_at(own, each.last) != each.id

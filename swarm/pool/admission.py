@@ -301,6 +301,7 @@ class Admission:
         """Keep a proof of equivocation; its signer is refused from now on."""
         cheat = _checked(lambda: check_proof(proof, self._manifest.id))
         await self._pool.run(lambda store: proofs.keep(store, cheat, proof, now_ms, carrier))
+        self.standing.convict([cheat])
 
     async def _refuse(self, now_ms: int, refusals: list[Refusal]) -> Admitted:
         for refusal in refusals:
@@ -316,9 +317,7 @@ class Admission:
             raise _Refused(Reason.OWN_KEY)
         if not self.standing.good(envelope.key, now_ms):
             raise _Refused(Reason.STANDING)
-        placed, caught = await self._pool.run(lambda store: (logs.place(store, envelope), proofs.against(store, envelope.key)))
-        if caught and placed.reason is not Reason.DUPLICATE:
-            raise _Refused(Reason.STANDING)
+        placed = await self._pool.run(lambda store: logs.place(store, envelope))
         if placed.rival is not None:
             await self._convict(prove(envelope, open_envelope(placed.rival, self._manifest.id)), now_ms, proofs.NOT_CARRIED)
         if placed.reason is not None:

@@ -42,6 +42,8 @@ MOST_POINTS = 12.0
 FLOOD_POINTS = 2 * LIMIT
 # Signers remembered; the least known are forgotten first, so that a crowd of fresh identities displaces its own.
 MAX_SIGNERS = 10_000
+# Signers remembered to have signed two histories; of more the one caught first is forgotten.
+MAX_CONVICTED = 100_000
 # A batch that came after a long pause does not stand for all of it.
 LONGEST_BATCH_S = 300.0
 YOUNG_MINUTES = 15.0
@@ -135,6 +137,7 @@ class Standing:
         self._newcomer_share = newcomer_share
         self._records: dict[bytes, Record] = {}
         self._changed: dict[bytes, None] = {}
+        self._convicted: dict[bytes, None] = {}
         self._trained_ms: int | None = None
         self._established: frozenset[bytes] = frozenset()
         self._bar = 0.0
@@ -154,7 +157,11 @@ class Standing:
 
     def good(self, signer: bytes, now_ms: int) -> bool:
         """Whether the signer is listened to."""
-        return self.points(signer, now_ms) < LIMIT
+        return signer not in self._convicted and not self.silenced(signer, now_ms)
+
+    def silenced(self, signer: bytes, now_ms: int) -> bool:
+        """Whether too much is held against the signer now; who is convicted is refused whatever its points."""
+        return self.points(signer, now_ms) >= LIMIT
 
     def established(self, signer: bytes, now_ms: int) -> bool:
         """Whether the signer is among those who taught this node nearly all it remembers; nobody is while it is young."""
@@ -184,19 +191,22 @@ class Standing:
     def describe(self, signer: bytes, now_ms: int) -> Description:
         """What `swarmd peers` shows of a signer."""
         record = self._records.get(signer)
-        if record is None:
-            return Description("unknown", round(self.weight(signer, now_ms), 3), 0.0, 0.0, {})
-        heard = "established" if self.established(signer, now_ms) else "new"
-        standing = heard if self.good(signer, now_ms) else "silenced"
-        credit, points = self.credit(signer, now_ms), self.points(signer, now_ms)
-        return Description(standing, round(self.weight(signer, now_ms), 3), round(credit, 3), round(points, 3), record.reasons)
+        if signer in self._convicted:
+            standing = "convicted"
+        elif record is None:
+            standing = "unknown"
+        elif self.silenced(signer, now_ms):
+            standing = "silenced"
+        else:
+            standing = "established" if self.established(signer, now_ms) else "new"
+        weight, credit, points = (round(ask(signer, now_ms), 3) for ask in (self.weight, self.credit, self.points))
+        return Description(standing, weight, credit, points, record.reasons if record else {})
 
     def notable(self, most: int, now_ms: int) -> tuple[bytes, ...]:
-        """Up to `most` signers with credit or points, those with the most of either first."""
-        weighed = {signer: self._weighs(signer, now_ms) for signer in self._records}
-        return tuple(
-            sorted((signer for signer in weighed if weighed[signer] > 0), key=lambda each: (-weighed[each], each))[:most]
-        )
+        """Up to `most` signers with credit or points, or convicted, those with the most of either first."""
+        weighed = {signer: self._weighs(signer, now_ms) for signer in {**self._records, **self._convicted}}
+        told = (signer for signer in weighed if weighed[signer] > 0 or signer in self._convicted)
+        return tuple(sorted(told, key=lambda each: (-weighed[each], each))[:most])
 
     def _weighs(self, signer: bytes, now_ms: int) -> float:
         return self.credit(signer, now_ms) + self.points(signer, now_ms)
@@ -213,6 +223,15 @@ class Standing:
             if record.strikes < 1.5:
                 return
         self._blame(signer, reason, 1.0)
+
+    def convict(self, signers: Iterable[bytes]) -> None:
+        """They are proved to have signed two histories (`swarm.pool.proofs`), and are refused for good."""
+        for signer in signers:
+            self._convicted[signer] = None
+            if len(self._convicted) > MAX_CONVICTED:
+                del self._convicted[next(iter(self._convicted))]
+            if signer in self._established:
+                self._ranked_ms = None
 
     def flooded(self, signer: bytes, now_ms: int) -> None:
         """The signer sent many times what it may: it is cut off at once."""

@@ -29,6 +29,7 @@ from swarm.node.syncing import LogSync
 from swarm.pool.admission import Admission
 from swarm.pool.logs import begin
 from swarm.pool.pool import Pool
+from swarm.pool.proofs import equivocators
 
 
 @dataclass
@@ -120,6 +121,7 @@ class LogMedium:
             admission = Admission(
                 RULES, identity.public_key, pool, judge, bodies.fetch, lambda epoch: local_beacon(RULES.id, epoch), self.clock
             )
+            admission.standing.convict(await pool.run(equivocators))
             log = OwnLog(identity, RULES.id, pool, end)
             node = LogNode(identity, pool, admission, log, Indices(end.epoch, end.next_index), self.clock, number)
             await doubt_at_start(node)  # type: ignore[arg-type]

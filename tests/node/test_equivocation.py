@@ -16,7 +16,8 @@ from protocols.messages import Kind, Proof, unpack_body
 from protocols.proof import check_proof
 from swarm.clock import VirtualClock
 from swarm.net.memory import MemoryNetwork
-from swarm.node.receiving import admit
+from swarm.net.network import Verdict
+from swarm.node.receiving import admit, verdict
 from swarm.pool import proofs
 
 
@@ -133,6 +134,26 @@ async def test_a_false_proof_costs_its_sender(tmp_path: Path, autojump_clock: Mo
         assert await node.pool.run(proofs.equivocators) == []
         assert await reasons(node, first) == []
         assert (await node.held())[accuser.key] == [0, 1], "it stays in the log, where everybody can see it"
+
+
+async def test_who_is_convicted_is_neither_forwarded_nor_drawn_and_is_listed(tmp_path: Path, autojump_clock: MockClock) -> None:
+    medium = medium_of(tmp_path, autojump_clock)
+    cheat, now_ms = Peer(40), medium.clock.now_ms()
+    (one,), (other,) = two_histories()
+    accuser = Peer(41).seal(Proof(*sorted((one, other)))).to_bytes()
+    later = Peer(40, sequence=7, previous=bytes([1]) * 32).publish()
+    async with medium.node(1) as node:
+        standing = node.admission.standing
+        assert verdict(node.admission, later) is Verdict.ACCEPT
+        assert await reasons(node, accuser) == []
+        assert standing.points(cheat.key, now_ms) == 0, "found by somebody else, and acted on all the same"
+        assert verdict(node.admission, later) is Verdict.IGNORE
+        assert standing.weight(cheat.key, now_ms) == 0
+        assert standing.describe(cheat.key, now_ms).standing == "convicted"
+        assert standing.notable(5, now_ms) == (cheat.key,)
+    async with medium.node(1) as node:
+        assert verdict(node.admission, later) is Verdict.IGNORE, "also after a restart"
+        assert await reasons(node, later) == [Reason.STANDING]
 
 
 async def test_proofs_take_bounded_room(tmp_path: Path, autojump_clock: MockClock, monkeypatch) -> None:
