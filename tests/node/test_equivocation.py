@@ -160,6 +160,7 @@ async def test_proofs_take_bounded_room(tmp_path: Path, autojump_clock: MockCloc
     medium = medium_of(tmp_path, autojump_clock)
     monkeypatch.setattr(proofs, "MAX_BYTES", 2000)
     monkeypatch.setattr(proofs, "MAX_SIGNERS", 4)
+    monkeypatch.setattr(proofs, "TRIMMED_EVERY", 1)
     async with medium.node(1) as node:
         for number in range(60, 66):
             (one,), (other,) = two_histories(number=number)
@@ -170,3 +171,15 @@ async def test_proofs_take_bounded_room(tmp_path: Path, autojump_clock: MockCloc
         assert 1 <= sum(proof is not None for proof in kept) < 4
         assert kept[-1] is not None
         assert set(await node.pool.run(proofs.equivocators)) == {Peer(number).key for number in range(62, 66)}
+
+
+async def test_a_crowd_that_convicts_itself_does_not_fill_the_own_log(tmp_path: Path, autojump_clock: MockClock) -> None:
+    medium = medium_of(tmp_path, autojump_clock)
+    async with medium.node(1) as node:
+        for number in range(60, 64):
+            big = Proof(bytes([number]) * 60_000, bytes([number + 1]) * 60_000)
+            await node.pool.run(lambda store, n=number, big=big: proofs.keep(store, Peer(n).key, big, NOW_MS, proofs.NOT_CARRIED))
+        await trio.sleep(50)
+        assert await node.pool.run(lambda store: store.statistics().own_envelopes) == 1
+        await trio.sleep(300)
+        assert await node.pool.run(lambda store: store.statistics().own_envelopes) == 4, "each in its turn"
