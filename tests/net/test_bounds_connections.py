@@ -16,6 +16,7 @@ from hostile_peers import cut_off_by, drip, open_node, still_serves, stream_to, 
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
+from multiaddr import Multiaddr
 
 from swarm.errors import NetworkError
 from swarm.net import quota
@@ -109,6 +110,20 @@ async def test_streams_of_one_peer_are_bounded(monkeypatch: pytest.MonkeyPatch) 
 
 
 # Lists, and what the node thinks
+
+
+async def test_nobody_is_dialled_but_by_this_nodes_own_choice() -> None:
+    """Peers say of themselves where they are; py-libp2p would dial them all there whenever somebody leaves."""
+    [trap] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    address = f"/ip4/127.0.0.1/tcp/{trap.socket.getsockname()[1]}"
+    async with victim_and_peer() as (victim, peer):
+        network = victim._host.get_network()  # type: ignore[attr-defined]
+        network.peerstore.add_addrs(ID(b"\x00\x24\x08\x01\x12\x20" + bytes(32)), [Multiaddr(address)], 600)
+        await peer.disconnect(victim.peer_id)
+        with trio.move_on_after(1.0) as waited:
+            await trap.accept()
+        assert waited.cancelled_caught, "it dialled"
+    await trap.aclose()
 
 
 async def test_who_is_denied_gets_in_by_no_way() -> None:

@@ -20,6 +20,7 @@ os.environ.setdefault("PY_YAMUX_RELEASE_ON_READ", "0")
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.host.basic_host import BasicHost
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
@@ -109,6 +110,16 @@ async def open_libp2p(
             inbox.close()
 
 
+class NoConnector(AutoConnector):  # type: ignore[misc]
+    """Dials nobody. py-libp2p's dials, whenever a peer leaves, every peer it ever met, at whatever addresses that peer named."""
+
+    async def maybe_connect(self) -> None:
+        """Do nothing: discovery decides whom to dial."""
+
+    def record_disconnect(self, peer_id: ID) -> None:
+        """Remember nothing."""
+
+
 def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally, guard: Guard) -> BasicHost:
     key_pair = create_new_key_pair(seed)
     peer_id = ID.from_pubkey(key_pair.public_key)
@@ -127,12 +138,13 @@ def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally
             inbound_upgrade_timeout=HANDSHAKE_S,
             outbound_upgrade_timeout=HANDSHAKE_S,
             high_watermark=config.max_connections,
-            # Discovery keeps connections up; the built-in connector would dial peers of other swarms too.
+            # Discovery keeps connections up.
             min_connections=0,
             low_watermark=0,
             auto_connect_interval=1e9,
         ),
     )
+    network.auto_connector = NoConnector(network)
     # Its own limit counts half-open connections among the others; the gate keeps them apart.
     network._inbound_limiter = trio.CapacityLimiter(config.max_connections + MAX_HALF_OPEN + 1)
     announced = [Multiaddr(address) for address in config.announce]
