@@ -169,8 +169,7 @@ async def test_a_frame_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyP
         await still_serves(victim)
 
 
-async def test_more_than_two_streams_of_gossip_close_the_oldest_and_cut_off_who_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quota, "REFUSED_ALLOWED", 20.0)
+async def test_more_than_two_streams_of_gossip_close_the_oldest_and_cut_off_who_goes_on() -> None:
     async with victim_and_peer() as (victim, peer):
         held = []
         for _ in range(8):
@@ -183,7 +182,7 @@ async def test_more_than_two_streams_of_gossip_close_the_oldest_and_cut_off_who_
         with suppress(BaseLibp2pError):
             while not victim.cut_off():
                 await (await stream_to(peer, victim, GOSSIP)).write(encode_uvarint(1_000_000))
-        assert (await cut_off_by(victim)).reason == "too many streams"
+        assert (await cut_off_by(victim)).reason == "invalid: streams of gossip, too many"
 
 
 async def test_what_one_asks_for_ten_thousand_times_is_sent_once() -> None:

@@ -101,7 +101,7 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
         streams.append(stream)
         try:
             if len(streams) > MAX_GOSSIP_STREAMS:
-                self._guard.refused(str(peer_id), "streams")
+                self._guard.invalid(str(peer_id), "streams of gossip, too many")
                 await streams.pop(0).reset()
             await self.continuously_read_stream(stream)
         except (DecodeError, NetworkError) as error:
