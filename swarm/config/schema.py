@@ -271,8 +271,12 @@ class DefencesSection:
 class PoolSection:
     """The store of received and own groups."""
 
-    max_groups: int = setting(20000, "Foreign groups kept; the oldest are removed first.", minimum=1)
-    max_bytes: int = setting(512 * 2**20, "Bytes of foreign envelopes kept on disk; the oldest are removed first.", minimum=2**20)
+    max_groups: int = setting(
+        20000, "Foreign groups kept; of more, newcomers' and then the biggest holders' oldest are removed first.", minimum=1
+    )
+    max_bytes: int = setting(
+        512 * 2**20, "Bytes of foreign envelopes kept on disk, with the same policy; a tenth is removed at once.", minimum=2**20
+    )
     signer_messages_per_s: float = setting(
         5.0, "Envelopes per second taken of any one signer, a minute's worth at once; far beyond that it is cut off.", above=0
     )

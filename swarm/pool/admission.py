@@ -295,7 +295,8 @@ class Admission:
 
     async def _keep_apart(self, envelope: Envelope, entry: StoredEnvelope) -> None:
         self._ranges.pass_over(envelope.key, envelope.sequence)
-        await self._pool.run(lambda store: store.add_envelope(entry))
+        old = self.standing.old(self._clock.now_ms())
+        await self._pool.run(lambda store: store.add_envelope(entry, old=old))
 
     async def _convict(self, proof: Proof, now_ms: int, carrier: bytes) -> None:
         """Keep a proof of equivocation; its signer is refused from now on."""
@@ -388,7 +389,7 @@ def _row(envelope: Envelope, now_ms: int, data: bytes) -> tuple[bytes, bytes, in
 
 
 def _keep(store: Store, entry: StoredEnvelope, groups: list[ScoredGroup], old: Collection[bytes]) -> None:
-    store.add_envelope(entry)
+    store.add_envelope(entry, old=old)
     store.add_groups(groups, own=False, old=old)
 
 

@@ -68,10 +68,17 @@ def place(store: Store, envelope: Envelope) -> Placed:
 def heads(store: Store, start: bytes, count: int) -> list[Head]:
     """What is held of the logs of `count` signers from the key `start` on, the own one included."""
     rows = store.rows(
-        # A bare column beside MAX is of the row that has it.
+        # From signer to signer by the index: grouping would read every envelope, for any peer that asks.
         """
-        SELECT signer, (SELECT MIN(sequence) FROM envelopes AS other WHERE other.signer = envelopes.signer), MAX(sequence), id
-        FROM envelopes WHERE signer >= ? GROUP BY signer ORDER BY signer LIMIT ?
+        WITH RECURSIVE signers (signer) AS (
+            SELECT MIN(signer) FROM envelopes WHERE signer >= ?1
+            UNION ALL
+            SELECT (SELECT MIN(signer) FROM envelopes WHERE signer > signers.signer) FROM signers
+            WHERE signer IS NOT NULL LIMIT ?2
+        )
+        SELECT signer, (SELECT MIN(sequence) FROM envelopes WHERE signer = signers.signer), sequence, id
+        FROM signers JOIN envelopes USING (signer)
+        WHERE sequence = (SELECT MAX(sequence) FROM envelopes WHERE signer = signers.signer) ORDER BY signer
         """,
         (start, count),
     )
@@ -115,7 +122,7 @@ def disputed(store: Store, offered: Sequence[Head]) -> list[Stretch]:
 
 def has_room(store: Store, share: float = 0.75) -> bool:
     """Whether foreign envelopes take less than this share of what they may."""
-    return store.statistics().foreign_envelope_bytes < share * store.max_bytes
+    return store.foreign_bytes < share * store.max_bytes
 
 
 def begin(path: Path, key: bytes) -> None:

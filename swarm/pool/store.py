@@ -21,7 +21,7 @@ from swarm.errors import HomeError
 from swarm.home import storage
 from swarm.pool.packing import pack_group, unpack_group
 from swarm.pool.pages import pages_in_log, renew_sums, sums_path, sweep, wal_path
-from swarm.pool.retention import drop_beyond
+from swarm.pool.retention import drop_beyond, drop_envelopes_beyond
 from swarm.pool.schema import SCHEMA, SCHEMA_VERSION, teach
 from swarm.records import ScoredGroup
 
@@ -83,6 +83,7 @@ class Store:
         self._max_bytes = max_bytes
         self._groups_per_peer = groups_per_peer
         self._read_only = read_only
+        self._foreign_bytes: int | None = None
         with _explained(path):
             place = _place(path, "ro" if read_only else "rwc")
             self._db = sqlite3.connect(place, uri=True, check_same_thread=False, isolation_level=None, timeout=BUSY_MS / 1000)
@@ -189,17 +190,21 @@ class Store:
         with self.transaction(durable=True) as db:
             self._insert_envelope(db, entry, own=True)
 
-    def add_envelope(self, entry: StoredEnvelope) -> None:
-        """Keep a foreign envelope; the oldest foreign ones go when there are too many bytes."""
+    def add_envelope(self, entry: StoredEnvelope, *, old: Collection[bytes] = ()) -> None:
+        """Keep a foreign envelope; of too many bytes those of newcomers beside the `old` signers go, and the biggest holders'."""
+        held = self.foreign_bytes + len(entry.envelope) + len(entry.body or b"")
         with self.transaction() as db:
             self._insert_envelope(db, entry, own=False)
-            (held,) = db.execute("SELECT COALESCE(SUM(bytes), 0) FROM envelopes WHERE own = 0").fetchone()
-            while held > self._max_bytes:
-                oldest, freed = db.execute(
-                    "SELECT id, bytes FROM envelopes WHERE own = 0 ORDER BY received_ms LIMIT 1"
-                ).fetchone()
-                db.execute("DELETE FROM envelopes WHERE id = ?", (oldest,))
-                held -= freed
+            if full := held > self._max_bytes:
+                drop_envelopes_beyond(db, self._max_bytes, old)
+        self._foreign_bytes = None if full else held
+
+    @property
+    def foreign_bytes(self) -> int:
+        """Bytes of foreign envelopes held; counted as they come, since summing them up reads every row of an index."""
+        if self._foreign_bytes is None:
+            ((self._foreign_bytes,),) = self.rows("SELECT COALESCE(SUM(bytes), 0) FROM envelopes WHERE own = 0")
+        return self._foreign_bytes or 0
 
     def _insert_envelope(self, db: sqlite3.Connection, entry: StoredEnvelope, *, own: bool) -> None:
         size = len(entry.envelope) + len(entry.body or b"")

@@ -229,7 +229,7 @@ def test_foreign_envelopes_go_oldest_first_own_ones_never(tmp_path: Path) -> Non
         statistics = store.statistics()
         assert (statistics.own_envelopes, statistics.foreign_envelopes, statistics.foreign_envelope_bytes) == (20, 3, 900)
         store.add_envelope(entry(TWO, 0, 400, received_ms=NOW_MS + 99, body_hash=ONE, body=b"b" * 700))
-        assert store.statistics().foreign_envelopes == 0, "a body counts; what alone is over the limit is not kept either"
+        assert store.statistics().foreign_envelopes == 3, "a body counts; what alone is over the limit is not kept"
         assert store.body(ONE) is None
         assert [each.sequence for each in store.own_log()] == list(range(20))
 
@@ -349,3 +349,33 @@ def test_refusals_are_counted_for_ever_and_kept_for_a_while(tmp_path: Path) -> N
         assert store.refusals() == {"reward": KEPT_REFUSALS + 50, "schema": 1}
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT COUNT(*), MAX(reason) FROM refusals").fetchone() == (KEPT_REFUSALS, "schema")
+
+
+def test_a_crowd_does_not_age_out_the_logs_of_established_signers(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "pool.sqlite", max_bytes=10_000)) as store:
+        for sequence in range(20):
+            store.add_envelope(entry(ONE, sequence, 200, received_ms=NOW_MS + sequence))
+        for number in range(200):
+            stranger = number.to_bytes(2) * 16
+            store.add_envelope(entry(stranger, 0, 200, received_ms=NOW_MS + 100 + number), old=[ONE])
+        assert store.envelope_at(ONE, 0) is not None
+        assert 8_500 < store.statistics().foreign_envelope_bytes == store.foreign_bytes <= 10_000
+
+
+def test_the_biggest_holder_goes_first(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "pool.sqlite", max_bytes=10_000)) as store:
+        for sequence in range(10):
+            store.add_envelope(entry(ONE, sequence, 200, received_ms=NOW_MS + sequence))
+        for sequence in range(100):
+            store.add_envelope(entry(TWO, sequence, 200, received_ms=NOW_MS + 100 + sequence))
+        assert store.envelope_at(ONE, 0) is not None
+        assert store.envelope_at(TWO, 0) is None
+        assert store.envelope_at(TWO, 99) is not None
+
+
+def test_the_count_of_bytes_survives_an_envelope_that_is_not_kept(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "pool.sqlite")) as store:
+        store.add_envelope(entry(ONE, 0))
+        with pytest.raises(HomeError):
+            store.add_envelope(entry(ONE, 0))
+        assert store.foreign_bytes == store.statistics().foreign_envelope_bytes == 100
