@@ -22,6 +22,7 @@ from swarm.net.tally import Tally
 
 MAX_CUT_OFF = 256  # listed at once; of more the one cut off first is let go
 NEUTRAL = 1.0
+PAUSE_S = 0.05  # the least that is waited
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ class Guard:
             self.cut_off(peer_id, f"flood: too many {flow.value} for {CUT_AFTER_S:g} s")
         if quota.area is not None:
             wait_s = max(wait_s, quota.area.flows[flow].take(amount))
-        if wait_s:
+        # Shorter debts add up until they are worth a pause: a flood of small frames would cost a pause each.
+        if wait_s >= PAUSE_S:
             self._tally["throttled"] += 1
             await trio.sleep(wait_s)
