@@ -105,16 +105,17 @@ class LogSync:
 
     async def _heads(self, network: Network, peer: str) -> list[Head]:
         """What the peer says it holds: all of it, or of very many signers a part that begins at a random key."""
-        heads: list[Head] = []
+        heads: dict[bytes, Head] = {}
         start = bytes(KEY_BYTES)
         for _ in range(MAX_PAGES):
             asked = HeadsRequest(self._node.manifest.id, start, MAX_HEADS)
             page = read_heads(await network.request(peer, HEADS_PROTOCOL, asked.to_bytes(), MAX_HEADS_BYTES), asked)
-            heads += page
+            # By key: parts may overlap, and nothing is to be fetched twice.
+            heads |= {head.key: head for head in page}
             if len(page) < MAX_HEADS:
-                return heads
+                break
             start = self._random.randbytes(KEY_BYTES)
-        return heads
+        return list(heads.values())
 
     async def _wanted(self, heads: list[Head]) -> list[Stretch]:
         """What to fetch of what is offered: what contradicts us first, then what is missing, in random order."""

@@ -285,9 +285,10 @@ class Admission:
         self._received += len(share.groups)
         self.standing.proposed(envelope.key, share.count, len(share.groups), now_ms)
         groups, refusals = [], []
+        held = await self._pool.run(lambda store: store.held_items(envelope.key, share.epoch)) if share.groups else frozenset()
         for group in share.groups:
             try:
-                await self._check_group(group, envelope.key)
+                self._check_group(group, held)
                 groups.append(await self._verify(group, envelope, now_ms))
             except _Refused as refused:
                 refusals.append(Refusal(envelope.key, refused.reason, envelope.id, group.recipe.index))
@@ -349,12 +350,11 @@ class Admission:
     def _stale(self, epoch: int, now_ms: int) -> bool:
         return epoch < epoch_of(self._manifest, now_ms) - PAST_EPOCHS
 
-    async def _check_group(self, group: RolloutGroup, signer: bytes) -> None:
-        recipe = group.recipe
+    def _check_group(self, group: RolloutGroup, held: Collection[int]) -> None:
         reason = forbidden(self._manifest, group)
         if reason is not None:
             raise _Refused(reason)
-        if await self._pool.run(lambda store: store.has_group(signer, recipe.epoch, recipe.index)):
+        if group.recipe.index in held:
             raise _Refused(Reason.DUPLICATE)
 
     async def _verify(self, group: RolloutGroup, envelope: Envelope, now_ms: int) -> ScoredGroup:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 from protocols.errors import Reason
@@ -331,8 +332,12 @@ class Standing:
         self._ranked_ms = None
 
     def take_changed(self, most: int) -> list[tuple[bytes, dict[str, Any] | None]]:
-        """Up to `most` signers whose record is to be written, None for one forgotten; the rest waits for the next call."""
-        taken = list(self._changed)[:most]
+        """Up to `most` signers whose record is to be written; the rest waits for the next call. None for each one forgotten."""
+        # All of the forgotten: a crowd that displaces itself must not leave more to do than one call does.
+        taken = [
+            *islice(self._changed, most),
+            *(signer for signer in islice(self._changed, most, None) if signer not in self._records),
+        ]
         for signer in taken:
             del self._changed[signer]
         return [(signer, asdict(self._records[signer]) if signer in self._records else None) for signer in taken]

@@ -275,9 +275,10 @@ class Store:
                 (*values, count - keep),
             )
 
-    def has_group(self, signer: bytes, epoch: int, index: int) -> bool:
-        """Whether a group of this task of this signer is held."""
-        return bool(self.rows("SELECT 1 FROM groups WHERE signer = ? AND epoch = ? AND item = ?", (signer, epoch, index)))
+    def held_items(self, signer: bytes, epoch: int) -> frozenset[int]:
+        """The indices of an epoch of which a signer's group is held."""
+        rows = self.rows("SELECT item FROM groups WHERE signer = ? AND epoch = ?", (signer, epoch))
+        return frozenset(item for (item,) in rows)
 
     def load(self, keys: Sequence[int]) -> list[ScoredGroup]:
         """The groups with these keys, in their order; those trimmed away meanwhile are left out."""

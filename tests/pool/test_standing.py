@@ -232,3 +232,13 @@ def test_what_was_left_out_earns_nothing_and_is_drawn_less():
     assert once.weight(NEW, NOW_MS) == 1.0, "one group says little"
     once.trained({NEW: 0.5}, NOW_MS, {NEW: [1.0] * 40})
     assert once.weight(NEW, NOW_MS) > 0.95, "a policy changes its mind"
+
+
+def test_a_crowd_that_displaces_itself_leaves_no_more_to_write_than_one_call_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swarm.pool.standing.MAX_SIGNERS", 20)
+    standing = Standing()
+    for number in range(500):
+        standing.proposed(number.to_bytes(32), 1, 1, NOW_MS + number)
+    assert len(standing.take_changed(20)) > 400
+    assert len(standing.take_changed(20)) <= 20
+    assert standing.take_changed(20) == []

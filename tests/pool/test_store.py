@@ -175,7 +175,7 @@ def test_pages_damaged_under_a_running_node(tmp_path: Path) -> None:
         lambda store: list(store.own_log()),
         lambda store: store.envelope_at(ONE, 3),
         lambda store: store.body(ONE),
-        lambda store: store.has_group(ONE, 1, 1),
+        lambda store: store.held_items(ONE, 1),
         lambda store: candidates(
             store,
             since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=9
@@ -269,9 +269,9 @@ def test_a_group_is_kept_once(store: Store) -> None:
     store.add_groups([scored(ONE, 5)], own=False)
     store.add_groups([scored(ONE, 5, rewards=(0.0, 0.0)), scored(ONE, 6)], own=False)
     assert [group.rewards for _, _, group in store.groups(limit=9, signer=ONE) if group.task.recipe.index == 5] == [(1.0, 0.0)]
-    assert store.has_group(ONE, scored(ONE, 5).task.recipe.epoch, 5)
-    assert not store.has_group(TWO, scored(ONE, 5).task.recipe.epoch, 5)
-    assert not store.has_group(ONE, 1, 5)
+    assert store.held_items(ONE, scored(ONE, 5).task.recipe.epoch) >= {5}
+    assert store.held_items(TWO, scored(ONE, 5).task.recipe.epoch) == frozenset()
+    assert store.held_items(ONE, 1) == frozenset()
 
 
 def ask(store: Store, **changes: Any) -> list[int]:
