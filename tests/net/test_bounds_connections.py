@@ -13,7 +13,9 @@ import pytest
 import trio
 from conftest import TOPIC, received
 from hostile_peers import cut_off_by, drip, open_node, still_serves, stream_to, until, victim_and_peer
+from libp2p.crypto import secp256k1
 from libp2p.exceptions import BaseLibp2pError
+from libp2p.io.trio import TrioTCPStream
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from multiaddr import Multiaddr
@@ -51,6 +53,25 @@ async def test_half_open_connections_are_few_and_do_not_keep_others_out(monkeypa
         assert _half_open(victim) == 0
         for each in held:
             each.close()
+
+
+async def test_a_handshake_that_ends_early_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+
+    async def counted(stream: Any, n: int | None = None) -> bytes:
+        nonlocal reads
+        reads += 1
+        return await original(stream, n)
+
+    original = TrioTCPStream.read
+    monkeypatch.setattr(TrioTCPStream, "read", counted)
+    async with open_node(0) as victim:
+        [held] = await trio.to_thread.run_sync(_raw_sockets, victim, 1)
+        held.send(b"\x13/multi")
+        held.close()
+        await until(lambda: victim.statistics().handshakes_failed == 1)
+        assert reads < 5
+        assert victim.statistics().faults == 0
 
 
 async def test_one_byte_at_a_time_does_not_prolong_a_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,3 +233,17 @@ async def test_memory_stays_bounded_under_a_flood_of_large_messages(monkeypatch:
         assert victim.statistics().messages_dropped > 0
         # Both ends: two queues, two caches, one inbox, and what is under way.
         assert peak < 40 * 2**20
+
+
+async def test_who_is_no_ed25519_key_is_not_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that judges and lists peers takes their id for the key that they sign with."""
+    async with open_node(0) as victim:
+        monkeypatch.setattr(host, "create_new_key_pair", secp256k1.create_new_key_pair)
+        async with open_node(1, victim) as other:
+            assert other.peer_id.startswith("16Uiu2HA")
+            await until(lambda: victim.statistics().handshakes_failed > 0)
+            assert victim.peers() == ()
+            with pytest.raises(NetworkError):
+                await other.request(victim.peer_id, "/test/still", b"?", 10)
+        monkeypatch.undo()
+        await still_serves(victim)

@@ -25,6 +25,8 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.exceptions import MuxerUpgradeFailure, SecurityUpgradeFailure
 from libp2p.transport.upgrader import TransportUpgrader
 
+from protocols.errors import ProtocolError
+from protocols.peer import public_key
 from swarm.net.guard import Guard
 from swarm.net.quota import SMALL_BYTES, Flow
 
@@ -46,7 +48,7 @@ class Upgrader(TransportUpgrader):  # type: ignore[misc]
         """The handshake, after which the peer id is proved. Raises `SecurityUpgradeFailure`, also for a peer not spoken to."""
         conn = await super().upgrade_security(raw_conn, is_initiator, peer_id)
         stream, peer = raw_conn.stream, str(conn.get_remote_peer())
-        if reason := self._guard.refusal(peer, stream.address):
+        if reason := self._guard.refusal(peer, stream.address) or _no_key(peer):
             await conn.close()
             raise SecurityUpgradeFailure(reason)
         self._guard.quotas.met(peer, stream.address)
@@ -60,6 +62,15 @@ class Upgrader(TransportUpgrader):  # type: ignore[misc]
         except (MultiselectError, MultiselectClientError) as error:
             raise MuxerUpgradeFailure("failed to negotiate the multiplexer protocol") from error
         return BoundedYamux(conn, peer_id, self._guard)
+
+
+def _no_key(peer_id: str) -> str | None:
+    """Why a peer id is of no use here: everywhere else it stands for the Ed25519 key that its owner signs with."""
+    try:
+        public_key(peer_id)
+    except ProtocolError as error:
+        return str(error)
+    return None
 
 
 class PacedReads:
