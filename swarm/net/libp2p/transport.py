@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 from libp2p.abc import IListener, IRawConnection
+from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.transport.tcp.tcp import TCP
@@ -58,6 +59,7 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
         self._tally = transport.tally
         self._guard = transport.guard
         self._buffer = memoryview(b"")
+        self._at_end = False
         _watch_over(stream)
 
     @property
@@ -75,9 +77,13 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
         self._tally["wire_bytes_sent"] += len(data)
 
     async def read(self, n: int | None = None) -> bytes:
-        """Up to `n` bytes; none at the end of the stream."""
+        """Up to `n` bytes; none at the end of the stream. Raises `ConnectionClosedError` beyond it."""
         if not self._buffer and n != 0:
+            if self._at_end:
+                # py-libp2p asks a hundred times for the rest of what ended early.
+                raise ConnectionClosedError("the peer has closed the connection", transport="tcp")
             self._buffer = memoryview(await super().read(READ_BYTES))
+            self._at_end = not self._buffer
             self._tally["wire_bytes_received"] += len(self._buffer)
             if self.peer_id is not None:
                 # Waited for, but not held against it: these may be the answers that this node asked for.
