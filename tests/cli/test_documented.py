@@ -35,7 +35,9 @@ def test_every_command_and_option_has_help(path: str, command: click.Command) ->
             assert option.help.endswith((".", "]")), f"{path} {option.name}"
 
 
-@pytest.mark.parametrize("path", ["status", "peers", "id", "invite", "rollouts ls", "rollouts show", "audit", "config explain", "sim"])
+@pytest.mark.parametrize(
+    "path", ["status", "peers", "id", "invite", "rollouts ls", "rollouts show", "audit", "config explain", "sim"]
+)
 def test_every_reading_verb_has_json(path: str) -> None:
     (command,) = [command for name, command in ALL if name == f"swarmd {path}"]
     assert "--json" in [name for option in command.params for name in option.opts]
