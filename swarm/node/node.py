@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
@@ -60,12 +60,20 @@ class Batch:
     signers: tuple[bytes, ...]
     shares: Mapping[bytes, float]
 
-    def plausible(self, report: TrainReport | None) -> dict[bytes, list[float]]:
-        """For each foreign signer, what part of each of its groups was plausible enough to learn from."""
+    def learned(self, report: TrainReport | None) -> dict[bytes, list[float]]:
+        """For each foreign signer, what part of each of its groups was learned from: good enough, and plausible enough."""
         parts: dict[bytes, list[float]] = {}
-        for signer, part in zip(self.signers, report.plausible[self.own :] if report else (), strict=report is not None):
-            parts.setdefault(signer, []).append(part)
+        for signer, group, plausible in self._foreign(report):
+            parts.setdefault(signer, []).append(plausible if any(group.weights) else 0.0)
         return parts
+
+    def left_out(self, report: TrainReport | None) -> dict[bytes, int]:
+        """For each foreign signer, how many of its groups were good enough and in nothing plausible enough."""
+        return Counter(signer for signer, group, plausible in self._foreign(report) if any(group.weights) and not plausible)
+
+    def _foreign(self, report: TrainReport | None) -> Iterator[tuple[bytes, TrainingGroup, float]]:
+        if report is not None:
+            yield from zip(self.signers, self.groups[self.own :], report.plausible[self.own :], strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +198,11 @@ class Node:
                     old=standing.old(now_ms),
                 )
             )
-        pass_rates = self.proposer.curriculum.pass_rates()
+        pass_rates, best = self.proposer.curriculum.pass_rates(), self.proposer.curriculum.best()
         quotas = quotas_of(standing, {each.signer for each in found}, self.config.defences, now_ms)
         drawn = sampler.draw(own, found, budget, pass_rates, random, quotas)
         foreign = await self.pool.run(lambda store: _take(store, drawn.foreign, self.round)) if drawn.foreign else []
-        weighted = weigh(drawn.own, [(group, sampler.foreign_weights(group, pass_rates)) for group in foreign], quotas)
+        weighted = weigh(drawn.own, [(group, sampler.foreign_weights(group, best)) for group in foreign], quotas)
         floor = self.config.defences.min_probability
         groups = [
             training_group(each.group, self.rendering, each.weights, foreign=number >= len(drawn.own), min_probability=floor)
@@ -210,8 +218,8 @@ class Node:
         tokens = sum(completion.tokens for group in own for completion in group.completions)
         self.totals.update(groups_trained_own=batch.own, groups_trained_foreign=foreign, generated_tokens=tokens)
         await self._rest(idle=not own and not batch.groups)
-        plausible = batch.plausible(report)
-        learned = {key: share * _mean(plausible.get(key, [1.0])) for key, share in batch.shares.items()}
+        parts = batch.learned(report)
+        learned = {key: share * _mean(parts.get(key, [1.0])) for key, share in batch.shares.items()}
         learned_from = {peer_id(key): share for key, share in learned.items() if key != self.identity.public_key}
         self.emit(
             RoundFinished(
@@ -228,21 +236,21 @@ class Node:
                 loss=report.loss if report else 0.0,
                 seconds=self.activity.take_seconds(),
                 weight_from=learned_from,
-                left_out_from={peer_id(key): parts.count(0.0) for key, parts in plausible.items() if 0.0 in parts},
+                left_out_from={peer_id(key): count for key, count in batch.left_out(report).items()},
             )
         )
         self.canary.trained({"": learned.get(self.identity.public_key, 0.0), **learned_from})
-        await self._learn_of_peers(batch, plausible)
+        await self._learn_of_peers(batch, parts)
         self.round += 1
         if self.round % self.config.checkpoint.every_rounds == 0 and await self._healthy():
             await self.save()
 
-    async def _learn_of_peers(self, batch: Batch, plausible: Mapping[bytes, Sequence[float]]) -> None:
+    async def _learn_of_peers(self, batch: Batch, learned: Mapping[bytes, Sequence[float]]) -> None:
         """What was trained on earns its signers standing; a restart forgets nothing of it but the last moments."""
         standing = self.admission.standing
         if batch.groups:
             foreign = {signer: share for signer, share in batch.shares.items() if signer != self.identity.public_key}
-            standing.trained(foreign, self.clock.now_ms(), plausible)
+            standing.trained(foreign, self.clock.now_ms(), learned)
         changed = standing.take_changed(STANDINGS_WRITTEN)
         if changed:
             await self.pool.run(lambda store: standings.keep(store, changed))
@@ -291,6 +299,7 @@ class Node:
         return {
             "round": self.round,
             "curriculum": self.proposer.curriculum.state(),
+            "best": self.proposer.curriculum.best(),
             "totals": dict(self.totals),
             "canary": self.canary.state(),
         }
@@ -299,7 +308,7 @@ class Node:
         """Take up the state of a checkpoint; an empty one is the beginning."""
         self.round: int = state.get("round", 0)
         self.totals: Counter[str] = Counter(state.get("totals", {}))
-        self.proposer.curriculum.restore(state.get("curriculum", []))
+        self.proposer.curriculum.restore(state.get("curriculum", []), state.get("best", {}))
         self.canary.restore(state.get("canary", {}))
 
     async def recover_policy(self) -> None:

@@ -33,7 +33,7 @@ from typing import Any
 
 from protocols.errors import Reason
 from swarm.pool.density import density_weight
-from swarm.pool.plausible import plausible_weight
+from swarm.pool.worth import worth_weight
 
 HALF_LIFE_S = 600.0
 CREDIT_HALF_LIFE_S = 6 * 3600.0
@@ -82,7 +82,7 @@ BLAMED_IF_REPEATED = frozenset({Reason.VERIFIER_TIMEOUT})
 @dataclass(slots=True)
 class Record:
     """One signer. All numbers are as of `updated_ms`: points and strikes, credit in minutes, indices used and groups
-    shared, groups drawn and how much of them was plausible enough to learn from.
+    shared, groups drawn and how much of them was learned from.
 
     `window` is the part of the credit that was earned since `helped` was last told what became of it.
     """
@@ -182,7 +182,7 @@ class Standing:
         old = self.old(now_ms)
         known = 1.0 if not old or signer in old else min(STRANGER_WEIGHT + self.credit(signer, now_ms) / self._bar, 1.0)
         record = self._records.get(signer)
-        fair = density_weight(record.used, record.shared) * plausible_weight(record.drawn, record.learned) if record else 1.0
+        fair = density_weight(record.used, record.shared) * worth_weight(record.drawn, record.learned) if record else 1.0
         return known * math.exp2(-self.points(signer, now_ms)) * fair
 
     def lately(self, now_ms: int, within_s: float) -> int:
@@ -245,22 +245,21 @@ class Standing:
         record.used += indices
         record.shared += groups
 
-    def trained(self, shares: Mapping[bytes, float], now_ms: int, plausible: Mapping[bytes, Sequence[float]] = _ALL) -> None:
+    def trained(self, shares: Mapping[bytes, float], now_ms: int, learned: Mapping[bytes, Sequence[float]] = _ALL) -> None:
         """One update was made. `shares` are the foreign signers' parts of its whole weight, to which own groups belong too.
 
-        `plausible` gives, for each of a signer's groups, the part that was plausible (all of it where missing): only that was
-        learned from.
+        `learned` gives, for each of a signer's groups, the part that was learned from (all of it where missing).
         """
         before_ms, self._trained_ms = self._trained_ms, now_ms
         minutes = min(max(now_ms - before_ms, 0) / 1000, LONGEST_BATCH_S) / 60 if before_ms is not None else 0.0
         for signer, share in shares.items():
             record = self._touched(signer, now_ms)
-            groups = plausible.get(signer, (1.0,))
-            learned = share * minutes * sum(groups) / len(groups)
-            record.credit += learned
-            record.window += learned
-            record.drawn += len(groups)
-            record.learned += sum(groups)
+            parts = learned.get(signer, (1.0,))
+            taught = share * minutes * sum(parts) / len(parts)
+            record.credit += taught
+            record.window += taught
+            record.drawn += len(parts)
+            record.learned += sum(parts)
         self._ranked_ms = None
 
     def helped(self, signer: bytes, amount: float, now_ms: int) -> None:

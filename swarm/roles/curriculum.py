@@ -28,6 +28,7 @@ class Curriculum:
         self._arms = tuple(arms)
         self._adaptive = adaptive
         self._rates: dict[Arm, float] = {}
+        self._best: dict[str, float] = {}
 
     def choose(self, random: Random) -> Arm:
         """The environment and level of one task."""
@@ -43,6 +44,7 @@ class Curriculum:
             arm = (recipe.environment, _level(dict(recipe.parameters)))
             before = self._rates.get(arm, UNKNOWN)
             self._rates[arm] = before + RATE * (group.reward_mean - before)
+            self._best[recipe.environment] = max(self._best.get(recipe.environment, 0.0), *group.rewards)
 
     def pass_rates(self) -> dict[str, float]:
         """Mean running pass rate per environment, over the levels seen."""
@@ -51,13 +53,18 @@ class Curriculum:
             seen.setdefault(environment, []).append(rate)
         return {environment: sum(rates) / len(rates) for environment, rates in seen.items()}
 
+    def best(self) -> dict[str, float]:
+        """The highest reward that an own answer ever had, per environment."""
+        return dict(self._best)
+
     def state(self) -> list[list[Any]]:
-        """What a checkpoint keeps."""
+        """What a checkpoint keeps of the pass rates."""
         return [[environment, level, rate] for (environment, level), rate in sorted(self._rates.items())]
 
-    def restore(self, state: Sequence[Sequence[Any]]) -> None:
-        """Take up what `state` gave."""
+    def restore(self, state: Sequence[Sequence[Any]], best: Mapping[str, float]) -> None:
+        """Take up what `state` and `best` gave."""
         self._rates = {(environment, level): rate for environment, level, rate in state}
+        self._best = dict(best)
 
 
 def _level(parameters: Mapping[str, Any]) -> int:

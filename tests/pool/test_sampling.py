@@ -139,5 +139,5 @@ def test_a_foreign_group_is_trained_on_its_text_under_the_own_rendering() -> Non
 def test_the_best_of_a_bad_group_is_not_imitated_by_a_node_that_does_better() -> None:
     group = scored(OWN, 0, rewards=(0.4, 0.0, 0.4, 0.0), token_ids=None)
     environment = group.task.recipe.environment
-    assert USEFUL.foreign_weights(group, {environment: 0.3}) == (1.0, 0.0, 1.0, 0.0)
-    assert USEFUL.foreign_weights(group, {environment: 0.5}) == (0.0, 0.0, 0.0, 0.0)
+    assert USEFUL.foreign_weights(group, {environment: 0.4}) == (1.0, 0.0, 1.0, 0.0)
+    assert USEFUL.foreign_weights(group, {environment: 1.0}) == (0.0, 0.0, 0.0, 0.0)

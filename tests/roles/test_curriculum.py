@@ -72,15 +72,16 @@ def test_a_checkpoint_gives_it_back() -> None:
     curriculum = observed(Curriculum(ARMS, adaptive=True), dict(zip(ARMS, (SOLVED, HALF, HOPELESS, HALF), strict=True)), 3)
     state = json.loads(json.dumps(curriculum.state()))
     again = Curriculum(ARMS, adaptive=True)
-    again.restore(state)
+    again.restore(state, curriculum.best())
     assert again.state() == curriculum.state()
     assert again.pass_rates() == curriculum.pass_rates()
+    assert again.best() == curriculum.best() != {}
     assert choices(again) == choices(curriculum)
-    again.restore([])
+    again.restore([], {})
     assert again.pass_rates() == {}
 
 
 def test_arms_that_the_manifest_has_no_more_do_no_harm() -> None:
     curriculum = Curriculum(ARMS[:2], adaptive=True)
-    curriculum.restore([["toy/gone", 0, 0.9], ["toy/add", 0, 0.1]])
+    curriculum.restore([["toy/gone", 0, 0.9], ["toy/add", 0, 0.1]], {})
     assert set(choices(curriculum)) == set(ARMS[:2])

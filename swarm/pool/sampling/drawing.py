@@ -36,7 +36,8 @@ class Sampler:
     """`choose_own` takes up to `local` of this round's own groups, and `fills` gives the places it leaves to foreign ones.
 
     `usefulness` (above 0) of a candidate, told what the own policy can do in each environment, is proportional to its chance.
-    `foreign_weights` gives one weight per completion of a foreign group, which multiplies its advantage.
+    `foreign_weights` gives one weight per completion of a foreign group, which multiplies its advantage; it is told the best
+    reward that the own policy ever had in each environment.
     """
 
     choose_own: Callable[[Sequence[ScoredGroup], int, Random], list[ScoredGroup]]

@@ -20,7 +20,7 @@ def usefulness(candidate: Candidate, pass_rates: Mapping[str, float]) -> float:
     return 1.0
 
 
-def foreign_weights(group: ScoredGroup, pass_rates: Mapping[str, float]) -> tuple[float, ...]:
+def foreign_weights(group: ScoredGroup, best: Mapping[str, float]) -> tuple[float, ...]:
     """Every completion counts in full."""
     return (1.0,) * len(group.rewards)
 

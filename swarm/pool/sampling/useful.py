@@ -7,8 +7,9 @@ Three differences from the paper's uniform draw, measured together in docs/lab-l
    still fails at in their environment, and with their freshness.
 3. Of a foreign group only the answers that are better than its average are trained on. Text that this policy would not
    write has tiny probabilities here; pushing it further down (a negative advantage) moves the weights a long way for
-   nothing, while imitating a right answer is worth the step. Nor is the best answer of a bad group worth imitating: it also
-   has to be better than what this node gets for its own answers in that environment.
+   nothing, while imitating a right answer is worth the step. Nor is the best answer of a bad group worth imitating: where
+   this node has ever been right, half right is not good enough. An advantage that is divided by the group's spread is the
+   same for both, so a group of mistakes that a lenient verifier rewards in part would be as good a teacher.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ def usefulness(candidate: Candidate, pass_rates: Mapping[str, float]) -> float:
     return max(spread, 1e-3) * need * freshness
 
 
-def foreign_weights(group: ScoredGroup, pass_rates: Mapping[str, float]) -> tuple[float, ...]:
-    """One for the answers above the group's mean reward and above what this node gets by itself, zero for the others."""
-    least = max(group.reward_mean, pass_rates.get(group.task.recipe.environment, 0.0))
-    return tuple(float(reward > least) for reward in group.rewards)
+def foreign_weights(group: ScoredGroup, best: Mapping[str, float]) -> tuple[float, ...]:
+    """One for the answers above the group's mean and no worse than the best this node ever gave, zero for the others."""
+    least = best.get(group.task.recipe.environment, 0.0)
+    return tuple(float(reward > group.reward_mean and reward >= least) for reward in group.rewards)
 
 
 USEFUL = Sampler(choose_own, True, usefulness, foreign_weights)
