@@ -123,7 +123,7 @@ def test_status_for_programs_and_for_people(home: Home) -> None:
 
 
 def test_peers(home: Home) -> None:
-    peers = [{"peer_id": "12D3KooWA", "connected": True, "addresses": ["/ip4/1.2.3.4/tcp/1"]}]
+    peers = [{"peer_id": "12D3KooWA", "connected": True, "addresses": ["/ip4/1.2.3.4/tcp/1"], "cut_off": None}]
     with answering(home, result(peers)):
         assert json.loads(swarmd(home, "peers", "--json").stdout) == peers
         assert "12D3KooWA" in swarmd(home, "peers").stdout

@@ -84,7 +84,7 @@ def test_a_node_alone_keeps_learning_and_goes_on_where_it_was(tmp_path: Path) ->
             assert node.totals["groups_trained_foreign"] == 0
             assert node.connected_peers == 0
         async with medium.node(0, second, node_rounds=5) as node:
-            assert node.state() == {name: before[name] for name in ("round", "curriculum", "totals", "canary")}
+            assert node.state() == {name: before[name] for name in ("round", "curriculum", "best", "totals", "canary")}
             assert node.policy.tag.digest == before["digest"]
             assert node.round == 3
             await keep_learning(node)
