@@ -42,13 +42,7 @@ def killed(folder: Path, count: int, seed: int, flip_count: int) -> dict[str, An
             victim.live_and_die()
             _say(f"killed {number + 1} of {count}", victim)
         flips = flipped(victim, flip_count, folder / "flipped")
-        # What it signed before its deaths has to be what it goes on from.
-        victim.daemon.running()
-        victim.daemon.rounds_more(2)
-        victim.daemon.stopped()
-        victim.examine()
-        peer.stopped()
-        victim.agrees_with(peer)
+        victim.settle(peer)
         return asdict(victim.seen) | {"flips": flips}
 
 

@@ -9,12 +9,13 @@ from protocols.beacon import drand_beacon, randomness_of, round_of_epoch, verify
 from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope
 from protocols.errors import ProtocolError
 from protocols.manifest import Manifest
-from protocols.messages import Announce, Kind, Proof, Share, unpack_body
+from protocols.messages import Proof, Share
 from protocols.peer import peer_id
 from protocols.proof import check_proof
 from protocols.recipe import local_beacon
 from swarm.audit.report import Report
 from swarm.pool.damage import Copy
+from swarm.pool.logs import share_in
 
 _COLUMNS = "id, signer, sequence, envelope, body_hash, body"
 
@@ -49,10 +50,7 @@ class Logs:
     def read(self, data: bytes, body: bytes | None) -> Held:
         """Verify and decode. Raises `ProtocolError`."""
         envelope = open_envelope(data, self._manifest.id)
-        unpacked = unpack_body(envelope.kind, envelope.body) if envelope.kind in set(Kind) else None
-        if isinstance(unpacked, Announce) and body is not None:
-            unpacked = unpack_body(Kind.SHARE, body)
-        return Held(envelope, unpacked if isinstance(unpacked, Share) else None)
+        return Held(envelope, share_in(envelope, body))
 
     def check_beginnings(self) -> None:
         """A log that begins in this pool is that of the key in this home."""

@@ -19,11 +19,12 @@ from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope, seal
 from protocols.errors import ProtocolError
 from protocols.limits import MAX_INLINE_BODY_BYTES
 from protocols.manifest import Manifest, epoch_of
-from protocols.messages import Announce, Body, Kind, Proof, RolloutGroup, Share, pack_body, unpack_body
+from protocols.messages import Announce, Body, Kind, Proof, RolloutGroup, Share, pack_body
 from swarm.errors import NetworkError
 from swarm.identity import Identity
 from swarm.net.network import Network
 from swarm.pool import proofs
+from swarm.pool.logs import share_in
 from swarm.pool.pool import Pool
 from swarm.pool.store import Store, StoredEnvelope
 from swarm.records import ScoredGroup
@@ -129,9 +130,8 @@ def position(store: Store, manifest: Manifest) -> Position:
     epoch, next_index = 0, 0
     for entry in store.own_log(newest_first=True):
         envelope = open_envelope(entry.envelope, manifest.id)
-        if envelope.kind == Kind.SHARE or entry.body is not None:
-            share = unpack_body(Kind.SHARE, envelope.body if entry.body is None else entry.body)
-            assert isinstance(share, Share)  # noqa: S101 - that is what this kind unpacks to
+        share = share_in(envelope, entry.body)
+        if share is not None:
             epoch, next_index = share.epoch, share.first_index + share.count
             break
         if envelope.kind == Kind.ANNOUNCE:

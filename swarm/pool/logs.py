@@ -19,6 +19,7 @@ from pathlib import Path
 from protocols.envelope import Envelope, open_envelope
 from protocols.errors import Reason
 from protocols.limits import MAX_LOG_BYTES, MAX_LOG_ENVELOPES
+from protocols.messages import Announce, Kind, Share, unpack_body
 from protocols.sync import Head
 from swarm.config.schema import PoolSection
 from swarm.pool.store import Store
@@ -43,6 +44,17 @@ class Stretch:
     key: bytes
     first: int
     count: int
+
+
+def share_in(envelope: Envelope, announced: bytes | None) -> Share | None:
+    """The share that an envelope carries, or announces where that body is at hand; None for any other kind.
+
+    Raises `ProtocolError` where the body is not what its kind says.
+    """
+    body = unpack_body(envelope.kind, envelope.body) if envelope.kind in set(Kind) else None
+    if isinstance(body, Announce) and announced is not None:
+        body = unpack_body(Kind.SHARE, announced)
+    return body if isinstance(body, Share) else None
 
 
 def place(store: Store, envelope: Envelope) -> Placed:

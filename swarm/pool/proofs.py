@@ -49,12 +49,6 @@ def against(store: Store, signer: bytes) -> bool:
     return bool(store.rows("SELECT 1 FROM proofs WHERE signer = ?", (signer,)))
 
 
-def proof_of(store: Store, signer: bytes) -> Proof | None:
-    """The proof against a signer, where its envelopes are still kept."""
-    rows = store.rows("SELECT one, other FROM proofs WHERE signer = ? AND LENGTH(one) > 0", (signer,))
-    return Proof(*rows[0]) if rows else None
-
-
 def not_carried(store: Store) -> Proof | None:
     """The oldest proof that no log holds yet, as far as is known here."""
     rows = store.rows(

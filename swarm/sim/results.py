@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.envelope import open_envelope
-from protocols.messages import Share, unpack_body
 from protocols.peer import peer_id, public_key
 from swarm.events import RoundFinished
 from swarm.node.node import Node
+from swarm.pool.logs import share_in
 from swarm.pool.store import Store
 from swarm.records import ScoredGroup
 from swarm.sim.attacks import ATTACKS
@@ -123,8 +123,8 @@ async def written_by(node: Node) -> dict[bytes, int]:
     written = {}
     for entry in entries:
         envelope = open_envelope(entry.envelope, node.manifest.id)
-        body = unpack_body(envelope.kind, envelope.body) if entry.body is None else unpack_body(1, entry.body)
-        written[entry.id] = len(body.groups) if isinstance(body, Share) else 0
+        share = share_in(envelope, entry.body)
+        written[entry.id] = 0 if share is None else len(share.groups)
     return written
 
 

@@ -99,6 +99,15 @@ class Victim:
         self.examine()
         disk.empty()
 
+    def settle(self, peer: Daemon) -> None:
+        """Go on from what it signed before its deaths, come to rest in order, and compare with what its peer holds."""
+        self.daemon.running()
+        self.daemon.rounds_more(2)
+        self.daemon.stopped()
+        self.examine()
+        peer.stopped()
+        self.agrees_with(peer)
+
     def examine(self) -> None:
         """What must hold after a death."""
         self.seen.deaths += 1

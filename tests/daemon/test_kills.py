@@ -16,12 +16,7 @@ def test_nothing_is_lost_by_kill_9(tmp_path: Path) -> None:
         stack.callback(peer.end)
         for _ in range(DEATHS):
             victim.live_and_die()
-        victim.daemon.running()
-        victim.daemon.rounds_more(2)
-        victim.daemon.stopped()
-        victim.examine()
-        peer.stopped()
-        victim.agrees_with(peer)
+        victim.settle(peer)
     assert victim.seen.violations == []
     assert victim.seen.own_log > 0
     assert victim.seen.foreign_envelopes > 0

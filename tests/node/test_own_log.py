@@ -12,16 +12,14 @@ from trio.testing import MockClock
 
 from protocols.envelope import open_envelope
 from protocols.manifest import topic
-from protocols.messages import Proof, Share
+from protocols.messages import Kind, Proof, Share, unpack_body
 from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, Head, LogRequest, pack_heads, pack_log
 from swarm.clock import VirtualClock
 from swarm.net.memory import Conditions, MemoryNetwork, Partition
 from swarm.net.network import Verdict
-from swarm.node import publishing
 from swarm.node.publishing import FORKED, _publish_proof, position
 from swarm.node.receiving import ELSEWHERE, admit
 from swarm.node.recovering import PATIENCE_S, TURN_S, WAITING, _take_over
-from swarm.pool.pool import Pool
 
 
 def medium_of(path: Path, clock: MockClock) -> LogMedium:
@@ -278,7 +276,6 @@ async def test_where_a_log_ends_when_its_last_body_is_lost(tmp_path: Path, autoj
         assert await node.share()
         entry = await node.pool.run(lambda store: store.newest_own())
         assert entry is not None
-        share = publishing.unpack_body(1, open_envelope(entry.envelope, RULES.id).body)
+        share = unpack_body(Kind.SHARE, open_envelope(entry.envelope, RULES.id).body)
         assert isinstance(share, Share)
         assert share.first_index == 0
-    assert Pool

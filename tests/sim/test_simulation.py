@@ -15,9 +15,10 @@ from node_shapes import EMBEDDED
 
 from swarm.errors import ConfigError, HomeError, PolicyError
 from swarm.node.supervisor import find
-from swarm.sim import simulation
 from swarm.sim.options import SimulationOptions
 from swarm.sim.simulation import node_configs, run_simulation
+
+pytestmark = pytest.mark.usefixtures("few_prompts")
 
 KEYS: dict[str, type] = {
     "schema": int, "nodes": int, "rounds": int, "seed": int, "network": str, "local": int, "external": int, "wall_s": float,
@@ -48,13 +49,6 @@ def run(directory: Path, **changes: Any) -> Run:
     with redirect_stderr(errors):
         report = run_simulation(options(directory, **changes))
     return Run(report, directory, errors.getvalue().splitlines())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_prompts() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulation, "EVALUATION_PROMPTS", 6)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ import pytest
 from swarm.config.schema import Config, DefencesSection
 from swarm.errors import ConfigError
 from swarm.net.memory import Conditions, MemoryNetwork
-from swarm.sim import simulation
 from swarm.sim.options import SimulationOptions
 from swarm.sim.simulation import node_configs, run_simulation, without_defences
 from swarm.sim.weather import Divider, stays
+
+pytestmark = pytest.mark.usefixtures("few_prompts")
 
 
 def options(directory: Path, **changes: Any) -> SimulationOptions:
@@ -30,13 +31,6 @@ def options(directory: Path, **changes: Any) -> SimulationOptions:
 def run(directory: Path, **changes: Any) -> dict[str, Any]:
     with redirect_stderr(io.StringIO()):
         return run_simulation(options(directory, **changes))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_prompts() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulation, "EVALUATION_PROMPTS", 6)
-        yield
 
 
 @pytest.fixture(scope="module")
