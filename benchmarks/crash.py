@@ -1,7 +1,8 @@
 """What survives kill -9 and a full disk: a real daemon dies at random moments, and its home is audited after each death.
 
 The home of the last kill is then copied, and single bits of it are flipped, each of which the audit has to name. Prints one JSON
-object; ends with 1 when anything did not hold. Needs `unshare` and the right to mount for the full disk.
+object; ends with 1 when anything did not hold. Needs `unshare` and the right to mount for the full disk. It takes hours: what
+has been reached is said on standard error after each death, as JSON too, so that nothing is lost when it is cut off.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from swarm.home import Home
 from swarm.policy import checkpoint
 from swarm.pool.pages import sums_path, wal_path
 
+SAY_EVERY_FLIPS = 100
+
 
 def killed(folder: Path, count: int, seed: int, flip_count: int) -> dict[str, Any]:
     """`count` deaths by kill -9, then the flips."""
@@ -40,7 +43,7 @@ def killed(folder: Path, count: int, seed: int, flip_count: int) -> dict[str, An
         stack.callback(peer.end)
         for number in range(count):
             victim.live_and_die()
-            _say(f"killed {number + 1} of {count}", victim)
+            _say(f"killed {number + 1} of {count}", asdict(victim.seen))
         flips = flipped(victim, flip_count, folder / "flipped")
         victim.settle(peer)
         return asdict(victim.seen) | {"flips": flips}
@@ -70,6 +73,8 @@ def flipped(victim: Victim, count: int, copy: Path) -> dict[str, Any]:
             victim.wrong(f"a flipped bit was not found: {missed[-1]}")
         with path.open("r+b") as file:
             file.write(whole)
+        if (number + 1) % SAY_EVERY_FLIPS == 0:
+            _say(f"flipped {number + 1} of {count}", {"tried": tried, "missed": missed})
     return {"tried": dict(tried), "missed": missed}
 
 
@@ -84,7 +89,7 @@ def without_room(folder: Path, count: int, seed: int) -> dict[str, Any]:
         stack.callback(peer.end)
         for number in range(count):
             victim.live_and_lack_room(disk)
-            _say(f"without room {number + 1} of {count}", victim)
+            _say(f"without room {number + 1} of {count}", asdict(victim.seen))
         peer.stopped()
         victim.agrees_with(peer)
         return asdict(victim.seen)
@@ -101,11 +106,8 @@ def _timed(run: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any
     return run(*arguments) | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def _say(what: str, victim: Victim) -> None:
-    seen = victim.seen
-    print(f"{what}: log {seen.own_log}, {seen.rounds} rounds, {len(seen.violations)} violations", file=sys.stderr, flush=True)
-    for violation in seen.violations:
-        print(f"  {violation}", file=sys.stderr, flush=True)
+def _say(what: str, reached: dict[str, Any]) -> None:
+    print(f"{what}: {json.dumps(reached)}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
