@@ -21,7 +21,7 @@ from protocols.recipe import Recipe
 from swarm.config.schema import DefencesSection, PoolSection, SamplingSection
 from swarm.pool.candidates import candidates
 from swarm.pool.sampling import SAMPLERS
-from swarm.pool.sampling.drawing import Budget
+from swarm.pool.sampling.drawing import Budget, Skill
 from swarm.pool.sampling.quota import quotas_of, weigh
 from swarm.pool.standing import Standing
 from swarm.pool.store import Store
@@ -64,10 +64,10 @@ class Node:
         )
         own = [self._group(OWN_KEY, index, 20) for index in range(own_groups)]
         quotas = quotas_of(self.standing, {each.signer for each in found}, defences, self.now_ms)
-        drawn = sampler.draw(own, found, Budget(LOCAL, EXTERNAL), {}, self.random, quotas)
+        drawn = sampler.draw(own, found, Budget(LOCAL, EXTERNAL), Skill(), self.random, quotas)
         foreign = self.store.load(drawn.foreign)
         self.store.mark_trained(drawn.foreign, self.round)
-        shares = weigh(drawn.own, [(group, sampler.foreign_weights(group, {})) for group in foreign], quotas).shares
+        shares = weigh(drawn.own, [(group, sampler.foreign_weights(group, Skill())) for group in foreign], quotas).shares
         self.standing.trained({signer: share for signer, share in shares.items() if signer != OWN_KEY}, self.now_ms)
         self.round += 1
         self.now_ms += ROUND_MS

@@ -34,7 +34,7 @@ from swarm.pool.admission import Admission
 from swarm.pool.candidates import Candidate, candidates
 from swarm.pool.pool import Pool
 from swarm.pool.sampling import SAMPLERS
-from swarm.pool.sampling.drawing import Budget, training_group
+from swarm.pool.sampling.drawing import Budget, Skill, training_group
 from swarm.pool.sampling.quota import quotas_of, weigh
 from swarm.pool.store import Store
 from swarm.records import ScoredGroup, TrainingGroup, TrainReport
@@ -198,11 +198,11 @@ class Node:
                     old=standing.old(now_ms),
                 )
             )
-        pass_rates, best = self.proposer.curriculum.pass_rates(), self.proposer.curriculum.best()
+        skill = Skill(self.proposer.curriculum.pass_rates(), self.proposer.curriculum.best())
         quotas = quotas_of(standing, {each.signer for each in found}, self.config.defences, now_ms)
-        drawn = sampler.draw(own, found, budget, pass_rates, random, quotas)
+        drawn = sampler.draw(own, found, budget, skill, random, quotas)
         foreign = await self.pool.run(lambda store: _take(store, drawn.foreign, self.round)) if drawn.foreign else []
-        weighted = weigh(drawn.own, [(group, sampler.foreign_weights(group, best)) for group in foreign], quotas)
+        weighted = weigh(drawn.own, [(group, sampler.foreign_weights(group, skill)) for group in foreign], quotas)
         floor = self.config.defences.min_probability
         groups = [
             training_group(each.group, self.rendering, each.weights, foreign=number >= len(drawn.own), min_probability=floor)

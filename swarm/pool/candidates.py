@@ -25,6 +25,7 @@ class Candidate:
     signer: bytes
     environment: str
     reward_mean: float
+    reward_best: float
     policy_age: int
     received_ms: int
 
@@ -54,7 +55,7 @@ def candidates(
             FROM groups WHERE own = 0 GROUP BY signer
         ),
         ranked AS (
-            SELECT key, groups.signer AS signer, environment, reward_mean, MAX(newest - policy_step, 0) AS age,
+            SELECT key, groups.signer AS signer, environment, reward_mean, reward_best, MAX(newest - policy_step, 0) AS age,
                 groups.received_ms AS received_ms, epoch, item, known, ROW_NUMBER() OVER (
                     PARTITION BY groups.signer ORDER BY groups.received_ms DESC, epoch DESC, item DESC
                 ) AS turn
@@ -66,7 +67,7 @@ def candidates(
             SELECT *, ROW_NUMBER() OVER (PARTITION BY known ORDER BY turn, received_ms DESC, signer, epoch, item) AS place
             FROM ranked
         )
-        SELECT key, signer, environment, reward_mean, age, received_ms FROM placed
+        SELECT key, signer, environment, reward_mean, reward_best, age, received_ms FROM placed
         WHERE place <= CASE known WHEN 1 THEN ? ELSE ? END ORDER BY known DESC, place
         """,  # noqa: S608 - the only parts put together are question marks
         (

@@ -25,7 +25,8 @@ _TABLES = {
     "groups": (
         "key INTEGER PRIMARY KEY", "signer BLOB NOT NULL", "epoch INTEGER NOT NULL", "item INTEGER NOT NULL",
         "own INTEGER NOT NULL", "environment TEXT NOT NULL", "rendering TEXT NOT NULL", "reward_mean REAL NOT NULL",
-        "informative INTEGER NOT NULL", "policy_step INTEGER NOT NULL", "received_ms INTEGER NOT NULL", "trained_round INTEGER",
+        "reward_best REAL NOT NULL", "informative INTEGER NOT NULL", "policy_step INTEGER NOT NULL",
+        "received_ms INTEGER NOT NULL", "trained_round INTEGER",
         "record BLOB NOT NULL",
     ),
     "refusals": (

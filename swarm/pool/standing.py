@@ -50,9 +50,6 @@ LONGEST_BATCH_S = 300.0
 YOUNG_MINUTES = 15.0
 FEW = 3
 OF_AVERAGE = 0.25
-# What a complete stranger's groups weigh in a draw beside those of an established signer, once there are any. Not less: what
-# holds a crowd back is the newcomers' part of the batch, and one honest newcomer must be able to earn its place.
-STRANGER_WEIGHT = 0.5
 # Held-out reward that doubles the credit of the window in which it was gained, or takes it back where it was lost.
 HELP_SCALE = 0.05
 MOST_HARM = 4.0
@@ -141,7 +138,6 @@ class Standing:
         self._convicted: dict[bytes, None] = {}
         self._trained_ms: int | None = None
         self._established: frozenset[bytes] = frozenset()
-        self._bar = 0.0
         self._ranked_ms: int | None = None
 
     # What others ask
@@ -179,11 +175,9 @@ class Standing:
         """What the signer's groups count in a draw, from 0 (not listened to) to 1."""
         if not self.good(signer, now_ms):
             return 0.0
-        old = self.old(now_ms)
-        known = 1.0 if not old or signer in old else min(STRANGER_WEIGHT + self.credit(signer, now_ms) / self._bar, 1.0)
-        record = self._records.get(signer)
-        fair = density_weight(record.used, record.shared) * worth_weight(record.drawn, record.learned) if record else 1.0
-        return known * math.exp2(-self.points(signer, now_ms)) * fair
+        record = self._records.get(signer, Record(now_ms))
+        fair = density_weight(record.used, record.shared) * worth_weight(record.drawn, record.learned)
+        return fair * math.exp2(-self.points(signer, now_ms))
 
     def lately(self, now_ms: int, within_s: float) -> int:
         """How many signers this node was told about or trained on within so many seconds."""
@@ -319,8 +313,8 @@ class Standing:
             sum_ += credit
             top.append((credit, signer))
         # A crowd may come to hold more than the last tenth together; one by one they are still nobody.
-        self._bar = OF_AVERAGE * sum_ / len(top) if top else 0.0
-        old = frozenset(signer for credit, signer in top if credit >= self._bar)
+        bar = OF_AVERAGE * sum_ / len(top) if top else 0.0
+        old = frozenset(signer for credit, signer in top if credit >= bar)
         self._established = old if whole >= YOUNG_MINUTES and len(old) >= FEW else frozenset()
 
     # What survives a restart

@@ -253,10 +253,11 @@ class Store:
             for group in groups:
                 recipe = group.task.recipe
                 db.execute(
-                    "INSERT OR IGNORE INTO groups VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+                    "INSERT OR IGNORE INTO groups VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
                     (
                         group.signer, recipe.epoch, recipe.index, own, recipe.environment, group.rendering,
-                        group.reward_mean, group.informative, group.policy.step, group.received_ms, pack_group(group),
+                        group.reward_mean, max(group.rewards), group.informative, group.policy.step, group.received_ms,
+                        pack_group(group),
                     ),
                 )  # fmt: skip
             for signer in {group.signer for group in groups}:

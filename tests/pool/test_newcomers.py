@@ -17,7 +17,7 @@ from swarm_shapes import NOW_MS, answers, scored
 from swarm.config.schema import DefencesSection
 from swarm.pool.candidates import Candidate, candidates
 from swarm.pool.sampling import SAMPLERS
-from swarm.pool.sampling.drawing import Budget, Sampler
+from swarm.pool.sampling.drawing import Budget, Sampler, Skill
 from swarm.pool.sampling.quota import Mass, Quotas, mass, quotas_of, weigh, within
 from swarm.pool.standing import Standing
 from swarm.pool.store import Store
@@ -73,9 +73,9 @@ def test_a_crowd_gets_a_tenth_of_any_batch(
     for seed in range(30):
         found = asked(store, old)
         quotas = quotas_of(standing, {each.signer for each in found}, DefencesSection(), END_MS)
-        drawn = sampler.draw(own, found, Budget(2, 6), {}, Random(seed), quotas)
+        drawn = sampler.draw(own, found, Budget(2, 6), Skill(), Random(seed), quotas)
         foreign = store.load(drawn.foreign)
-        batch = weigh(drawn.own, [(group, sampler.foreign_weights(group, {})) for group in foreign], quotas)
+        batch = weigh(drawn.own, [(group, sampler.foreign_weights(group, Skill())) for group in foreign], quotas)
         share = sum(part for signer, part in batch.shares.items() if signer in set(CROWD))
         characters = Counter[bool]()
         for each in batch.groups:
@@ -123,7 +123,7 @@ def test_without_anybody_established_whoever_holds_most_loses_first(store: Store
 
 
 def candidate(key: int, signer: bytes) -> Candidate:
-    return Candidate(key, signer, "toy/add", 0.5, 0, NOW_MS)
+    return Candidate(key, signer, "toy/add", 0.5, 1.0, 0, NOW_MS)
 
 
 def test_one_signer_gets_a_third_and_the_rest_stays_empty() -> None:

@@ -13,7 +13,7 @@ from swarm_shapes import NOW_MS, scored
 from swarm.config.load import FIELDS
 from swarm.pool.candidates import Candidate
 from swarm.pool.sampling import SAMPLERS
-from swarm.pool.sampling.drawing import Budget, Drawn, Sampler, training_group
+from swarm.pool.sampling.drawing import Budget, Drawn, Sampler, Skill, training_group
 from swarm.pool.sampling.uniform import UNIFORM
 from swarm.pool.sampling.useful import USEFUL
 from swarm.records import ScoredGroup
@@ -27,7 +27,8 @@ def own(index: int, informative: bool) -> ScoredGroup:
 
 def candidate(key: int, **changes: object) -> Candidate:
     plain = {
-        "signer": bytes(32), "environment": "toy/add", "reward_mean": 0.5, "policy_age": 0, "received_ms": NOW_MS,
+        "signer": bytes(32), "environment": "toy/add", "reward_mean": 0.5, "reward_best": 1.0, "policy_age": 0,
+        "received_ms": NOW_MS,
     }  # fmt: skip
     return Candidate(key=key, **(plain | changes))  # type: ignore[arg-type]
 
@@ -40,6 +41,7 @@ candidates = st.lists(
         signer=st.binary(min_size=32, max_size=32),
         environment=st.sampled_from(["toy/add", "toy/sort", "toy/new"]),
         reward_mean=st.floats(-1000, 1000) | st.sampled_from([0.0, 0.5, 1.0]),
+        reward_best=st.floats(-1000, 1000) | st.sampled_from([0.0, 0.5, 1.0]),
         policy_age=st.integers(0, 1000),
         received_ms=st.integers(0, 2**45),
     ),
@@ -48,6 +50,7 @@ candidates = st.lists(
 )
 budgets = st.builds(Budget, st.integers(0, 8), st.integers(0, 8))
 rates = st.dictionaries(st.sampled_from(["toy/add", "toy/sort"]), st.floats(0, 1))
+skills = st.builds(Skill, rates, rates)
 
 
 def test_the_settings_name_the_samplers() -> None:
@@ -55,12 +58,12 @@ def test_the_settings_name_the_samplers() -> None:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
-@given(own_groups, candidates, budgets, rates, st.integers(0, 2**32))
+@given(own_groups, candidates, budgets, skills, st.integers(0, 2**32))
 def test_a_draw_keeps_to_the_budget_and_to_what_there_is(
-    sampler: Sampler, own: list[ScoredGroup], pool: list[Candidate], budget: Budget, rates: dict[str, float], seed: int
+    sampler: Sampler, own: list[ScoredGroup], pool: list[Candidate], budget: Budget, skill: Skill, seed: int
 ) -> None:
-    drawn = sampler.draw(own, pool, budget, rates, Random(seed))
-    assert drawn == sampler.draw(own, pool, budget, rates, Random(seed)), "a seed says all"
+    drawn = sampler.draw(own, pool, budget, skill, Random(seed))
+    assert drawn == sampler.draw(own, pool, budget, skill, Random(seed)), "a seed says all"
     assert len(drawn.own) <= budget.local
     assert len(drawn.own) + len(drawn.foreign) <= budget.local + budget.external
     assert budget.external or not drawn.foreign, "without a foreign budget nothing foreign is trained"
@@ -68,12 +71,13 @@ def test_a_draw_keeps_to_the_budget_and_to_what_there_is(
     assert all(group in own for group in drawn.own)
     assert len(set(drawn.foreign)) == len(drawn.foreign)
     assert set(drawn.foreign) <= {each.key for each in pool}
-    assert len(drawn.foreign) >= min(budget.external, len(pool)), "places are not left empty"
+    teaching = [each for each in pool if sampler.usefulness(each, skill) > 0]
+    assert len(drawn.foreign) >= min(budget.external, len(teaching)), "places are not left empty"
 
 
 def counted(sampler: Sampler, pool: list[Candidate], draws: int, external: int = 1, **rates: float) -> Counter[int]:
     named = {f"toy/{name}": rate for name, rate in rates.items()}
-    keys = (sampler.draw([], pool, Budget(0, external), named, Random(seed)).foreign for seed in range(draws))
+    keys = (sampler.draw([], pool, Budget(0, external), Skill(named), Random(seed)).foreign for seed in range(draws))
     return Counter(key for each in keys for key in each)
 
 
@@ -85,7 +89,7 @@ def test_uniform_is_uniform() -> None:
     chosen = Counter(
         group.task.recipe.index
         for seed in range(1000)
-        for group in UNIFORM.draw([own(index, False) for index in range(5)], [], Budget(2, 0), {}, Random(seed)).own
+        for group in UNIFORM.draw([own(index, False) for index in range(5)], [], Budget(2, 0), Skill(), Random(seed)).own
     )
     assert all(330 < chosen[index] < 470 for index in range(5)), "own groups as well, informative or not"
 
@@ -95,7 +99,7 @@ def test_useful_gives_uninformative_groups_places_to_foreign_ones() -> None:
     groups = [own(0, False), own(1, True), own(2, False), own(3, True), own(4, True)]
 
     def draw(groups: list[ScoredGroup], budget: Budget) -> Drawn:
-        return USEFUL.draw(groups, pool, budget, {}, Random(1))
+        return USEFUL.draw(groups, pool, budget, Skill(), Random(1))
 
     assert [group.task.recipe.index for group in draw(groups, Budget(2, 3)).own] == [1, 3]
     assert len(draw(groups, Budget(2, 3)).foreign) == 3
@@ -122,8 +126,8 @@ def test_useful_prefers_spread_and_freshness() -> None:
 
 def test_what_is_trained_of_a_foreign_group() -> None:
     group = scored(OWN, 0, rewards=(1.0, 0.0, 0.5, 0.4), token_ids=None)
-    assert UNIFORM.foreign_weights(group, {}) == (1.0, 1.0, 1.0, 1.0)
-    assert USEFUL.foreign_weights(group, {}) == (1.0, 0.0, 1.0, 0.0)
+    assert UNIFORM.foreign_weights(group, Skill()) == (1.0, 1.0, 1.0, 1.0)
+    assert USEFUL.foreign_weights(group, Skill()) == (1.0, 0.0, 1.0, 0.0)
 
 
 def test_a_foreign_group_is_trained_on_its_text_under_the_own_rendering() -> None:
@@ -139,5 +143,8 @@ def test_a_foreign_group_is_trained_on_its_text_under_the_own_rendering() -> Non
 def test_the_best_of_a_bad_group_is_not_imitated_by_a_node_that_does_better() -> None:
     group = scored(OWN, 0, rewards=(0.4, 0.0, 0.4, 0.0), token_ids=None)
     environment = group.task.recipe.environment
-    assert USEFUL.foreign_weights(group, {environment: 0.4}) == (1.0, 0.0, 1.0, 0.0)
-    assert USEFUL.foreign_weights(group, {environment: 1.0}) == (0.0, 0.0, 0.0, 0.0)
+    assert USEFUL.foreign_weights(group, Skill(best={environment: 0.4})) == (1.0, 0.0, 1.0, 0.0)
+    assert USEFUL.foreign_weights(group, Skill(best={environment: 1.0})) == (0.0, 0.0, 0.0, 0.0)
+    bad, good = candidate(1, reward_best=0.4), candidate(2)
+    drawn = USEFUL.draw([], [bad, good], Budget(0, 2), Skill(best={"toy/add": 1.0}), Random(1))
+    assert drawn.foreign == (2,), "nor is a place wasted on it"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from swarm.pool.candidates import Candidate
@@ -24,6 +24,14 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Skill:
+    """What the own policy can do, per environment: its running pass rate, and the best reward that it ever had."""
+
+    pass_rates: Mapping[str, float] = field(default_factory=dict)
+    best: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Drawn:
     """Own groups, and the keys of foreign ones in the store."""
 
@@ -35,22 +43,21 @@ class Drawn:
 class Sampler:
     """`choose_own` takes up to `local` of this round's own groups, and `fills` gives the places it leaves to foreign ones.
 
-    `usefulness` (above 0) of a candidate, told what the own policy can do in each environment, is proportional to its chance.
-    `foreign_weights` gives one weight per completion of a foreign group, which multiplies its advantage; it is told the best
-    reward that the own policy ever had in each environment.
+    `usefulness` of a candidate is proportional to its chance, and 0 where nothing of it would be trained on.
+    `foreign_weights` gives one weight per completion of a foreign group, which multiplies its advantage.
     """
 
     choose_own: Callable[[Sequence[ScoredGroup], int, Random], list[ScoredGroup]]
     fills: bool
-    usefulness: Callable[[Candidate, Mapping[str, float]], float]
-    foreign_weights: Callable[[ScoredGroup, Mapping[str, float]], tuple[float, ...]]
+    usefulness: Callable[[Candidate, Skill], float]
+    foreign_weights: Callable[[ScoredGroup, Skill], tuple[float, ...]]
 
     def draw(
         self,
         own: Sequence[ScoredGroup],
         candidates: Sequence[Candidate],
         budget: Budget,
-        pass_rates: Mapping[str, float],
+        skill: Skill,
         random: Random,
         quotas: Quotas = NO_QUOTAS,
     ) -> Drawn:
@@ -61,7 +68,7 @@ class Sampler:
 
         def order(candidate: Candidate) -> float:
             """A key whose order is a weighted draw without replacement (Efraimidis & Spirakis 2006)."""
-            chance = self.usefulness(candidate, pass_rates) * quotas.weights.get(candidate.signer, 1.0)
+            chance = self.usefulness(candidate, skill) * quotas.weights.get(candidate.signer, 1.0)
             return math.log(1 - random.random()) / chance if chance > 0 else -math.inf
 
         ordered = sorted([(order(each), each) for each in candidates], key=lambda pair: pair[0], reverse=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 
 from swarm.pool.candidates import Candidate
-from swarm.pool.sampling.drawing import Sampler
+from swarm.pool.sampling.drawing import Sampler, Skill
 from swarm.records import ScoredGroup
 
 
@@ -15,12 +15,12 @@ def choose_own(own: Sequence[ScoredGroup], local: int, random: Random) -> list[S
     return random.sample(list(own), min(local, len(own)))
 
 
-def usefulness(candidate: Candidate, pass_rates: Mapping[str, float]) -> float:
+def usefulness(candidate: Candidate, skill: Skill) -> float:
     """All the same."""
     return 1.0
 
 
-def foreign_weights(group: ScoredGroup, best: Mapping[str, float]) -> tuple[float, ...]:
+def foreign_weights(group: ScoredGroup, skill: Skill) -> tuple[float, ...]:
     """Every completion counts in full."""
     return (1.0,) * len(group.rewards)
 

@@ -14,11 +14,11 @@ Three differences from the paper's uniform draw, measured together in docs/lab-l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 
 from swarm.pool.candidates import Candidate
-from swarm.pool.sampling.drawing import Sampler
+from swarm.pool.sampling.drawing import Sampler, Skill
 from swarm.records import ScoredGroup
 
 # Even where a node's pass rate is 1 a little is drawn, so that a skill is not forgotten unseen.
@@ -30,17 +30,19 @@ def choose_own(own: Sequence[ScoredGroup], local: int, random: Random) -> list[S
     return [group for group in own if group.informative][:local]
 
 
-def usefulness(candidate: Candidate, pass_rates: Mapping[str, float]) -> float:
-    """Spread of the rewards, times what this node still fails at, times freshness."""
+def usefulness(candidate: Candidate, skill: Skill) -> float:
+    """Spread of the rewards, times what this node still fails at, times freshness; 0 where no answer is good enough."""
+    if candidate.reward_best < skill.best.get(candidate.environment, 0.0):
+        return 0.0
     spread = candidate.reward_mean * (1 - candidate.reward_mean)
-    need = max(LEAST_NEED, 1 - pass_rates.get(candidate.environment, 0.0))
+    need = max(LEAST_NEED, 1 - skill.pass_rates.get(candidate.environment, 0.0))
     freshness = 1 / (1 + candidate.policy_age)
     return max(spread, 1e-3) * need * freshness
 
 
-def foreign_weights(group: ScoredGroup, best: Mapping[str, float]) -> tuple[float, ...]:
+def foreign_weights(group: ScoredGroup, skill: Skill) -> tuple[float, ...]:
     """One for the answers above the group's mean and no worse than the best this node ever gave, zero for the others."""
-    least = best.get(group.task.recipe.environment, 0.0)
+    least = skill.best.get(group.task.recipe.environment, 0.0)
     return tuple(float(reward > group.reward_mean and reward >= least) for reward in group.rewards)
 
 
