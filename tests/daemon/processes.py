@@ -19,11 +19,13 @@ from typing import Any
 
 from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope
 from protocols.messages import Kind, Share, unpack_body
+from protocols.peer import public_key
 from swarm.cli.client import ask
 from swarm.errors import NotRunningError
 from swarm.home import Home
 from swarm.policy import checkpoint
 from swarm.pool.store import Store
+from swarm.records import ScoredGroup
 
 SWARMD = str(Path(sys.executable).with_name("swarmd"))
 # Bounds only: a test machine may be busy with much else.
@@ -193,6 +195,12 @@ class Daemon:
         path = checkpoint.newest(self.home.checkpoints)
         assert path is not None, "there is no whole checkpoint"
         return path
+
+    def groups(self, signer: str) -> list[ScoredGroup]:
+        """What its pool holds of a peer, in the order of the indices; the daemon may run."""
+        with closing(Store(self.home.pool, max_groups=1, max_bytes=1, groups_per_peer=1, read_only=True)) as store:
+            found = [group for _, _, group in store.groups(limit=10**6, signer=public_key(signer))]
+        return sorted(found, key=lambda group: (group.task.recipe.epoch, group.task.recipe.index))
 
     def own_log(self, swarm: bytes) -> list[tuple[Envelope, Share]]:
         """Its own log, read from the disk; every signature, sequence number and link of the chain is checked."""
