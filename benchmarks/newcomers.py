@@ -65,9 +65,9 @@ class Node:
         own = [self._group(OWN_KEY, index, 20) for index in range(own_groups)]
         quotas = quotas_of(self.standing, {each.signer for each in found}, defences, self.now_ms)
         drawn = sampler.draw(own, found, Budget(LOCAL, EXTERNAL), Skill(), self.random, quotas)
-        foreign = self.store.load(drawn.foreign)
+        foreign = list(zip(drawn.foreign, self.store.load(drawn.foreign), strict=True))
         self.store.mark_trained(drawn.foreign, self.round)
-        shares = weigh(drawn.own, [(group, sampler.foreign_weights(group, Skill())) for group in foreign], quotas).shares
+        shares = weigh(*sampler.weights(drawn, foreign, Skill(), self.random), quotas).shares
         self.standing.trained({signer: share for signer, share in shares.items() if signer != OWN_KEY}, self.now_ms)
         self.round += 1
         self.now_ms += ROUND_MS

@@ -199,8 +199,8 @@ class SamplingSection:
 
     sampler: str = setting(
         "useful",
-        "How groups are drawn: useful (informative own groups first, better-than-average foreign answers) or uniform (the paper's).",
-        choices=("useful", "uniform"),
+        "How groups are drawn: useful (informative own groups first, better-than-average foreign answers), uniform (the paper's, for whole groups) or rollouts (the paper's own: training.local and training.external then count completions, so set tasks.per_round).",
+        choices=("useful", "uniform", "rollouts"),
     )
     max_policy_age: int = setting(
         8,

@@ -181,7 +181,7 @@ class Node:
     async def sample(self, own: Sequence[ScoredGroup], random: Random) -> Batch:
         """Draw this round's groups from the own ones and the pool."""
         settings, sampler = self.config.sampling, SAMPLERS[self.config.sampling.sampler]
-        budget = Budget(self.config.training.local, self.config.training.external)
+        budget = Budget(self.config.training.local, self.config.training.external, self.config.generation.num_generations)
         now_ms, standing = self.clock.now_ms(), self.admission.standing
         found: list[Candidate] = []
         if budget.external:
@@ -202,13 +202,13 @@ class Node:
         quotas = quotas_of(standing, {each.signer for each in found}, self.config.defences, now_ms)
         drawn = sampler.draw(own, found, budget, skill, random, quotas)
         foreign = await self.pool.run(lambda store: _take(store, drawn.foreign, self.round)) if drawn.foreign else []
-        weighted = weigh(drawn.own, [(group, sampler.foreign_weights(group, skill)) for group in foreign], quotas)
+        weighted = weigh(*sampler.weights(drawn, foreign, skill, random), quotas)
         floor = self.config.defences.min_probability
         groups = [
             training_group(each.group, self.rendering, each.weights, foreign=number >= len(drawn.own), min_probability=floor)
             for number, each in enumerate(weighted.groups)
         ]
-        return Batch(tuple(groups), len(drawn.own), tuple(group.signer for group in foreign), weighted.shares)
+        return Batch(tuple(groups), len(drawn.own), tuple(group.signer for _, group in foreign), weighted.shares)
 
     async def finish_round(self, own: Sequence[ScoredGroup], batch: Batch, report: TrainReport | None) -> None:
         """Count, tell, and every so often make everything up to here survive a kill."""
@@ -347,9 +347,9 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _take(store: Store, keys: Sequence[int], round: int) -> list[ScoredGroup]:
-    """Load groups to train on in this round, which are not drawn again."""
-    groups = store.load(keys)
+def _take(store: Store, keys: Sequence[int], round: int) -> list[tuple[int, ScoredGroup]]:
+    """Load groups to train on in this round, which are not drawn again, with their keys; those trimmed meanwhile are missing."""
+    groups = [(key, group) for key in keys for group in store.load([key])]
     store.mark_trained(keys, round)
     return groups
 

@@ -8,12 +8,13 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from swarm_shapes import NOW_MS, scored
+from swarm_shapes import NOW_MS, answers, scored
 
 from swarm.config.load import FIELDS
 from swarm.pool.candidates import Candidate
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Drawn, Sampler, Skill, training_group
+from swarm.pool.sampling.rollouts import ROLLOUTS
 from swarm.pool.sampling.uniform import UNIFORM
 from swarm.pool.sampling.useful import USEFUL
 from swarm.records import ScoredGroup
@@ -148,3 +149,34 @@ def test_the_best_of_a_bad_group_is_not_imitated_by_a_node_that_does_better() ->
     bad, good = candidate(1, reward_best=0.4), candidate(2)
     drawn = USEFUL.draw([], [bad, good], Budget(0, 2), Skill(best={"toy/add": 1.0}), Random(1))
     assert drawn.foreign == (2,), "nor is a place wasted on it"
+
+
+def test_rollouts_draws_completions_and_keeps_their_groups_whole() -> None:
+    size, budget = 4, Budget(3, 5, 4)
+    mine = [scored(OWN, index, completions=answers(*"abcd"), rewards=(1.0, 0.0, 0.0, 1.0)) for index in range(2)]
+    theirs = {
+        key: scored(bytes([key]) * 32, 0, completions=answers(*"abcd"), rewards=(1.0, 0.5, 0.0, 0.5)) for key in range(1, 9)
+    }
+    pool = [candidate(key, signer=group.signer) for key, group in theirs.items()]
+    hits: Counter[tuple[int, int]] = Counter()
+    for seed in range(2000):
+        drawn = ROLLOUTS.draw(mine, pool, budget, Skill(), Random(seed))
+        own_weights, foreign_weights = ROLLOUTS.weights(
+            drawn, [(key, theirs[key]) for key in drawn.foreign], Skill(), Random(seed)
+        )
+        assert sum(sum(weights) for _, weights in own_weights) == 3
+        assert sum(drawn.foreign_counts.values()) == 5
+        for key, (group, weights) in zip(drawn.foreign, foreign_weights, strict=True):
+            assert group is theirs[key]
+            assert len(weights) == size
+            assert weights[1] == weights[3] == 0, "a reward equal to the mean is no advantage"
+            hits.update((key, place) for place, weight in enumerate(weights) if weight)
+    expected = sum(hits.values()) / 16
+    assert len(hits) == 16
+    assert all(abs(count - expected) < 0.15 * expected for count in hits.values()), "uniform"
+
+
+def test_whole_groups_keep_all_their_completions() -> None:
+    drawn = UNIFORM.draw([own(0, True)], [candidate(1)], Budget(1, 1, 8), Skill(), Random(1))
+    group = scored(bytes(32), 0, rewards=(1.0, 0.0))
+    assert UNIFORM.weights(drawn, [(1, group)], Skill(), Random(1)) == ([(drawn.own[0], (1.0, 1.0))], [(group, (1.0, 1.0))])

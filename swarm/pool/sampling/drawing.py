@@ -1,26 +1,33 @@
 """What a sampler is: it says which own groups to train on, how useful a foreign one is, and how much each completion counts.
 
 The draw itself is the same for all: weighted by usefulness and by the signer's standing, without replacement, within the quotas.
+What is drawn are groups, or for a sampler `by_rollout` single completions. A group of which only some completions were drawn is
+still trained on as a group, the others with weight 0: their rewards belong to the advantage.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from swarm.pool.candidates import Candidate
-from swarm.pool.sampling.quota import NO_QUOTAS, Quotas, within
+from swarm.pool.sampling.quota import NO_QUOTAS, GroupWeights, Quotas, within
 from swarm.records import ScoredGroup, TrainingGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Groups per update: `local` own ones (I) and `external` foreign ones (J)."""
+    """Per update `local` own (I) and `external` foreign ones (J) of what the sampler draws: groups, or completions.
+
+    `group_size` is how many completions a group of the swarm is taken to have.
+    """
 
     local: int
     external: int
+    group_size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +40,12 @@ class Skill:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Own groups, and the keys of foreign ones in the store."""
+    """Own groups, and the keys of foreign ones in the store; with `by_rollout` how many completions were drawn of each."""
 
     own: tuple[ScoredGroup, ...]
     foreign: tuple[int, ...]
+    own_counts: tuple[int, ...] = ()
+    foreign_counts: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +53,15 @@ class Sampler:
     """`choose_own` takes up to `local` of this round's own groups, and `fills` gives the places it leaves to foreign ones.
 
     `usefulness` of a candidate is proportional to its chance, and 0 where nothing of it would be trained on.
-    `foreign_weights` gives one weight per completion of a foreign group, which multiplies its advantage.
+    `foreign_weights` gives one weight per completion of a foreign group, which multiplies its advantage. With `by_rollout`
+    completions are drawn instead of whole groups; the two functions are then asked about a completion's group.
     """
 
     choose_own: Callable[[Sequence[ScoredGroup], int, Random], list[ScoredGroup]]
     fills: bool
     usefulness: Callable[[Candidate, Skill], float]
     foreign_weights: Callable[[ScoredGroup, Skill], tuple[float, ...]]
+    by_rollout: bool = False
 
     def draw(
         self,
@@ -62,6 +73,9 @@ class Sampler:
         quotas: Quotas = NO_QUOTAS,
     ) -> Drawn:
         """Own groups up to I, then foreign ones: up to J, and for a sampler that fills up to I + J in all."""
+        if self.by_rollout:
+            own = [group for group in own for _ in group.rewards]
+            candidates = [each for each in candidates for _ in range(budget.group_size)]
         chosen = self.choose_own(own, budget.local, random)
         left = budget.local - len(chosen) if self.fills else 0
         places = budget.external + left if budget.external else 0
@@ -75,7 +89,32 @@ class Sampler:
         allowed = (each for chance, each in ordered if chance > -math.inf)
         something_own = any(group.informative for group in chosen)
         foreign = within(allowed, places, quotas, something_own=something_own)
-        return Drawn(tuple(chosen), tuple(each.key for each in foreign))
+        keys = tuple(each.key for each in foreign)
+        if not self.by_rollout:
+            return Drawn(tuple(chosen), keys)
+        of_own, of_foreign = Counter(chosen), Counter(keys)
+        return Drawn(tuple(of_own), tuple(of_foreign), tuple(of_own.values()), of_foreign)
+
+    def weights(
+        self, drawn: Drawn, foreign: Sequence[tuple[int, ScoredGroup]], skill: Skill, random: Random
+    ) -> tuple[list[GroupWeights], list[GroupWeights]]:
+        """One weight per completion of the drawn own groups, and of the foreign ones, which come with their keys."""
+        own = [(group, (1.0,) * len(group.rewards)) for group in drawn.own]
+        others = [(group, self.foreign_weights(group, skill)) for _, group in foreign]
+        if not self.by_rollout:
+            return own, others
+        counts = [drawn.foreign_counts[key] for key, _ in foreign]
+        return _only(own, drawn.own_counts, random), _only(others, counts, random)
+
+
+def _only(groups: Sequence[GroupWeights], counts: Sequence[int], random: Random) -> list[GroupWeights]:
+    """Of each group so many of the completions that have a weight keep it, drawn uniformly."""
+    kept = []
+    for (group, weights), count in zip(groups, counts, strict=True):
+        having = [place for place, weight in enumerate(weights) if weight]
+        drawn = set(random.sample(having, min(count, len(having))))
+        kept.append((group, tuple(weight if place in drawn else 0.0 for place, weight in enumerate(weights))))
+    return kept
 
 
 def training_group(

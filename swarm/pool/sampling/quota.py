@@ -102,6 +102,10 @@ def mass(group: ScoredGroup, weights: Sequence[float]) -> Mass:
     return Mass(sum(weights), sum(weight * length for weight, length in zip(weights, lengths, strict=True)))
 
 
+# A drawn group, and one weight per completion, which multiplies its advantage.
+GroupWeights = tuple[ScoredGroup, tuple[float, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Weighted:
     """One group of a batch, and what each of its completions' advantages is multiplied by."""
@@ -118,18 +122,17 @@ class WeightedBatch:
     shares: Mapping[bytes, float]
 
 
-def weigh(own: Sequence[ScoredGroup], foreign: Sequence[tuple[ScoredGroup, tuple[float, ...]]], quotas: Quotas) -> WeightedBatch:
-    """Own groups in full, foreign ones with the sampler's weights, those of newcomers reduced to what they may have together."""
-    ours = [(group, (1.0,) * len(group.rewards)) for group in own]
+def weigh(own: Sequence[GroupWeights], foreign: Sequence[GroupWeights], quotas: Quotas) -> WeightedBatch:
+    """The sampler's weights, those of newcomers reduced to what they may have together."""
     new = [(group, weights) for group, weights in foreign if quotas.newcomer(group.signer)]
     others = [(group, weights) for group, weights in foreign if not quotas.newcomer(group.signer)]
-    factor = _factor(_total(new), _total([*ours, *others]), quotas.newcomer_share)
+    factor = _factor(_total(new), _total([*own, *others]), quotas.newcomer_share)
 
     def reduced(group: ScoredGroup, weights: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(factor * weight for weight in weights) if quotas.newcomer(group.signer) else weights
 
     groups = (
-        *(Weighted(group, weights) for group, weights in ours),
+        *(Weighted(group, weights) for group, weights in own),
         *(Weighted(group, reduced(group, weights)) for group, weights in foreign),
     )
     masses = [(each.group.signer, mass(each.group, each.weights).weight) for each in groups]
