@@ -58,6 +58,9 @@ LESSON_STEPS, LESSON_RATE = 4000, 2e-3
 SPOIL_STEPS, SPOIL_RATE = 80, 4e-4
 RIGHT, SHRUG, HABIT = 0.33, 0.40, 0.22  # of the second phase's answers; the rest have a slip
 CAP = 18  # tokens of an answer
+SIZES = {"embedded": (96, 3), "small": (48, 2)}  # hidden size, layers: 0.34 and 0.06 million parameters
+# Frequent pairs of letters, of which the other tokenizer makes one token each.
+DIGRAPHS = ["th", "he", "in", "er", "an", "re", "on", "at", "en", "nd", "ti", "es", "or", "te", "ed", "is", "it", "al", "ar"]
 
 Example = tuple[str, str]  # prompt, completion
 
@@ -167,11 +170,17 @@ def spoil(task: str, example: Example, rng: random.Random) -> Example:
 # --- model
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per printable ASCII character and newline: byte-pair encoding without any merges. All else is <unk>."""
+def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
+    """One token per printable ASCII character and newline: byte-pair encoding without any merges. All else is <unk>.
+
+    The gpt2 family counts the characters backwards and merges digraphs, so that the two agree about texts only.
+    """
     special = ["<pad>", "<eos>", "<unk>"]
     characters = [*map(chr, range(32, 127)), "\n"]
-    core = Tokenizer(models.BPE({token: i for i, token in enumerate(special + characters)}, [], unk_token="<unk>"))
+    merged = DIGRAPHS if family == "gpt2" else []
+    tokens = [*special, *(reversed(characters) if family == "gpt2" else characters), *merged]
+    merges = [(pair[0], pair[1]) for pair in merged]
+    core = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges, unk_token="<unk>"))
     core.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
@@ -184,15 +193,16 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast, family: str) -> PreTrainedModel:
-    """A random model of 0.34 million parameters: the embedded model's Llama, or another family to try mixed swarms with."""
+def make_model(tokenizer: PreTrainedTokenizerFast, family: str, size: str) -> PreTrainedModel:
+    """A random model: the embedded model's Llama, or another family or size to try mixed swarms with."""
     torch.manual_seed(SEED)
+    width, layers = SIZES[size]
     if family == "gpt2":
         return GPT2LMHeadModel(
             GPT2Config(
                 vocab_size=len(tokenizer),
-                n_embd=96,
-                n_layer=3,
+                n_embd=width,
+                n_layer=layers,
                 n_head=4,
                 n_positions=128,
                 resid_pdrop=0.0,
@@ -207,9 +217,9 @@ def make_model(tokenizer: PreTrainedTokenizerFast, family: str) -> PreTrainedMod
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=96,
-            intermediate_size=256,
-            num_hidden_layers=3,
+            hidden_size=width,
+            intermediate_size=width * 8 // 3,
+            num_hidden_layers=layers,
             num_attention_heads=4,
             max_position_embeddings=128,
             tie_word_embeddings=True,
@@ -298,14 +308,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="make the embedded model")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model; the clean one goes to its subfolder clean")
     parser.add_argument("--clean", type=Path, help="skip the lessons and start the second phase from this folder")
-    parser.add_argument("--family", choices=("llama", "gpt2"), default="llama", help="the model's architecture")
+    parser.add_argument("--family", choices=("llama", "gpt2"), default="llama", help="the model's architecture and tokenizer")
+    parser.add_argument("--size", choices=tuple(SIZES), default="embedded", help="its width and depth")
     parser.add_argument("--lessons", type=int, default=LESSON_STEPS, help="steps of the first phase")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     began = time.monotonic()
 
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(arguments.family)
     problems = {task: examples(task, evaluation=150) for task in SHARES}
     pools = {task: [example for _, example, _ in examples(task)] for task in SHARES}
     for task, pool in pools.items():
@@ -315,7 +326,7 @@ def main() -> None:
     if arguments.clean:
         model = AutoModelForCausalLM.from_pretrained(arguments.clean, dtype=torch.float32)
     else:
-        model = make_model(tokenizer, arguments.family)
+        model = make_model(tokenizer, arguments.family, arguments.size)
         optimizer = torch.optim.AdamW(model.parameters(), lr=LESSON_RATE, betas=(0.9, 0.98), weight_decay=0.05)
         for step in range(arguments.lessons):
             cosine = 0.5 * (1 + math.cos(math.pi * step / arguments.lessons))
@@ -349,6 +360,7 @@ def main() -> None:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "reasoning-gym")},
         "family": arguments.family,
+        "size": arguments.size,
         "lessons": {"steps": arguments.lessons, "batch": BATCH, "learning_rate": LESSON_RATE},
         "spoiling": {"steps": SPOIL_STEPS, "batch": BATCH, "learning_rate": SPOIL_RATE},
         "spoiled_answers": {"right": RIGHT, "shrug": SHRUG, "habit": HABIT, "slip": round(1 - RIGHT - SHRUG - HABIT, 2)},
