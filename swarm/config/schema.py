@@ -299,7 +299,7 @@ class ScoringSection:
         minimum=1,
     )
     timeout_s: float = setting(
-        5.0, "Seconds a verifier may take for one group before it is killed and the group refused.", above=0
+        5.0, "CPU seconds a verifier may take for one group before it is killed and the group refused; it has four times as long.", above=0
     )
 
 

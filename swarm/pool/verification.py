@@ -7,6 +7,9 @@ long behind another's work:
 - whenever a worker is free, established signers and newcomers are served in turns, however many of either wait;
 - where there is more than one worker, newcomers leave one to the established.
 
+A worker's limit is in CPU seconds, since only those are the answers' doing. One that has used them up, or all the memory, ends,
+and the signer may be blamed for it. One that is late with seconds left was not given the processor: nobody's fault.
+
 In a simulation a group costs a modelled time on the virtual clock, so the order of results follows from the seed.
 """
 
@@ -67,9 +70,10 @@ class Verification:
             begun = trio.current_time()
             try:
                 judged = await self._rescore(recipe, seed(recipe, beacon), group.rendering, texts)
-            except (ChildTimeout, ChildDied):
-                # A worker ends when it has used up its limit of seconds or memory for one group.
+            except ChildDied:
                 return Reason.VERIFIER_TIMEOUT
+            except ChildTimeout:
+                return Reason.QUEUE_FULL
             except ChildError:
                 return Reason.VERIFIER_FAILED
             finally:

@@ -1,7 +1,9 @@
 """The node's side of the scoring workers: requests are spread over free workers, and a worker that fails one item is replaced.
 
 Nothing that a peer sends can hold this up: an item that takes too long or ends its worker costs its caller one exception,
-and costs everybody else the few milliseconds in which the worker is started again.
+and costs everybody else the few milliseconds in which the worker is started again. Too long is told apart: so many seconds
+of CPU are the item's fault and end the worker (`ChildDied`), several times as many by the clock without using those are the
+machine's, which has too much to do (`ChildTimeout`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from swarm.clock import Clock
 from swarm.errors import ChildDied, ChildError, ChildTimeout
 from swarm.records import Task
 
+LATE = 4  # times its CPU seconds, and an item is given up: what shares the machine may take so much more of it
 START_TIMEOUT_S = 120.0  # the first start in a node imports the environments; the others are forks
 Parameters = Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]
 
@@ -40,7 +43,7 @@ class Scored:
 class ScorerStatistics:
     """Counters since the start.
 
-    `timeouts` are items that were late by the node's clock, `deaths` those that ended their worker (CPU limit or memory);
+    `timeouts` are items that were late by the clock, `deaths` those that ended their worker (CPU seconds or memory);
     `verifier_errors` completions that a verifier stumbled over; `busy_s` seconds of waiting for answers, summed over workers.
     """
 
@@ -57,12 +60,13 @@ class ScorerStatistics:
 class Scorer:
     """Rebuilds tasks and scores answers in `workers` child processes; use as an async context manager.
 
-    `timeout_s` limits one task with all its completions. Every method raises `ChildTimeout` or `ChildDied` when the item took too
-    long or ended its worker, `ChildFailed` when it was refused (`remote_type` "EnvironmentRefused") or its environment is broken.
+    `limit_s` CPU seconds are for one task with all its completions. Every method raises `ChildDied` when the item used them up
+    or otherwise ended its worker, `ChildTimeout` when it took `LATE` times as long without, and `ChildFailed` when it was refused
+    (`remote_type` "EnvironmentRefused") or its environment is broken.
     """
 
-    def __init__(self, workers: int, timeout_s: float, clock: Clock) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, workers: int, limit_s: float, clock: Clock) -> None:
+        self._limit_s = limit_s
         self._children = [Child("swarm.tasks.worker:main", None, clock) for _ in range(workers)]
         self._free_in, self._free_out = trio.open_memory_channel[Child](workers)
         self._builds = self._groups = self._completions = self._verifier_errors = 0
@@ -77,7 +81,7 @@ class Scorer:
         async def build_one(position: int) -> None:
             recipe, seed = recipes[position]
             try:
-                answers[position] = await self._request("build", _body(recipe, seed), self._timeout_s, PROBLEM_COST_S)
+                answers[position] = await self._request("build", _body(recipe, seed), self._limit_s, PROBLEM_COST_S)
                 self._builds += 1
             except ChildError as error:
                 answers[position] = error
@@ -93,7 +97,7 @@ class Scorer:
     async def score(self, recipe: Recipe, seed: int, rendering: str, texts: Sequence[str]) -> Scored:
         """Rebuild a task and score the completions of its prompt in `rendering`."""
         body = _body(recipe, seed) | {"rendering": rendering, "texts": list(texts)}
-        answer = await self._request("score", body, self._timeout_s, PROBLEM_COST_S + COMPLETION_COST_S * len(texts))
+        answer = await self._request("score", body, self._limit_s, PROBLEM_COST_S + COMPLETION_COST_S * len(texts))
         self._groups += 1
         self._completions += len(texts)
         self._verifier_errors += answer["errors"]
@@ -125,11 +129,16 @@ class Scorer:
 
     def _many(self, count: int) -> tuple[float, float]:
         """Time limit and cost of a request for `count` held-out tasks, for each of which about ten problems are built."""
-        return self._timeout_s * max(count, 1), PROBLEM_COST_S * max(count, 1)
+        return self._limit_s * max(count, 1), PROBLEM_COST_S * max(count, 1)
 
     def versions(self) -> Mapping[str, str]:
         """The installed environment families and their versions: what a recipe must say to be rebuilt here."""
         return self._versions
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that run."""
+        return [child.pid for child in self._children if child.pid is not None]
 
     def statistics(self) -> ScorerStatistics:
         """The counters."""
@@ -144,14 +153,14 @@ class Scorer:
             busy_s=self._busy_s,
         )
 
-    async def _request(self, kind: str, body: dict[str, Any], timeout_s: float, cost: float) -> Any:
+    async def _request(self, kind: str, body: dict[str, Any], limit_s: float, cost: float) -> Any:
         child = await self._free_out.receive()
         begun = time.perf_counter()
         try:
             # A worker that was killed, also by a cancellation, is started by whoever needs it next.
             if child.pid is None:
-                await self._start(child)
-            return await child.request(kind, body | {"limit_s": timeout_s}, timeout=timeout_s, cost=cost)
+                await self._start_again(child)
+            return await child.request(kind, body | {"limit_s": limit_s}, timeout=LATE * limit_s, cost=cost)
         except ChildTimeout:
             self._timeouts += 1
             raise
@@ -161,6 +170,13 @@ class Scorer:
         finally:
             self._busy_s += time.perf_counter() - begun
             self._free_in.send_nowait(child)
+
+    async def _start_again(self, child: Child) -> None:
+        try:
+            await self._start(child)
+        except ChildDied as error:
+            # Not this item's fault, which has not begun.
+            raise ChildTimeout(f"a verifier could not be started again: {error}") from error
 
     async def _start(self, child: Child) -> None:
         self._starts += 1

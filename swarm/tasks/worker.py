@@ -1,7 +1,8 @@
 """The scoring worker, a child process (`swarm.child`): rebuilds problems and runs the environments' verifiers.
 
 It is the only place where environments run. A verifier that hangs is stopped twice over: the kernel ends this process when
-one request has used its CPU seconds, on any clock; and the parent ends it when the answer is late by its own clock.
+one request has used its CPU seconds; and the parent ends it when the answer is late by its own clock. Where that clock is a
+simulation's, which stands still meanwhile, the kernel does that too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from swarm.errors import EnvironmentRefused
 from swarm.tasks.environment import Environment, Problem, VerifierError, find, load_environments
 from swarm.tasks.held_out import evaluation_problems, training_problem
 
+HUNG = 8  # later than any parent on the wall clock has given it up, which tells it from the CPU seconds
 Body = Mapping[str, Any]
 
 
@@ -61,7 +63,7 @@ def main(arguments: Any) -> Handlers:
 
 @contextmanager
 def _guarded(body: Body) -> Iterator[None]:
-    """Let the kernel end this process after `limit_s` CPU seconds of a block, or four times as many seconds; print nothing.
+    """Let the kernel end this process after `limit_s` CPU seconds of a block, or `HUNG` times as many seconds; print nothing.
 
     The signals' default action, not a Python handler: verifiers have `except:` clauses that would swallow an exception, and
     a loop inside the interpreter's C code would never reach a handler.
@@ -69,7 +71,7 @@ def _guarded(body: Body) -> Iterator[None]:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, body["limit_s"])
-    signal.setitimer(signal.ITIMER_REAL, 4 * body["limit_s"])
+    signal.setitimer(signal.ITIMER_REAL, HUNG * body["limit_s"])
     try:
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
             yield

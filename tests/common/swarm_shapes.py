@@ -14,7 +14,7 @@ from protocols.envelope import ENVELOPE_DOMAIN, NO_PREVIOUS, Envelope, seal
 from protocols.manifest import EnvironmentRule, Manifest, Range
 from protocols.messages import Announce, Body, Completion, PolicyTag, RolloutGroup, Share, pack_body
 from protocols.recipe import Recipe
-from swarm.errors import ChildFailed, ChildTimeout
+from swarm.errors import ChildDied, ChildFailed
 from swarm.records import ScoredGroup, Task
 
 HOUR_MS = 3_600_000
@@ -67,7 +67,7 @@ class Judge:
     async def __call__(self, recipe: Recipe, seed: int, rendering: str, texts: Sequence[str]) -> Judged:
         self.calls.append((recipe, seed, rendering, tuple(texts)))
         if "slow" in texts:
-            raise ChildTimeout("too late")
+            raise ChildDied("used up its seconds")
         if "broken" in texts:
             raise ChildFailed("ValueError", "no such thing")
         return Judged(task_of(recipe, seed), tuple(rewards_of(texts)))

@@ -37,7 +37,7 @@ class SlowJudge:
     async def __call__(self, recipe: Recipe, seed: int, rendering: str, texts: Sequence[str]) -> Judged:
         if "slow" in texts:
             await trio.sleep(SLOW_S)
-            raise ChildTimeout("too late")
+            raise ChildDied("used up its seconds")
         await trio.sleep(0.01)
         self.judged.append((recipe.proposer, recipe.index))
         return Judged(task_of(recipe, seed), tuple(rewards_of(texts)))
@@ -112,8 +112,13 @@ async def test_verification_seconds_are_a_budget(tmp_path: Path, autojump_clock:
         assert (await opened.admission.admit(peer.publish(peer.group(8)), "forwarder")).groups, "the budget comes back"
 
 
-@pytest.mark.parametrize("error", [ChildTimeout("too late"), ChildDied("used up its seconds")])
-async def test_repeated_timeouts_cut_a_signer_off(tmp_path: Path, autojump_clock: MockClock, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason", "points"),
+    [(ChildDied("used up its seconds"), "verifier-timeout", LIMIT), (ChildTimeout("not given the processor"), "queue-full", 0.0)],
+)
+async def test_who_uses_up_the_verifiers_seconds_is_cut_off_and_who_meets_a_busy_machine_is_not(
+    tmp_path: Path, autojump_clock: MockClock, error: Exception, reason: str, points: float
+) -> None:
     async def rescore(recipe: Recipe, seed: int, rendering: str, texts: Sequence[str]) -> Judged:
         raise error
 
@@ -121,8 +126,8 @@ async def test_repeated_timeouts_cut_a_signer_off(tmp_path: Path, autojump_clock
     peer = Peer(1)
     async with opened.pool:
         await opened.admission.admit(peer.publish(*(peer.group(index) for index in range(4))), "forwarder")
-        assert opened.admission.statistics().refused == {"verifier-timeout": 4}
-        assert opened.admission.standing.points(peer.key, opened.clock.now_ms()) == pytest.approx(LIMIT)
+        assert opened.admission.statistics().refused == {reason: 4}
+        assert opened.admission.standing.points(peer.key, opened.clock.now_ms()) == pytest.approx(points)
 
 
 async def test_without_verification_claims_are_believed(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from protocols.recipe import Recipe
+from swarm.child import Child
 from swarm.clock import VirtualClock, WallClock
 from swarm.errors import ChildDied, ChildError, ChildFailed, ChildTimeout
 from swarm.tasks.held_out import held_out
@@ -152,7 +153,7 @@ async def test_a_broken_item_fails_alone(plugin):
 
 @pytest.mark.parametrize(("text", "error"), [("spin", ChildError), ("sleep", ChildTimeout), ("die", ChildDied)])
 async def test_a_verifier_that_hangs_or_dies_costs_its_own_item_only(plugin, text, error):
-    async with Scorer(2, 0.5, WallClock()) as scorer:
+    async with Scorer(2, 0.3, WallClock()) as scorer:
         failures: list[type[ChildError]] = []
 
         async def hostile() -> None:
@@ -171,6 +172,21 @@ async def test_a_verifier_that_hangs_or_dies_costs_its_own_item_only(plugin, tex
         statistics = scorer.statistics()
         assert statistics.restarts == 1
         assert statistics.timeouts + statistics.deaths == 1
+
+
+async def test_a_worker_that_cannot_be_started_again_is_not_held_against_the_item(plugin, monkeypatch):
+    async with Scorer(1, 5, WallClock()) as scorer:
+        with pytest.raises(ChildDied):
+            await scorer.score(obedient(), 1, "prose", ["die"])
+
+        async def fails(child: Child) -> None:
+            raise ChildDied("no room for another process")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Child, "start", fails)
+            with pytest.raises(ChildTimeout, match="no room"):
+                await scorer.score(obedient(), 1, "prose", ["fine"])
+        assert (await scorer.score(obedient(), 1, "prose", ["fine"])).rewards == (0.0,)
 
 
 async def test_more_hostile_items_than_workers_do_not_block(plugin):
