@@ -23,6 +23,7 @@ class RoundFinished:
 
     Per foreign signer (peer id): `trained_from` counts the groups drawn, `weight_from` is the part of the batch's weight that was
     learned from it, and `left_out_from` counts those of its groups in which nothing was plausible enough to learn from.
+    `policy_age` is the mean age of the foreign groups, in updates of their signers; 0 without any.
     """
 
     peer_id: str
@@ -39,6 +40,7 @@ class RoundFinished:
     seconds: Mapping[str, float] = field(hash=False)
     weight_from: Mapping[str, float] = field(default_factory=dict, hash=False)
     left_out_from: Mapping[str, int] = field(default_factory=dict, hash=False)
+    policy_age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,16 @@ class SamplingSection:
         minimum=0,
     )
     max_age_s: float = setting(3600.0, "Foreign groups received longer ago than this many seconds are not drawn.", above=0)
+    freshness: str = setting(
+        "available",
+        "available trains on what is there; fresh first waits for training.external foreign groups within max_policy_age: steadier, and as slow as the swarm.",
+        choices=("available", "fresh"),
+    )
+    max_wait_s: float = setting(
+        30.0,
+        "Seconds that a round waits for fresh groups at most, before it trains on what is there; take a few rounds' time.",
+        above=0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Swarm sampling (SAPO, arXiv 2509.08721, Algorithm 1): one node's rounds. Nothing here waits for a peer."""
+"""Swarm sampling (SAPO, arXiv 2509.08721, Algorithm 1): one node's rounds. Nothing here waits for a peer, unless its owner asks
+for fresh groups (`sampling.freshness`)."""
 
 from __future__ import annotations
 
@@ -31,6 +32,7 @@ async def learn(node: Node) -> None:
         node.proposer.curriculum.observe(own)
         with node.activity.doing("sharing"):
             await node.share(own)
+        await node.freshness.wait()
         with node.activity.doing("sampling"):
             batch = await node.sample(own, random)
         with node.activity.doing("training"):

@@ -25,6 +25,7 @@ from swarm.net.network import Network
 from swarm.node.activity import Activity
 from swarm.node.beacon import Beacon
 from swarm.node.canary import Canary
+from swarm.node.freshness import Freshness
 from swarm.node.publishing import OwnLog, share_of
 from swarm.node.syncing import LogSync
 from swarm.policy import checkpoint
@@ -53,11 +54,13 @@ REST_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One update's groups, `own` ones first; `signers` are of the others, `shares` is each signer's part of the whole weight."""
+    """One update's groups, `own` ones first; `signers` and `policy_ages` are of the others, `shares` is each signer's part of the
+    whole weight."""
 
     groups: tuple[TrainingGroup, ...]
     own: int
     signers: tuple[bytes, ...]
+    policy_ages: tuple[int, ...]
     shares: Mapping[bytes, float]
 
     def learned(self, report: TrainReport | None) -> dict[bytes, list[float]]:
@@ -115,6 +118,7 @@ class Node:
         self.activity = Activity()
         self.seed = self.config.node.seed or SystemRandom().getrandbits(53)
         self.sync = LogSync(self)
+        self.freshness = Freshness(self)
         self.started_ms = self.clock.now_ms()
         self.reward_mean: float | None = None
         self.log = parts.log
@@ -180,26 +184,11 @@ class Node:
 
     async def sample(self, own: Sequence[ScoredGroup], random: Random) -> Batch:
         """Draw this round's groups from the own ones and the pool."""
-        settings, sampler = self.config.sampling, SAMPLERS[self.config.sampling.sampler]
+        sampler = SAMPLERS[self.config.sampling.sampler]
         budget = Budget(self.config.training.local, self.config.training.external, self.config.generation.num_generations)
-        now_ms, standing = self.clock.now_ms(), self.admission.standing
-        found: list[Candidate] = []
-        if budget.external:
-            since_ms = now_ms - int(settings.max_age_s * 1000)
-            environments = [rule.name for rule in self.manifest.environments]
-            found = await self.pool.run(
-                lambda store: candidates(
-                    store,
-                    since_ms=since_ms,
-                    max_policy_age=settings.max_policy_age,
-                    rendering=self.rendering,
-                    environments=environments,
-                    limit=CANDIDATES,
-                    old=standing.old(now_ms),
-                )
-            )
-        skill = Skill(self.proposer.curriculum.pass_rates(), self.proposer.curriculum.best())
-        quotas = quotas_of(standing, {each.signer for each in found}, self.config.defences, now_ms)
+        found, skill = await self.candidates() if budget.external else [], self.skill
+        signers = {each.signer for each in found}
+        quotas = quotas_of(self.admission.standing, signers, self.config.defences, self.clock.now_ms())
         drawn = sampler.draw(own, found, budget, skill, random, quotas)
         foreign = await self.pool.run(lambda store: _take(store, drawn.foreign, self.round)) if drawn.foreign else []
         weighted = weigh(*sampler.weights(drawn, foreign, skill, random), quotas)
@@ -208,7 +197,36 @@ class Node:
             training_group(each.group, self.rendering, each.weights, foreign=number >= len(drawn.own), min_probability=floor)
             for number, each in enumerate(weighted.groups)
         ]
-        return Batch(tuple(groups), len(drawn.own), tuple(group.signer for _, group in foreign), weighted.shares)
+        ages = {each.key: each.policy_age for each in found}
+        return Batch(
+            groups=tuple(groups),
+            own=len(drawn.own),
+            signers=tuple(group.signer for _, group in foreign),
+            policy_ages=tuple(ages[key] for key, _ in foreign),
+            shares=weighted.shares,
+        )
+
+    @property
+    def skill(self) -> Skill:
+        """What the own policy can do, as its own rounds have shown."""
+        return Skill(self.proposer.curriculum.pass_rates(), self.proposer.curriculum.best())
+
+    async def candidates(self) -> list[Candidate]:
+        """The foreign groups that may be drawn now."""
+        settings, now_ms = self.config.sampling, self.clock.now_ms()
+        old = self.admission.standing.old(now_ms)
+        environments = [rule.name for rule in self.manifest.environments]
+        return await self.pool.run(
+            lambda store: candidates(
+                store,
+                since_ms=now_ms - int(settings.max_age_s * 1000),
+                max_policy_age=settings.max_policy_age,
+                rendering=self.rendering,
+                environments=environments,
+                limit=CANDIDATES,
+                old=old,
+            )
+        )
 
     async def finish_round(self, own: Sequence[ScoredGroup], batch: Batch, report: TrainReport | None) -> None:
         """Count, tell, and every so often make everything up to here survive a kill."""
@@ -231,6 +249,7 @@ class Node:
                 trained_own=batch.own,
                 trained_foreign=foreign,
                 trained_from=dict(Counter(peer_id(signer) for signer in batch.signers)),
+                policy_age=_mean(batch.policy_ages) if batch.policy_ages else 0.0,
                 generated_tokens=tokens,
                 peers=self.connected_peers,
                 loss=report.loss if report else 0.0,
@@ -321,6 +340,7 @@ class Node:
     def stop(self) -> None:
         """End the loop after the round it is in."""
         self._stop.set()
+        self.freshness.wake()
 
     @property
     def stopping(self) -> bool:

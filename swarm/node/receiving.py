@@ -89,6 +89,7 @@ async def admit(node: Node, data: bytes, peer: str) -> Admitted:
     """Hand an envelope from `peer` to admission, tell of refusals, and notice an own one that is not held here."""
     await _seek_beacon(node, data, peer)
     admitted = await node.admission.admit(data, peer)
+    node.freshness.arrived(len(admitted.groups))
     for refusal in admitted.refusals:
         signer = peer_id(refusal.signer) if refusal.signer else ""
         node.emit(Refused(node.identity.peer_id, signer, refusal.reason))

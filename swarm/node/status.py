@@ -49,6 +49,7 @@ async def status(node: Node) -> dict[str, Any]:
         "log_sync": asdict(node.sync.statistics()),
         "equivocators": len(await node.pool.run(proofs.equivocators)),
         "standing": asdict(node.admission.standing.statistics(now_ms)),
+        "freshness": asdict(node.freshness.statistics()),
         "uptime_s": round((now_ms - node.started_ms) / 1000, 1),
     }
 

@@ -1,0 +1,86 @@
+"""Waiting for fresh groups before a draw (`sampling.freshness` = "fresh"), which swarm sampling by itself never does.
+
+A node that trains on what is there is never idle, and imitates policies that may be long gone. One that waits until it has as
+many foreign groups as it would draw, none older than `sampling.max_policy_age` updates of its signer, goes at the pace of the
+swarm. Two nodes may wait for each other, and a peer may never say anything again: so a wait is bounded, and ends when the node
+is told to stop or nobody is connected. It asks the pool again only when as many groups have come as were missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from swarm.pool.sampling import SAMPLERS
+
+if TYPE_CHECKING:
+    from swarm.node.node import Node
+
+# How often a node that waits looks whether anybody is connected, of which no network tells.
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessStatistics:
+    """Since the node started: rounds that waited for fresh groups, those that had too few after all, and seconds of both."""
+
+    waits: int = 0
+    too_few: int = 0
+    waited_s: float = 0.0
+
+
+class Freshness:
+    """One node's waiting. `arrived` and `wake` must be told of admitted groups and of the node's end."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._missing = 0
+        self._woken = trio.Event()
+        self._waits = self._too_few = 0
+        self._waited_s = 0.0
+
+    def arrived(self, groups: int) -> None:
+        """So many groups were admitted; which of them can be drawn is for the pool to say."""
+        self._missing -= groups
+        if self._missing <= 0:
+            self.wake()
+
+    def wake(self) -> None:
+        """Something changed that a wait should look at."""
+        self._woken.set()
+
+    async def wait(self) -> None:
+        """In the mode "fresh" wait until there are J fresh groups, the time is up, or there is nobody to wait for."""
+        settings, wanted = self._node.config.sampling, self._node.config.training.external
+        if settings.freshness != "fresh" or not wanted or not self._anybody() or await self._missing_of(wanted) <= 0:
+            return
+        begun, enough = trio.current_time(), False
+        why = f"for {wanted} groups of at most {settings.max_policy_age} updates ago (sampling.freshness)"
+        with self._node.activity.doing("waiting", why), trio.move_on_after(settings.max_wait_s):
+            while not enough and self._anybody():
+                with trio.move_on_after(LOOK_S):
+                    await self._woken.wait()
+                if self._woken.is_set():
+                    enough = await self._missing_of(wanted) <= 0
+        self._waits += 1
+        self._too_few += not enough
+        self._waited_s += trio.current_time() - begun
+
+    def _anybody(self) -> bool:
+        return not self._node.stopping and self._node.connected_peers > 0
+
+    async def _missing_of(self, wanted: int) -> int:
+        """How many of the `wanted` groups are not there yet; begins to count those that come."""
+        # In this order: what arrives while the pool is asked may count twice, and then it is asked again.
+        self._missing, self._woken = wanted, trio.Event()
+        node, sampler = self._node, SAMPLERS[self._node.config.sampling.sampler]
+        found, skill = await node.candidates(), node.skill
+        missing = wanted - sum(sampler.usefulness(each, skill) > 0 for each in found)
+        self.arrived(wanted - missing)
+        return missing
+
+    def statistics(self) -> FreshnessStatistics:
+        """Counts since the node started."""
+        return FreshnessStatistics(self._waits, self._too_few, round(self._waited_s, 3))
