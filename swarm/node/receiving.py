@@ -89,6 +89,9 @@ async def admit(node: Node, data: bytes, peer: str) -> Admitted:
     """Hand an envelope from `peer` to admission, tell of refusals, and notice an own one that is not held here."""
     await _seek_beacon(node, data, peer)
     admitted = await node.admission.admit(data, peer)
+    old = node.admission.standing.old(node.clock.now_ms())
+    # What newcomers can do says nothing beside those who are known.
+    node.proposer.curriculum.hear(group for group in admitted.groups if not old or group.signer in old)
     node.freshness.arrived(len(admitted.groups))
     for refusal in admitted.refusals:
         signer = peer_id(refusal.signer) if refusal.signer else ""

@@ -38,7 +38,7 @@ def test_it_moves_to_where_rewards_spread() -> None:
     curriculum = observed(Curriculum(ARMS, adaptive=True), dict(zip(ARMS, (SOLVED, HALF, HOPELESS, SOLVED), strict=True)))
     counts = choices(curriculum)
     assert counts["toy/add", 1] > 1200
-    assert all(counts[arm] > 60 for arm in ARMS), "what seemed solved or hopeless is looked at again"
+    assert all(counts[arm] > 25 for arm in ARMS), "what seemed solved or hopeless is looked at again"
 
 
 def test_it_follows_a_policy_that_gets_better() -> None:
