@@ -5,17 +5,32 @@ while a reproducible simulation must not depend on real time at all. trio's auto
 loop is idle, including while it waits for a child process. So all real work goes through `Clock.work(cost)`: the virtual
 clock stands still until the work is done and then advances by `cost`, a figure that depends on the work's size and never
 on the machine. Whatever the machine's speed, events then happen in the same order at the same virtual times.
+
+What is only done to measure a simulation happens outside its time: within `unseen()` work costs nothing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 import trio
 from trio.testing import MockClock
+
+_UNSEEN: ContextVar[bool] = ContextVar("unseen", default=False)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """What this task does within takes no virtual time; a wall clock knows no such thing."""
+    token = _UNSEEN.set(True)
+    try:
+        yield
+    finally:
+        _UNSEEN.reset(token)
 
 
 class Clock(Protocol):
@@ -39,6 +54,22 @@ class WallClock:
     async def work(self, cost: float) -> AsyncIterator[None]:
         """Nothing to model: the work's real duration is its cost."""
         yield
+
+
+class PacedClock:
+    """Another clock, as a node has it that is `speed` times as fast: its work costs that much less. Only on virtual time."""
+
+    def __init__(self, clock: Clock, speed: float) -> None:
+        self._clock = clock
+        self._speed = speed
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970, the same for everybody."""
+        return self._clock.now_ms()
+
+    def work(self, cost: float) -> AbstractAsyncContextManager[None]:
+        """The same work in `cost / speed` seconds."""
+        return self._clock.work(cost / self._speed)
 
 
 class VirtualClock:
@@ -65,4 +96,4 @@ class VirtualClock:
             self._outstanding -= 1
             if self._outstanding == 0:
                 self._mock.autojump_threshold = 0
-        await trio.sleep(cost)
+        await trio.sleep(0 if _UNSEEN.get() else cost)

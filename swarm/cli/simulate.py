@@ -17,6 +17,14 @@ from swarm.sim.options import ATTACKS, SimulationOptions
 _DEFAULT = SimulationOptions()
 
 
+def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """Numbers separated by commas."""
+    try:
+        return tuple(float(each) for each in value.split(","))
+    except ValueError:
+        raise click.BadParameter("give numbers separated by commas, as in 1,1,1,0.1") from None
+
+
 @click.command()
 @set_option
 @click.option("--nodes", type=click.IntRange(min=1), default=_DEFAULT.nodes, show_default=True, help="Nodes in the swarm.")
@@ -54,6 +62,20 @@ _DEFAULT = SimulationOptions()
     default=0.0,
     metavar="P",
     help="Probability that a copy of a message is lost (in memory only).",
+)
+@click.option(
+    "--speeds",
+    callback=_numbers,
+    default=",".join(f"{speed:g}" for speed in _DEFAULT.speeds),
+    show_default=True,
+    metavar="X,Y,…",
+    help="How fast the nodes' work goes, taken in turn; who is slower does fewer rounds in the same time (in memory only).",
+)
+@click.option(
+    "--evaluate-every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also measure held-out accuracy every N rounds (`curve` in the report), outside of a simulated network's time.",
 )
 @click.option(
     "--model",
@@ -94,6 +116,8 @@ def sim(
     churn: float,
     partition: bool,
     loss: float,
+    speeds: tuple[float, ...],
+    evaluate_every: int | None,
     models: tuple[str, ...],
     report: Path,
     as_json: bool,
@@ -121,6 +145,8 @@ def sim(
         churn=churn,
         partition=partition,
         loss=loss,
+        speeds=speeds,
+        evaluate_every=evaluate_every or 0,
         overrides=overrides,
     )
     log_to_stderr(context.find_root().params["log_level"] or "warning")

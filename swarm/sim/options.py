@@ -14,6 +14,14 @@ ATTACKS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a node is, 1 being what is modelled, and the rounds that it does."""
+
+    speed: float
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationOptions:
     """One simulation. `local` and `external` are I and J of swarm sampling, None for the settings' defaults.
 
@@ -23,6 +31,8 @@ class SimulationOptions:
     `attackers` of the nodes attack with `attack`, each with `attack_groups` groups per honest round. `undefended` turns every
     defence off. `churn` is the share of the honest nodes that are replaced, `partition` cuts the network in two for the middle
     third, `loss` is the probability that a copy of a message is lost; the last two need the network in memory.
+    The nodes take `speeds` in turn: in memory, work costs a node that much less; one slower than the fastest does fewer rounds.
+    With `evaluate_every` above 0 held-out accuracy is also measured each time so many rounds are done.
     """
 
     nodes: int = 8
@@ -43,4 +53,11 @@ class SimulationOptions:
     churn: float = 0.0
     partition: bool = False
     loss: float = 0.0
+    evaluate_every: int = 0
+    speeds: tuple[float, ...] = (1.0,)
     overrides: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def paces(self, nodes: int) -> list[Pace]:
+        """Of each of so many nodes. `rounds` are those of the fastest; a slower one does in that time what it can."""
+        speeds = [self.speeds[node % len(self.speeds)] for node in range(nodes)]
+        return [Pace(speed, max(1, round(self.rounds * speed / max(speeds)))) for speed in speeds]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -31,8 +31,8 @@ class _Row:
 class _Board:
     """The newest figures of every node."""
 
-    def __init__(self, nodes: int, rounds: int, label: str) -> None:
-        self.rows = [_Row() for _ in range(nodes)]
+    def __init__(self, rounds: Sequence[int], label: str) -> None:
+        self.rows = [_Row() for _ in rounds]
         self.rounds = rounds
         self.label = label
         self.begun: float | None = None
@@ -49,11 +49,12 @@ class _Board:
 
     @property
     def done(self) -> float:
-        return sum(row.rounds for row in self.rows) / (self.rounds * len(self.rows))
+        return sum(row.rounds for row in self.rows) / sum(self.rounds)
 
     @property
     def slowest(self) -> int:
-        return min(row.rounds for row in self.rows)
+        """Rounds of the slowest of the nodes that do all."""
+        return min(row.rounds for row, rounds in zip(self.rows, self.rounds, strict=True) if rounds == max(self.rounds))
 
     def elapsed(self) -> float:
         return time.monotonic() - self.begun if self.begun else 0.0
@@ -72,7 +73,7 @@ class _Board:
         own, foreign = sum(row.own for row in self.rows), sum(row.foreign for row in self.rows)
         name = f"{self.label}: " if self.label else ""
         return (
-            f"{name}round {self.slowest}/{self.rounds}  reward {reward:.3f}  trained {own} own + {foreign} foreign groups  "
+            f"{name}round {self.slowest}/{max(self.rounds)}  reward {reward:.3f}  trained {own} own + {foreign} foreign groups  "
             f"{peers:.1f} peers  {tokens:.0f} tokens/s  {self.left()} left"
         )
 
@@ -84,7 +85,7 @@ class _Board:
             last = row.last
             table.add_row(
                 f"{index} …{last.peer_id[-6:]}" if last else str(index),
-                f"{row.rounds}/{self.rounds}",
+                f"{row.rounds}/{self.rounds[index]}",
                 f"{last.reward_mean:.3f}" if last else "",
                 str(row.own),
                 str(row.foreign),
@@ -97,9 +98,9 @@ class _Board:
 
 
 @contextmanager
-def show_progress(nodes: int, rounds: int, label: str, *, plain: bool) -> Iterator[Progress]:
-    """A listener for the nodes' events that shows how far they are while the context lasts."""
-    board = _Board(nodes, rounds, label)
+def show_progress(rounds: Sequence[int], label: str, *, plain: bool) -> Iterator[Progress]:
+    """A listener for the nodes' events that shows how far they are, each of so many `rounds`, while the context lasts."""
+    board = _Board(rounds, label)
     if plain:
         yield _plain(board)
         return

@@ -9,6 +9,7 @@ from typing import Any
 import swarm
 from protocols.manifest import Manifest
 from swarm.config.schema import Config
+from swarm.events import RoundFinished
 from swarm.sim.options import SimulationOptions
 from swarm.sim.results import NodeResult, Rollouts, digest_of, total
 from swarm.sim.swarm import Outcome
@@ -24,7 +25,6 @@ def build_report(
     results, present = outcome.results, outcome.present
     places = [sorted((each for each in results if each.stay.place == last.stay.place), key=_first) for last in present]
     finished = [[round for result in place for round in result.rounds] for place in places]
-    rounds = min(map(len, finished))
     rewards = [[round.reward_mean for round in each] for each in finished]
     environments = sorted(present[0].before)
     shared = sum(result.shared for result in results)
@@ -46,6 +46,8 @@ def build_report(
         "network": options.network,
         "model": ", ".join(options.models),
         "specialise": options.specialise,
+        "speeds": [pace.speed for pace in options.paces(len(places))],
+        "rounds_per_node": [len(each) for each in finished],
         "undefended": options.undefended,
         "local": config.training.local,
         "external": config.training.external,
@@ -60,10 +62,14 @@ def build_report(
             }
             for name in environments
         },
+        "eval_before_per_node": [_mean(list(place[0].before.values())) for place in places],
         "eval_after_per_node": [_mean(list(result.after.values())) for result in present],
         "cumulative_reward": _mean([sum(each) for each in rewards]),
-        "reward_per_round": [_mean([each[index] for each in rewards]) for index in range(rounds)],
+        "reward_per_round": [
+            _mean([each[index] for each in rewards if index < len(each)]) for index in range(max(map(len, rewards)))
+        ],
         "reward_per_round_per_node": rewards,
+        "curve": _curve(outcome, finished) if options.evaluate_every else None,
         "completion_tokens_first": _mean_tokens([place[0].early for place in places]),
         "completion_tokens_last": _mean_tokens([result.late for result in present]),
         "patterns_first": _pattern_rates([place[0].early for place in places]),
@@ -80,6 +86,8 @@ def build_report(
         "groups_left_out": sum(sum(round.left_out_from.values()) for each in finished for round in each),
         "groups_trained_per_node": [{"own": one, "foreign": other} for one, other in zip(own, foreign, strict=True)],
         "trained_from": _sources(places),
+        "policy_age": _policy_age(finished),
+        "policy_age_per_node": [_policy_age([each]) for each in finished],
         "payload_bytes": payload,
         "wire_bytes": wire,
         "refused": total([result.refused for result in results]),
@@ -87,6 +95,20 @@ def build_report(
         "attack": attack_report(options, outcome),
         "weather": weather_report(options, outcome),
         "digest": digest_of(results),
+    }
+
+
+def _curve(outcome: Outcome, finished: Sequence[Sequence[RoundFinished]]) -> dict[str, list[Any]]:
+    """Held-out accuracy over rounds from the first measurement on, and what one node had generated and used until then."""
+    points = outcome.curve
+    return {
+        "rounds": [point.rounds for point in points],
+        "accuracy": [_mean(point.accuracies) for point in points],
+        "accuracy_per_node": [list(point.accuracies) for point in points],
+        "generated_tokens": [
+            _mean([sum(round.generated_tokens for round in place[: point.rounds]) for place in finished]) for point in points
+        ],
+        "cpu_s": [None if point.cpu_s is None else round(point.cpu_s / len(finished), 3) for point in points],
     }
 
 
@@ -136,6 +158,12 @@ def _sources(places: Sequence[Sequence[NodeResult]]) -> list[list[int]]:
                 if peer in position:
                     matrix[index][position[peer]] += count
     return matrix
+
+
+def _policy_age(finished: Sequence[Sequence[RoundFinished]]) -> float | None:
+    """Mean over the foreign groups trained on."""
+    foreign = sum(round.trained_foreign for each in finished for round in each)
+    return sum(round.policy_age * round.trained_foreign for each in finished for round in each) / foreign if foreign else None
 
 
 def _seconds(results: Sequence[NodeResult]) -> dict[str, float]:

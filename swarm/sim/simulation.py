@@ -118,6 +118,12 @@ def _check(options: SimulationOptions) -> None:
         raise ConfigError("--churn is a share from 0 to 1, --loss a probability from 0 to below 1")
     if options.network != "memory" and (options.partition or options.loss):
         raise ConfigError("--partition and --loss need --network memory")
+    if not options.speeds or min(options.speeds) <= 0:
+        raise ConfigError("--speeds are numbers above 0, separated by commas")
+    if set(options.speeds) != {1.0} and options.network != "memory":
+        raise ConfigError("--speeds needs --network memory: elsewhere a node is as fast as its machine")
+    if len(set(options.speeds)) > 1 and (options.partition or options.evaluate_every):
+        raise ConfigError("--speeds goes without --partition and --evaluate-every, which count the rounds that all nodes do")
     given = {"--local": options.local is not None, "--external": options.external is not None}
     for setting, option in _OWN_OPTIONS.items():
         if setting in options.overrides and given.get(option, True):
@@ -135,20 +141,23 @@ def _alone(config: Config) -> Config:
 
 
 def _run(options: SimulationOptions, configs: Sequence[Config], manifest: Manifest, label: str) -> Outcome:
+    paces = options.paces(len(configs))
     with (
         tempfile.TemporaryDirectory(prefix="swarmd-sim-") as directory,
-        show_progress(len(configs), options.rounds, label, plain=options.plain) as progress,
+        show_progress([pace.rounds for pace in paces], label, plain=options.plain) as progress,
     ):
         return run_swarm(
             SwarmPlan(
                 manifest=manifest,
                 configs=tuple(configs),
+                paces=tuple(paces),
                 seed=options.seed,
                 network=options.network,
                 rounds=options.rounds,
                 evaluation_prompts=EVALUATION_PROMPTS,
                 directory=Path(directory),
                 progress=progress,
+                evaluate_every=options.evaluate_every,
                 attack=AttackPlan(options.attack, options.attackers, options.attack_groups) if options.attack else None,
                 weather=Weather(options.churn, options.partition, options.loss),
             )

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.testing import MockClock
 
 from protocols.manifest import Manifest, topic
-from swarm.clock import Clock, VirtualClock, WallClock
+from swarm.clock import Clock, PacedClock, VirtualClock, WallClock
 from swarm.config.schema import Config
 from swarm.events import Event, Refused, RoundFinished
 from swarm.home import Home
@@ -33,6 +33,8 @@ from swarm.node.node import Node, rendering_of
 from swarm.node.opening import OpenNetwork, open_node
 from swarm.pool.logs import begin
 from swarm.sim.attacks.peer import Attackers, AttackPlan, accept_everything
+from swarm.sim.curve import Examiner, Point
+from swarm.sim.options import Pace
 from swarm.sim.results import Heard, NodeResult, held_by, result_of, written_by
 from swarm.sim.weather import Divider, Stay, Weather, stays
 from swarm.tasks.scoring import Scorer
@@ -51,16 +53,22 @@ LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 @dataclass(frozen=True, slots=True)
 class SwarmPlan:
-    """What to run: one configuration per place, in one swarm, from one seed. `progress` hears every node's events by place."""
+    """What to run: one configuration per place, in one swarm, from one seed. `progress` hears every node's events by place.
+
+    Held-out accuracy is measured before and after, and with `evaluate_every` above 0 each time so many rounds are done.
+    `paces` are of the places.
+    """
 
     manifest: Manifest
     configs: tuple[Config, ...]
+    paces: tuple[Pace, ...]
     seed: int
     network: str
     rounds: int
     evaluation_prompts: int
     directory: Path
     progress: Callable[[int, Event], None]
+    evaluate_every: int = 0
     attack: AttackPlan | None = None
     weather: Weather = field(default_factory=Weather)
 
@@ -82,6 +90,7 @@ class Outcome:
 
     results: tuple[NodeResult, ...]
     attack: AttackRecord | None
+    curve: tuple[Point, ...] = ()
 
     @property
     def present(self) -> tuple[NodeResult, ...]:
@@ -102,6 +111,8 @@ async def _run(plan: SwarmPlan, clock: Clock) -> Outcome:
     async with Scorer(2, EVALUATION_TIMEOUT_S, clock) as scorer:
         swarm.problems = await held_out_set(scorer, plan.manifest, plan.evaluation_prompts)
         swarm.scorer = scorer
+        if plan.evaluate_every:
+            swarm.examiner = Examiner(plan.evaluate_every, plan.rounds, len(plan.configs), scorer, swarm.problems)
         async with trio.open_nursery() as background:
             async with trio.open_nursery() as nursery:
                 # The first node is the one that the others join by.
@@ -123,9 +134,10 @@ class _Swarm:
         self.clock = clock
         self.scorer: Scorer
         self.problems: Sequence[HeldOut] = ()
+        self.examiner: Examiner | None = None
         self.first_address = trio.Event()
         places = len(plan.configs)
-        self._stays = stays(places, plan.rounds, plan.weather.churn)
+        self._stays = stays([pace.rounds for pace in plan.paces], plan.weather.churn)
         self._results: dict[int, NodeResult] = {}
         self._nodes: dict[int, Node] = {}
         self._rounds: list[int] = [0] * places
@@ -166,7 +178,9 @@ class _Swarm:
         def listen(event: Event) -> None:
             if isinstance(event, RoundFinished):
                 rounds[event.round] = event
-                self._rounds[stay.place] = stay.first + len(rounds)
+                self._rounds[stay.place] = done = stay.first + len(rounds)
+                if self.examiner is not None and self.examiner.due(done):
+                    examinations.start_soon(self.examiner.examine, self._nodes[number], stay.place, done)
                 if self._divider is not None:
                     self._divider.slowest(min(self._rounds))
             elif isinstance(event, Refused):
@@ -174,7 +188,8 @@ class _Swarm:
             plan.progress(stay.place, event)
 
         open_network = self._opener(home, identity, config)
-        async with open_node(home, identity, config, plan.manifest, self.clock, open_network, [listen]) as node:
+        clock = PacedClock(self.clock, plan.paces[stay.place].speed)
+        async with open_node(home, identity, config, plan.manifest, clock, open_network, [listen]) as node:
             self._nodes[number] = node
             self.first_address.set()
             before = await self._accuracy(node)
@@ -182,7 +197,10 @@ class _Swarm:
                 await self._open.arrive()
             enough = min(len(plan.configs) - 1, ENOUGH_PEERS)
             await _until(lambda: node.connected_peers >= enough and not node.beacon.problem(), MEETING_S)
-            await keep_learning(node)
+            if self.examiner is not None:
+                self.examiner.begin()
+            async with trio.open_nursery() as examinations:
+                await keep_learning(node)
             self._written[number] = frozenset(await written_by(node))
             if last:
                 await self._ended.arrive()
@@ -281,7 +299,7 @@ class _Swarm:
                 delivered=sum(sent[message] * count for message, count in self._arrived.items()),
                 turned_away=self._turned_away,
             )
-        return Outcome(tuple(results), record)
+        return Outcome(tuple(results), record, self.examiner.points if self.examiner else ())
 
 
 def side_of(place: int, places: int) -> int:

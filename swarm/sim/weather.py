@@ -29,23 +29,23 @@ class Stay:
     rounds: int
 
 
-def stays(places: int, rounds: int, churn: float) -> list[list[Stay]]:
+def stays(rounds: Sequence[int], churn: float) -> list[list[Stay]]:
     """Per place who holds it, one after the other. Replacements are spread over the middle half of the run.
 
-    Every place holds a node for `rounds` rounds in all, so that a run with churn costs as much as one without.
+    Every place holds a node for its `rounds` in all, so that a run with churn costs as much as one without.
     """
+    places = len(rounds)
     replaced = round(churn * places)
-    leaves = {
-        turn * places // replaced: max(1, rounds // 4 + (turn + 1) * (rounds // 2) // (replaced + 1)) for turn in range(replaced)
-    }
+    turns = {turn * places // replaced: turn for turn in range(replaced)}
     lives = []
-    for place in range(places):
-        if place in leaves and leaves[place] < rounds:
-            left = leaves[place]
-            successor = Stay(places + sum(other < place for other in leaves), place, left, rounds - left)
-            lives.append([Stay(place, place, 0, left), successor])
-        else:
-            lives.append([Stay(place, place, 0, rounds)])
+    for place, all_rounds in enumerate(rounds):
+        left = all_rounds
+        if place in turns:
+            left = max(1, all_rounds // 4 + (turns[place] + 1) * (all_rounds // 2) // (replaced + 1))
+        life = [Stay(place, place, 0, min(left, all_rounds))]
+        if left < all_rounds:
+            life.append(Stay(places + sum(other < place for other in turns), place, left, all_rounds - left))
+        lives.append(life)
     return lives
 
 

@@ -99,7 +99,7 @@ def test_every_defence_says_how_it_is_turned_off(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("places", "rounds", "churn"), [(8, 60, 0.5), (4, 4, 1.0), (3, 3, 0.4), (8, 60, 0.0), (1, 2, 1.0)])
 def test_places_are_held_all_the_time_and_the_asked_share_is_replaced(places: int, rounds: int, churn: float) -> None:
-    lives = stays(places, rounds, churn)
+    lives = stays([rounds] * places, churn)
     assert len(lives) == places
     assert sum(len(each) - 1 for each in lives) == round(churn * places)
     numbers = [stay.number for each in lives for stay in each]

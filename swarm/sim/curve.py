@@ -1,0 +1,77 @@
+"""The learning curve of a run: held-out accuracy every so many rounds, and what it had cost until then.
+
+The run does not notice that it is measured. Between two rounds of a node its policy answers first and trains after that, since
+requests to a policy keep their order. And no virtual time goes by meanwhile, so the same seed gives the same weights, measured
+or not. What measuring itself costs is taken off the CPU seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from swarm.clock import unseen
+from swarm.errors import ChildDied
+from swarm.node.evaluation import HeldOut, accuracy
+from swarm.node.node import Node
+from swarm.sim.cpu import KNOWN, cpu_s, tree_cpu_s
+from swarm.tasks.scoring import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """After `rounds` rounds of every place: held-out accuracy per place, and CPU seconds of all processes since the start.
+
+    A place whose policy died while it answered is missing. `cpu_s` is None where the system does not tell.
+    """
+
+    rounds: int
+    accuracies: tuple[float, ...]
+    cpu_s: float | None
+
+
+class Examiner:
+    """Measures every place after each `every` rounds and after the last of `rounds`."""
+
+    def __init__(self, every: int, rounds: int, places: int, scorer: Scorer, problems: Sequence[HeldOut]) -> None:
+        self._rounds = [*range(every, rounds, every), rounds]
+        self._places = places
+        self._scorer = scorer
+        self._problems = problems
+        self._answers: dict[int, dict[int, float | None]] = {mark: {} for mark in self._rounds}
+        self._points: dict[int, Point] = {}
+        self._spent_s = 0.0
+        self._begun_s: float | None = None
+
+    def begin(self) -> None:
+        """The nodes learn from here on."""
+        self._begun_s = self._cpu_s() if self._begun_s is None else self._begun_s
+
+    def due(self, rounds: int) -> bool:
+        """Whether a place that has done so many rounds is to be measured."""
+        return rounds in self._answers
+
+    async def examine(self, node: Node, place: int, rounds: int) -> None:
+        """Measure one node; its policy is asked before this first waits."""
+        before_s = cpu_s(node.policy.pid)
+        right: float | None = None
+        with unseen():
+            try:
+                answers = await accuracy(node.policy, self._scorer, self._problems, node.rendering, node.max_tokens)
+                right = sum(answers.values()) / len(answers)
+            except ChildDied:
+                pass  # the node goes back to a checkpoint, and the curve does without it
+        self._spent_s += cpu_s(node.policy.pid) - before_s
+        each = self._answers[rounds]
+        each[place] = right
+        if len(each) == self._places:
+            known = tuple(value for _, value in sorted(each.items()) if value is not None)
+            self._points[rounds] = Point(rounds, known, self._cpu_s() - (self._begun_s or 0.0) if KNOWN else None)
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The curve so far, without its beginning."""
+        return tuple(point for _, point in sorted(self._points.items()) if point.accuracies)
+
+    def _cpu_s(self) -> float:
+        return tree_cpu_s(without=self._scorer.pids) - self._spent_s
