@@ -27,8 +27,9 @@ help:
 sim: $(USE)
 	@.venv/bin/swarmd sim --nodes 8 $(ARGS)
 
+# Two files at a time, since many tests wait; the order is kept, so that the daemons, who take longest, come early.
 test: $(DEVELOP)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEVELOP)
 	@$(PY) -m ruff check .

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import trio
+from net_shapes import CONFIG, TOPIC, Join, seed
 
 from swarm.clock import WallClock
-from swarm.config.schema import NetworkSection
 from swarm.net.libp2p import open_libp2p
 from swarm.net.memory import Conditions, MemoryNetwork
-from swarm.net.network import Message, Network, Verdict
-
-TOPIC = "swarmd/test"
-CONFIG = NetworkSection(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False, request_timeout_s=3.0)
-
-Join = Callable[..., AbstractAsyncContextManager[Network]]
-
-
-def seed(index: int) -> bytes:
-    """The private key of test node `index`."""
-    return bytes([index + 1]) * 32
+from swarm.net.network import Network, Verdict
 
 
 @pytest.fixture(params=["memory", "libp2p"])
@@ -51,20 +40,3 @@ def join(request: pytest.FixtureRequest) -> Join:
                 running.remove(node)
 
     return opened
-
-
-async def connected(*nodes: Network, count: int | None = None, timeout_s: float = 10.0) -> None:
-    """Wait until every node is connected to `count` peers (default: to all the others)."""
-    wanted = len(nodes) - 1 if count is None else count
-    with trio.fail_after(timeout_s):
-        while any(sum(peer.connected for peer in node.peers()) < wanted for node in nodes):
-            await trio.sleep(0.02)
-
-
-async def received(node: Network, count: int, timeout_s: float = 10.0) -> list[Message]:
-    """The next `count` messages."""
-    messages: list[Message] = []
-    with trio.move_on_after(timeout_s):
-        while len(messages) < count:
-            messages.append(await node.messages.receive())
-    return messages

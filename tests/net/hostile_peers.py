@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import trio
-from conftest import CONFIG, TOPIC, connected, seed
 from libp2p.peer.id import ID
+from net_shapes import CONFIG, SOON_S, TOPIC, connected, seed
 
 from swarm.clock import WallClock
 from swarm.net.libp2p import open_libp2p
@@ -45,7 +45,7 @@ async def stream_to(peer: Any, victim: Network, protocol: str) -> Any:
     return await peer._host.new_stream(ID.from_string(victim.peer_id), [protocol])
 
 
-async def cut_off_by(victim: Network, timeout_s: float = 10.0) -> CutOff:
+async def cut_off_by(victim: Network, timeout_s: float = SOON_S) -> CutOff:
     with trio.fail_after(timeout_s):
         while not victim.cut_off():
             await trio.sleep(0.02)
@@ -53,7 +53,7 @@ async def cut_off_by(victim: Network, timeout_s: float = 10.0) -> CutOff:
     return cut
 
 
-async def until(true: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def until(true: Callable[[], bool], timeout_s: float = SOON_S) -> None:
     with trio.fail_after(timeout_s):
         while not true():
             await trio.sleep(0.02)
@@ -76,7 +76,7 @@ async def still_serves(victim: Network) -> None:
     async with open_node(9, victim) as honest:
         await connected(honest, count=1)
         await honest.publish(b"still here")
-        with trio.fail_after(5):
+        with trio.fail_after(SOON_S):
             while (await victim.messages.receive()).data != b"still here":
                 pass
         assert await honest.request(victim.peer_id, "/test/still", b"?", 10) == b"?"

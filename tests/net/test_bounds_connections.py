@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import TOPIC, received
 from hostile_peers import cut_off_by, drip, open_node, still_serves, stream_to, until, victim_and_peer
 from libp2p.crypto import secp256k1
 from libp2p.exceptions import BaseLibp2pError
@@ -19,6 +18,7 @@ from libp2p.io.trio import TrioTCPStream
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from multiaddr import Multiaddr
+from net_shapes import SOON_S, TOPIC, received
 
 from swarm.errors import NetworkError
 from swarm.net import quota
@@ -46,8 +46,9 @@ async def test_half_open_connections_are_few_and_do_not_keep_others_out(monkeypa
     async with open_node(0) as victim:
         held = await trio.to_thread.run_sync(_raw_sockets, victim, 100)
         held[0].send(b"\x13/multi")
+        await until(lambda: _half_open(victim) > 0)
         await trio.sleep(0.5)
-        assert 0 < _half_open(victim) <= gate.MAX_HALF_OPEN
+        assert _half_open(victim) <= gate.MAX_HALF_OPEN
         await still_serves(victim)
         await until(lambda: victim.statistics().handshakes_failed == 100)
         assert _half_open(victim) == 0
@@ -79,15 +80,15 @@ async def test_one_byte_at_a_time_does_not_prolong_a_handshake(monkeypatch: pyte
     async with open_node(0) as victim:
         stream = await trio.open_tcp_stream("127.0.0.1", int(victim.addresses()[0].split("/")[4]))
         began = trio.current_time()
-        with pytest.raises(trio.BrokenResourceError), trio.fail_after(5):
+        with pytest.raises(trio.BrokenResourceError), trio.fail_after(SOON_S):
             await drip(stream.send_all, 0.1)
-        assert trio.current_time() - began < 3
+        assert trio.current_time() - began < 20, "the bytes would take an hour"
         await stream.aclose()
 
 
 async def test_a_connection_that_does_not_answer_pings_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrade, "PING_EVERY_S", 0.2)
-    monkeypatch.setattr(upgrade, "PONG_WITHIN_S", 0.5)
+    monkeypatch.setattr(upgrade, "PONG_WITHIN_S", 2.0)
     async with victim_and_peer() as (victim, peer):
         await trio.sleep(2)
         assert any(each.connected for each in victim.peers())
@@ -97,7 +98,7 @@ async def test_a_connection_that_does_not_answer_pings_is_closed(monkeypatch: py
             await trio.sleep_forever()
 
         connection.muxed_conn._write_frame = nothing
-        await until(lambda: not any(each.connected for each in victim.peers()), 5)
+        await until(lambda: not any(each.connected for each in victim.peers()))
 
 
 async def test_who_sends_past_the_flow_control_is_cut_off() -> None:
@@ -110,7 +111,7 @@ async def test_who_sends_past_the_flow_control_is_cut_off() -> None:
         stream = await stream_to(peer, victim, "/test/slow")
         await stream.write(struct.pack(">I", 0))
         muxed = stream.muxed_stream
-        with suppress(BaseLibp2pError), trio.move_on_after(10):
+        with suppress(BaseLibp2pError), trio.move_on_after(SOON_S):
             for _ in range(200):
                 muxed.send_window = 2**30
                 await muxed.write(bytes(60_000))
@@ -122,7 +123,7 @@ async def test_streams_of_one_peer_are_bounded(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(quota, "REFUSED_ALLOWED", 50.0)
     async with victim_and_peer() as (victim, peer):
         [connection] = peer._connections(victim.peer_id)
-        with suppress(BaseLibp2pError), trio.move_on_after(10):
+        with suppress(BaseLibp2pError), trio.move_on_after(SOON_S):
             for _ in range(200):
                 # None of them ever says what it is for.
                 await connection.muxed_conn.open_stream()
@@ -225,11 +226,10 @@ async def test_memory_stays_bounded_under_a_flood_of_large_messages(monkeypatch:
             for _ in range(200):
                 await peer.publish(os.urandom(300_000))
                 await trio.sleep(0.005)
-            await trio.sleep(0.5)
+            await until(lambda: victim.statistics().payload_bytes_received > 5_000_000)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert victim.statistics().payload_bytes_received > 5_000_000
         assert victim.statistics().messages_dropped > 0
         # Both ends: two queues, two caches, one inbox, and what is under way.
         assert peak < 40 * 2**20

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 import trio
-from conftest import CONFIG, seed
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from net_shapes import CONFIG, seed
 from trio.testing import MockClock
 
 from protocols.peer import peer_id

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import CONFIG, TOPIC, connected, received, seed
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.exceptions import BaseLibp2pError
@@ -21,6 +20,7 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from multiaddr import Multiaddr
+from net_shapes import CONFIG, SOON_S, TOPIC, connected, received, seed
 
 from swarm.clock import WallClock
 from swarm.errors import NetworkError
@@ -169,7 +169,7 @@ async def test_the_address_book_outlives_the_node(tmp_path: Path) -> None:
         async with _open(2, one.addresses(), book=book) as node:
             await connected(one, two, node)
             # Of whoever dialled this node, the exchange tells the address a moment later.
-            with trio.fail_after(5):
+            with trio.fail_after(SOON_S):
                 while not all(peer.addresses for peer in node.peers()):
                     await trio.sleep(0.02)
         assert {peer["peer_id"] for peer in json.loads(book.read_text())["peers"]} == {one.peer_id, two.peer_id}
@@ -193,10 +193,12 @@ async def test_an_unwritable_address_book_is_no_reason_to_stop(tmp_path: Path) -
 
 
 async def test_peers_of_another_swarm_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "STRANGER_S", 0.5)
     async with _open(0) as one, _open(1, topic="swarmd/other") as stranger, _open(2, one.addresses()) as friend:
+        await connected(one, friend)
+        # Only now: a friend on a busy machine needs a while to show itself too.
+        monkeypatch.setattr(discovery, "STRANGER_S", 0.5)
         await stranger.dial(one.addresses()[0])
-        with trio.fail_after(5):
+        with trio.fail_after(SOON_S):
             while {peer.peer_id for peer in one.peers() if peer.connected} != {friend.peer_id}:
                 await trio.sleep(0.02)
             while any(peer.connected for peer in stranger.peers()):
@@ -218,7 +220,7 @@ async def test_connections_are_limited_and_their_slots_come_back() -> None:
         for index in range(1, 6):
             async with _open(index) as other:
                 await other.dial(one.addresses()[0])
-                await connected(one, other, count=1, timeout_s=3)
+                await connected(one, other, count=1)
 
 
 # Hostile bytes
@@ -275,7 +277,7 @@ async def test_who_forwards_invalid_messages_is_cut_off_and_listed() -> None:
         await trio.sleep(0.5)
         for number in range(int(quota.INVALID_ALLOWED)):
             await two.publish(b"bad %d" % number)
-        with trio.fail_after(5):
+        with trio.fail_after(SOON_S):
             while not one.cut_off():
                 await trio.sleep(0.05)
         assert one.statistics().rejected == quota.INVALID_ALLOWED
@@ -312,12 +314,12 @@ async def test_a_flood_is_slowed_down_and_silences_nobody(monkeypatch: pytest.Mo
         async with trio.open_nursery() as nursery:
             nursery.start_soon(flood)
             # It waits at its sender until the sender's own queue is full.
-            with trio.fail_after(20):
+            with trio.fail_after(SOON_S):
                 while flooder.statistics().sends_dropped == 0:
                     await trio.sleep(0.05)
             before = one.statistics().messages_received
             await three.publish(b"still here")
-            with trio.fail_after(3):
+            with trio.fail_after(20):
                 while (await one.messages.receive()).data != b"still here":
                     pass
             await trio.sleep(1)
@@ -344,7 +346,7 @@ async def test_neighbours_find_each_other_by_multicast() -> None:
         _open(2, mdns=True, listen=("/ip4/0.0.0.0/tcp/0",), topic="swarmd/other") as stranger,
     ):
         try:
-            await connected(one, two, count=1, timeout_s=10)
+            await connected(one, two, count=1)
         except trio.TooSlowError:
             pytest.skip("no multicast on this machine")
         assert stranger.peers() == ()
@@ -361,7 +363,9 @@ async def test_a_fault_in_a_background_task_is_counted_and_ends_nothing_else() -
         await connected(one, two)
         _host(one).set_stream_handler("/test/faulty", faulty)
         await _host(two).new_stream(ID.from_string(one.peer_id), ["/test/faulty"])
-        await trio.sleep(0.3)
+        with trio.fail_after(SOON_S):
+            while not one.statistics().faults:
+                await trio.sleep(0.02)
         assert one.statistics().faults == 1
         await two.publish(b"still here")
         assert [message.data for message in await received(one, 1)] == [b"still here"]
@@ -377,5 +381,5 @@ async def test_a_broken_main_loop_ends_the_network_with_an_error() -> None:
             node._pubsub.router.mesh_heartbeat = broken
             await trio.sleep_forever()
 
-    with trio.fail_after(5), pytest.raises(NetworkError, match="must be opened again"):
+    with trio.fail_after(SOON_S), pytest.raises(NetworkError, match="must be opened again"):
         await live()

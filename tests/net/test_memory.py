@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 import trio
-from conftest import TOPIC, seed
+from net_shapes import TOPIC, seed
 from trio.testing import MockClock
 
 from swarm.clock import VirtualClock
