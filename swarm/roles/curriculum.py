@@ -56,7 +56,17 @@ class Curriculum:
         """The environment and level of one task."""
         if not self._adaptive:
             return random.choice(self._arms)
-        return random.choices(self._arms, chances([self._worth(arm) for arm in self._arms]))[0]
+        return random.choices(self._arms, self._chances())[0]
+
+    def proposing(self) -> dict[str, list[float]]:
+        """For each environment the probabilities of its levels, ascending, to be proposed next; all of them sum to 1."""
+        shares: dict[str, list[float]] = {}
+        for (environment, _), chance in zip(self._arms, self._chances(), strict=True):
+            shares.setdefault(environment, []).append(round(chance, 4))
+        return shares
+
+    def _chances(self) -> list[float]:
+        return chances([self._worth(arm) if self._adaptive else 1.0 for arm in self._arms])
 
     def _worth(self, arm: Arm) -> float:
         promises, groups = self._seen.get(arm, NOTHING)

@@ -11,7 +11,7 @@ from protocols.manifest import Manifest
 from swarm.config.schema import Config
 from swarm.events import RoundFinished
 from swarm.sim.options import SimulationOptions
-from swarm.sim.results import NodeResult, Rollouts, digest_of, total
+from swarm.sim.results import NodeResult, Rollouts, digest_of, total, zero_advantage_share
 from swarm.sim.swarm import Outcome
 from swarm.sim.troubles import attack_report, weather_report
 
@@ -34,7 +34,6 @@ def build_report(
     own = [sum(round.trained_own for round in each) for each in finished]
     foreign = [sum(round.trained_foreign for round in each) for each in finished]
     proposed = sum(round.proposed for each in finished for round in each)
-    informative = sum(round.informative for each in finished for round in each)
     payload, wire = (sum(getattr(result, name) for result in results) for name in ("payload_bytes", "wire_bytes"))
     return {
         "schema": SCHEMA,
@@ -76,7 +75,11 @@ def build_report(
         "patterns_last": _pattern_rates([result.late for result in present]),
         "generated_tokens": sum(round.generated_tokens for each in finished for round in each),
         "groups_proposed": proposed,
-        "zero_advantage_share": 1 - informative / proposed if proposed else None,
+        "zero_advantage_share": zero_advantage_share([round for each in finished for round in each]),
+        "zero_advantage_share_per_half": [
+            zero_advantage_share([round for each in finished for round in each[: len(each) // 2]]),
+            zero_advantage_share([round for each in finished for round in each[len(each) // 2 :]]),
+        ],
         "groups_shared": shared,
         "groups_delivered": delivered,
         "delivery_ratio": delivered / expected if expected else None,

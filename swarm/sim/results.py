@@ -162,6 +162,12 @@ def digest_of(results: Sequence[NodeResult]) -> str:
     return whole.hexdigest()
 
 
+def zero_advantage_share(rounds: Sequence[RoundFinished]) -> float | None:
+    """Of the groups proposed and solved in these rounds, those whose rewards were all equal; None where there are none."""
+    proposed = sum(each.proposed for each in rounds)
+    return 1 - sum(each.informative for each in rounds) / proposed if proposed else None
+
+
 def total(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     """Counts added up by name."""
     return dict(sorted(sum((Counter(each) for each in counts), Counter[str]()).items()))
