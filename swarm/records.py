@@ -85,7 +85,7 @@ class TrainingGroup:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """policy → loop: what one update did. Norms and losses are means over the update's steps; `tokens` were trained on.
+    """policy → loop: what a round's `updates` did. Norms and losses are means over their steps; `tokens` were trained on.
 
     `skipped` counts steps that were not applied, because their loss or gradient was not finite. `plausible` gives, per group,
     the share of its tokens that `min_probability` let through; 1 where there are none.
@@ -99,5 +99,6 @@ class TrainReport:
     completions: int
     tokens: int
     seconds: float
+    updates: int = 1
     skipped: int = 0
     plausible: tuple[float, ...] = ()

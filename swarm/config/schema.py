@@ -142,13 +142,18 @@ class GenerationSection:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSection:
-    """One policy update per round."""
+    """What a round trains on, and how."""
 
     local: int = setting(
         2, "Own groups trained per round (I of swarm sampling), and the least number of tasks proposed.", minimum=0
     )
     external: int = setting(
         6, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning.", minimum=0
+    )
+    groups_per_update: int = setting(
+        5,
+        "Groups per optimizer step: a round's groups make as many steps as they fill. Fewer groups per step learn faster at first and end noisier; 0 makes one step of all.",
+        minimum=0,
     )
     learning_rate: float = setting(
         2e-4,

@@ -50,6 +50,8 @@ CANDIDATES = 512
 STANDINGS_WRITTEN = 256
 # How long a node without anything to train on rests before it looks again.
 REST_S = 1.0
+# Weight of the newest round in the running mean of their seconds.
+NEWEST_ROUND = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class Node:
         self._listeners = tuple(listeners)
         self._stop = trio.Event()
         self._round_begun = trio.current_time()
+        self.round_s = 1.0
         self.restore(state)
 
     # What the loop needs
@@ -209,7 +212,8 @@ class Node:
     @property
     def skill(self) -> Skill:
         """What the own policy can do, as its own rounds have shown."""
-        return Skill(self.proposer.curriculum.pass_rates(), self.proposer.curriculum.best())
+        curriculum = self.proposer.curriculum
+        return Skill(curriculum.pass_rates(), curriculum.best(), self.clock.now_ms(), max(self.round_s * 1000, 1.0))
 
     async def candidates(self) -> list[Candidate]:
         """The foreign groups that may be drawn now."""
@@ -235,6 +239,7 @@ class Node:
         foreign = len(batch.groups) - batch.own
         tokens = sum(completion.tokens for group in own for completion in group.completions)
         self.totals.update(groups_trained_own=batch.own, groups_trained_foreign=foreign, generated_tokens=tokens)
+        self.totals.update(groups_proposed=len(own), groups_informative=sum(group.informative for group in own))
         await self._rest(idle=not own and not batch.groups)
         parts = batch.learned(report)
         learned = {key: share * _mean(parts.get(key, [1.0])) for key, share in batch.shares.items()}
@@ -300,7 +305,9 @@ class Node:
                 why = self.beacon.problem() or "this epoch's task indices are used up and no foreign groups came"
             with self.activity.doing("waiting", why), trio.move_on_after(rest):
                 await self._stop.wait()
-        self._round_begun = trio.current_time()
+        now = trio.current_time()
+        self.round_s += NEWEST_ROUND * (now - self._round_begun - self.round_s)
+        self._round_begun = now
 
     # What survives, and what others may ask
 

@@ -85,7 +85,7 @@ class Policy:
         return [group[0].completion.text for group in groups]
 
     async def train(self, groups: Sequence[TrainingGroup]) -> TrainReport:
-        """One update on own and foreign groups."""
+        """One round's updates on own and foreign groups."""
         # Of a foreign completion only the text counts: its `tokens` are a claim.
         lengths = (
             len(completion.text) + 1 if group.token_ids is None else len(group.token_ids[i])
@@ -96,7 +96,9 @@ class Policy:
         answer = await self._request("train", [_fields(group) for group in groups], cost=weight * sum(lengths))
         self._tag = PolicyTag(*answer.pop("tag"))
         report = TrainReport(tag=self._tag, plausible=tuple(answer.pop("plausible")), **answer)
-        self._count(trained_tokens=report.tokens, train_seconds=report.seconds, updates=1, skipped_steps=report.skipped)
+        self._count(
+            trained_tokens=report.tokens, train_seconds=report.seconds, updates=report.updates, skipped_steps=report.skipped
+        )
         return report
 
     async def save(self, directory: Path, node_state: Mapping[str, Any]) -> None:

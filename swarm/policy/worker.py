@@ -27,11 +27,10 @@ from protocols.messages import Completion
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import HomeError, PolicyError
 from swarm.policy import checkpoint
-from swarm.policy.batch import make_batch
 from swarm.policy.generation import CacheEngine, Engine
 from swarm.policy.model import LanguageModel, load, load_base, public_name
 from swarm.policy.optimizer import Optimizer
-from swarm.policy.update import update
+from swarm.policy.updates import train
 from swarm.records import TrainingGroup
 
 # Above this many weights hashing them takes longer than a fair share of a step, so the digest in the policy tag is
@@ -104,18 +103,21 @@ class Worker:
         return {"groups": rows, "seconds": time.perf_counter() - started}
 
     def train(self, body: list[dict[str, Any]]) -> dict[str, Any]:
-        """One update on the groups."""
+        """One round's updates on the groups."""
         started = time.perf_counter()
-        groups = [_training_group(fields) for fields in body]
-        batch = make_batch(self._policy, groups, self._training)
-        figures = update(self._policy, self._reference, self._optimizer, batch, self._training, self._temperature)
+        figures = train(
+            self._policy,
+            self._reference,
+            self._optimizer,
+            [_training_group(fields) for fields in body],
+            self._training,
+            self._temperature,
+        )
         if self._policy.size < DIGEST_EVERY_STEP_BELOW:
             self._digest = self._policy.digest()
         return {
             "tag": self._tag(),
             **asdict(figures),
-            "completions": batch.completions,
-            "tokens": batch.tokens,
             "seconds": time.perf_counter() - started,
         }
 

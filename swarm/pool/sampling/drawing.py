@@ -32,10 +32,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """What the own policy can do, per environment: its running pass rate, and the best reward that it ever had."""
+    """What the own policy can do, per environment: its running pass rate, and the best reward that it ever had.
+
+    It is of `now_ms`, and changes with every round, which takes `round_ms`.
+    """
 
     pass_rates: Mapping[str, float] = field(default_factory=dict)
     best: Mapping[str, float] = field(default_factory=dict)
+    now_ms: int = 0
+    round_ms: float = 1000.0
 
 
 @dataclass(frozen=True, slots=True)

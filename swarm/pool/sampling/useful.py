@@ -36,7 +36,8 @@ def usefulness(candidate: Candidate, skill: Skill) -> float:
         return 0.0
     spread = candidate.reward_mean * (1 - candidate.reward_mean)
     need = max(LEAST_NEED, 1 - skill.pass_rates.get(candidate.environment, 0.0))
-    freshness = 1 / (1 + candidate.policy_age)
+    # By this node's own clock: a signer may say of its policy what it likes.
+    freshness = 1 / (1 + max(skill.now_ms - candidate.received_ms, 0) / skill.round_ms)
     return max(spread, 1e-3) * need * freshness
 
 
