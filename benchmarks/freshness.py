@@ -1,6 +1,6 @@
 """Waiting for fresh groups, or training on what is there: `python -m benchmarks.freshness [--bounds 0 8] [--seeds 1 2 3]`.
 
-The same swarm (8 nodes, half of them half as fast, in memory, same seeds) in both modes of `sampling.freshness`, for each bound on
+The same swarm (8 nodes, half of them half as fast, in memory) in both modes of `sampling.freshness`, for each bound on
 the policy age of a group (`sampling.max_policy_age`, in updates of its signer). Prints JSON, mean and standard deviation over
 seeds of
 
