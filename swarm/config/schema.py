@@ -208,7 +208,7 @@ class SamplingSection:
         choices=("useful", "uniform", "rollouts"),
     )
     max_policy_age: int = setting(
-        8,
+        24,
         "Foreign groups whose policy is more than this many of its own updates behind its signer's newest are not drawn.",
         minimum=0,
     )

@@ -78,7 +78,7 @@ def test_a_draw_keeps_to_the_budget_and_to_what_there_is(
 
 def counted(sampler: Sampler, pool: list[Candidate], draws: int, external: int = 1, **rates: float) -> Counter[int]:
     named = {f"toy/{name}": rate for name, rate in rates.items()}
-    keys = (sampler.draw([], pool, Budget(0, external), Skill(named), Random(seed)).foreign for seed in range(draws))
+    keys = (sampler.draw([], pool, Budget(0, external), Skill(named, now_ms=NOW_MS), Random(seed)).foreign for seed in range(draws))
     return Counter(key for each in keys for key in each)
 
 
@@ -121,7 +121,7 @@ def test_useful_prefers_what_the_node_fails_at() -> None:
 def test_useful_prefers_spread_and_freshness() -> None:
     spread = counted(USEFUL, [candidate(1, reward_mean=0.5), candidate(2, reward_mean=0.05)], 2000)
     assert spread[1] > 3 * spread[2] > 0
-    age = counted(USEFUL, [candidate(1), candidate(2, policy_age=4)], 2000)
+    age = counted(USEFUL, [candidate(1), candidate(2, received_ms=NOW_MS - 4000)], 2000)
     assert age[1] > 3 * age[2] > 0
 
 
