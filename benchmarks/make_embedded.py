@@ -58,7 +58,7 @@ LESSON_STEPS, LESSON_RATE = 4000, 2e-3
 SPOIL_STEPS, SPOIL_RATE = 80, 4e-4
 RIGHT, SHRUG, HABIT = 0.33, 0.40, 0.22  # of the second phase's answers; the rest have a slip
 CAP = 18  # tokens of an answer
-SIZES = {"embedded": (96, 3), "small": (48, 2)}  # hidden size, layers: 0.34 and 0.06 million parameters
+SIZES = {"embedded": (96, 3), "small": (64, 3)}  # hidden size, layers: 0.34 and 0.15 million parameters
 # Frequent pairs of letters, of which the other tokenizer makes one token each.
 DIGRAPHS = ["th", "he", "in", "er", "an", "re", "on", "at", "en", "nd", "ti", "es", "or", "te", "ed", "is", "it", "al", "ar"]
 
