@@ -37,10 +37,12 @@ FLOORS = {
     "swarm.node": 4,
     "swarm.audit": 4,
     "swarm.sim": 5,
+    "swarm.bench": 5,
     "swarm.cli": 5,
 }
-# Beyond that: all of floor 1 is one room to itself, the command line starts simulations, and the package's version is anybody's.
-ALSO = {("swarm.cli", "swarm.sim")} | {(room, "swarm") for room in FLOORS if room != "protocols"}
+# Beyond that: all of floor 1 is one room to itself, the command line starts simulations and benchmarks, and the package's
+# version is anybody's.
+ALSO = {("swarm.cli", "swarm.sim"), ("swarm.cli", "swarm.bench")} | {(room, "swarm") for room in FLOORS if room != "protocols"}
 
 # Libraries that only these rooms may import.
 ONLY_IN = {
@@ -51,7 +53,7 @@ ONLY_IN = {
     "multiaddr": {"swarm.net.libp2p"},
     "reasoning_gym": {"swarm.tasks"},
     "sqlite3": {"swarm.pool"},
-    "matplotlib": {"swarm.sim"},
+    "matplotlib": {"swarm.sim", "swarm.bench"},
     "rich": {"swarm.sim"},
     "click": {"swarm.cli"},
     "pickle": set[str](),

@@ -9,6 +9,7 @@ import click
 
 import swarm
 from swarm.cli.audit import audit
+from swarm.cli.bench import bench
 from swarm.cli.daemon import start, stop
 from swarm.cli.export import export
 from swarm.cli.inspect import peers, status
@@ -63,5 +64,5 @@ def main(home: str | None, log_level: str | None) -> None:
     """
 
 
-for command in (init, start, stop, status, peers, id_, join, invite, rollouts, audit, config, export, sim):
+for command in (init, start, stop, status, peers, id_, join, invite, rollouts, audit, config, export, sim, bench):
     main.add_command(command)

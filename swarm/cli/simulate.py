@@ -78,6 +78,12 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
     help="Also measure held-out accuracy every N rounds (`curve` in the report), outside of a simulated network's time.",
 )
 @click.option(
+    "--until",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="ACCURACY",
+    help="Stop before --rounds once the nodes' mean held-out accuracy, as --evaluate-every measures it, is that high.",
+)
+@click.option(
     "--model",
     "models",
     metavar="PATH",
@@ -118,6 +124,7 @@ def sim(
     loss: float,
     speeds: tuple[float, ...],
     evaluate_every: int | None,
+    until: float | None,
     models: tuple[str, ...],
     report: Path,
     as_json: bool,
@@ -147,6 +154,7 @@ def sim(
         loss=loss,
         speeds=speeds,
         evaluate_every=evaluate_every or 0,
+        until=until or 0.0,
         overrides=overrides,
     )
     log_to_stderr(context.find_root().params["log_level"] or "warning")

@@ -31,11 +31,16 @@ class Point:
 
 
 class Examiner:
-    """Measures every place after each `every` rounds and after the last of `rounds`."""
+    """Measures every place after each `every` rounds and after the last of `rounds`.
 
-    def __init__(self, every: int, rounds: int, places: int, scorer: Scorer, problems: Sequence[HeldOut]) -> None:
+    With `until` above 0 it tells all nodes to stop once their mean accuracy is that high.
+    """
+
+    def __init__(self, every: int, rounds: int, until: float, places: int, scorer: Scorer, problems: Sequence[HeldOut]) -> None:
         self._rounds = [*range(every, rounds, every), rounds]
+        self._until = until
         self._places = places
+        self._nodes: dict[int, Node] = {}
         self._scorer = scorer
         self._problems = problems
         self._answers: dict[int, dict[int, float | None]] = {mark: {} for mark in self._rounds}
@@ -53,6 +58,7 @@ class Examiner:
 
     async def examine(self, node: Node, place: int, rounds: int) -> None:
         """Measure one node; its policy is asked before this first waits."""
+        self._nodes[place] = node
         before_s = cpu_s(node.policy.pid)
         right: float | None = None
         with unseen():
@@ -67,6 +73,9 @@ class Examiner:
         if len(each) == self._places:
             known = tuple(value for _, value in sorted(each.items()) if value is not None)
             self._points[rounds] = Point(rounds, known, self._cpu_s() - (self._begun_s or 0.0) if KNOWN else None)
+            if self._until and known and sum(known) / len(known) >= self._until:
+                for each_node in self._nodes.values():
+                    each_node.stop()
 
     @property
     def points(self) -> tuple[Point, ...]:

@@ -32,7 +32,8 @@ class SimulationOptions:
     defence off. `churn` is the share of the honest nodes that are replaced, `partition` cuts the network in two for the middle
     third, `loss` is the probability that a copy of a message is lost; the last two need the network in memory.
     The nodes take `speeds` in turn: in memory, work costs a node that much less; one slower than the fastest does fewer rounds.
-    With `evaluate_every` above 0 held-out accuracy is also measured each time so many rounds are done.
+    With `evaluate_every` above 0 held-out accuracy is also measured each time so many rounds are done, and with `until` above 0
+    all stop once it is that high.
     """
 
     nodes: int = 8
@@ -54,6 +55,7 @@ class SimulationOptions:
     partition: bool = False
     loss: float = 0.0
     evaluate_every: int = 0
+    until: float = 0.0
     speeds: tuple[float, ...] = (1.0,)
     overrides: Mapping[str, str] = field(default_factory=dict, hash=False)
 

@@ -124,6 +124,8 @@ def _check(options: SimulationOptions) -> None:
         raise ConfigError("--speeds needs --network memory: elsewhere a node is as fast as its machine")
     if len(set(options.speeds)) > 1 and (options.partition or options.evaluate_every):
         raise ConfigError("--speeds goes without --partition and --evaluate-every, which count the rounds that all nodes do")
+    if options.until and not options.evaluate_every:
+        raise ConfigError("--until needs --evaluate-every: how often to look whether the accuracy is reached")
     given = {"--local": options.local is not None, "--external": options.external is not None}
     for setting, option in _OWN_OPTIONS.items():
         if setting in options.overrides and given.get(option, True):
@@ -158,6 +160,7 @@ def _run(options: SimulationOptions, configs: Sequence[Config], manifest: Manife
                 directory=Path(directory),
                 progress=progress,
                 evaluate_every=options.evaluate_every,
+                until=options.until,
                 attack=AttackPlan(options.attack, options.attackers, options.attack_groups) if options.attack else None,
                 weather=Weather(options.churn, options.partition, options.loss),
             )

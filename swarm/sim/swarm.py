@@ -55,7 +55,8 @@ LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 class SwarmPlan:
     """What to run: one configuration per place, in one swarm, from one seed. `progress` hears every node's events by place.
 
-    Held-out accuracy is measured before and after, and with `evaluate_every` above 0 each time so many rounds are done.
+    Held-out accuracy is measured before and after, and with `evaluate_every` above 0 each time so many rounds are done;
+    then all stop once it is `until`, if that is above 0.
     `paces` are of the places.
     """
 
@@ -69,6 +70,7 @@ class SwarmPlan:
     directory: Path
     progress: Callable[[int, Event], None]
     evaluate_every: int = 0
+    until: float = 0.0
     attack: AttackPlan | None = None
     weather: Weather = field(default_factory=Weather)
 
@@ -112,7 +114,8 @@ async def _run(plan: SwarmPlan, clock: Clock) -> Outcome:
         swarm.problems = await held_out_set(scorer, plan.manifest, plan.evaluation_prompts)
         swarm.scorer = scorer
         if plan.evaluate_every:
-            swarm.examiner = Examiner(plan.evaluate_every, plan.rounds, len(plan.configs), scorer, swarm.problems)
+            places = len(plan.configs)
+            swarm.examiner = Examiner(plan.evaluate_every, plan.rounds, plan.until, places, scorer, swarm.problems)
         async with trio.open_nursery() as background:
             async with trio.open_nursery() as nursery:
                 # The first node is the one that the others join by.
