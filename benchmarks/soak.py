@@ -86,6 +86,14 @@ class Samples:
                     continue  # a child that has just been replaced
                 self.pids[number, name].add(pid)
 
+    def restarted(self) -> dict[str, int]:
+        """How often a process of each kind was another one than before."""
+        return _sums({name.rstrip(" 0123456789"): len(pids) - 1} for (_, name), pids in self.pids.items())
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The events of a kind at all daemons."""
+        return [event for daemon in self._daemons for event in daemon.events(kind)]
+
 
 def growth(values: list[int], settled: int) -> float:
     """By which part the last minute's median is over that of the minute after settling."""
@@ -114,7 +122,10 @@ def report(samples: Samples, settled: int) -> dict[str, Any]:
     statuses = samples.statuses.values()
     return {
         "processes": memory,
-        "restarted": sum(len(pids) - 1 for pids in samples.pids.values()),
+        "restarted": {name: count for name, count in samples.restarted().items() if count},
+        # Why a policy's child is another one: its part failed, or the canary went back to a checkpoint.
+        "failed": [f"{each['part']}: {each['error']}" for each in samples.events("PartRestarted")],
+        "rolled_back": [f"{each['best']:.3f} to {each['accuracy']:.3f}" for each in samples.events("RolledBack")],
         "disk": {
             "mb_settled_mean": round(fmean(values[settled] for values in samples.disk.values()) / 2**20, 2),
             "mb_end_mean": round(fmean(values[-1] for values in samples.disk.values()) / 2**20, 2),
