@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from swarm.config.schema import TrainingSection
+
 ROLLOUTS = 8
 # J to the cumulative reward that the paper reports, Qwen2.5-0.5B over 2000 rounds.
 PAPER = {0: 561.79, 2: 854.43, 4: 1093.31, 6: 945.87}
@@ -24,6 +26,11 @@ PROTOCOL = GENERATION | {
     "defences.newcomer_share": "1",
     "defences.canary_tasks": "0",
 }
+# Of one question there is one own group to train on; the defaults' other places are for foreign ones.
+OURS = GENERATION | {
+    "training.local": "1",
+    "training.external": str(TrainingSection().local + TrainingSection().external - 1),
+}
 ALONE = {"training.external": "0", "tasks.share": "false"}
 
 # The rows of `swarmd bench swarm`. The last two generate as much as the paper's, with this project's defaults otherwise.
@@ -33,8 +40,8 @@ SWARM: dict[str, Mapping[str, str]] = {
         | {"training.local": str(ROLLOUTS - external), "training.external": str(external)}
         for external in PAPER
     },
-    "defaults": GENERATION,
-    "alone": GENERATION | ALONE,
+    "defaults": OURS,
+    "alone": OURS | ALONE,
 }
 REFERENCE = f"{ROLLOUTS}/0"
 

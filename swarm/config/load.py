@@ -198,7 +198,9 @@ def _check_together(settings: Mapping[str, Setting]) -> None:
     value = {name: setting.value for name, setting in settings.items()}
     if value["training.local"] + value["training.external"] < 1:
         raise ConfigError("training.local and training.external are both 0, so nothing would ever be trained; set one of them")
-    if 0 < value["tasks.per_round"] < value["training.local"]:
+    # The sampler "rollouts" counts completions.
+    each = value["generation.num_generations"] if value["sampling.sampler"] == "rollouts" else 1
+    if 0 < value["tasks.per_round"] * each < value["training.local"]:
         raise ConfigError("tasks.per_round is below training.local: more own groups would be trained than are solved; raise it")
     if value["training.epsilon_high"] < value["training.epsilon"]:
         raise ConfigError("training.epsilon_high is below training.epsilon; make it at least equal")
