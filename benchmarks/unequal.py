@@ -7,9 +7,9 @@ Four swarms of eight nodes in memory, each beside the same nodes alone (nothing 
     families   four nodes with one base model and four with another of another family and tokenizer (--strong, --other)
     tasks      every node has its own third of the tasks, and is asked about all of them (--specialise)
 
-`python -m benchmarks.make_embedded` makes the models, `--size small --lessons 1500` a weak one, `--family gpt2` one of another
-family. Every finished run is one line of a file (--runs) and is not made again. Prints JSON: held-out accuracy per kind of node,
-together and alone, mean and standard deviation over seeds; and the gain, together over alone, of the same seeds.
+`python -m benchmarks.make_embedded` makes the models, `--size small --lessons 1800` a weak one, `--family gpt2 --lessons 1800` one
+of another family. Every finished run is one line of a file (--runs) and is not made again. Prints JSON: held-out accuracy per
+kind of node, together and alone, mean and standard deviation over seeds; and the gain, together over alone, of the same seeds.
 """
 
 from __future__ import annotations
@@ -18,76 +18,63 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swarm.sim.options import SimulationOptions
-from swarm.sim.simulation import run_simulation
+from swarm.bench.cases import ALONE
+from swarm.bench.runs import Command, make
 
-ALONE = {"training.external": "0", "tasks.share": "false"}
-SLOW = 0.1
+KEPT = (
+    "wall_s", "eval_before_per_node", "eval_after_per_node", "rounds_per_node", "reward_per_round_per_node", "trained_from",
+    "groups_left_out", "policy_age_per_node", "digest",
+)  # fmt: skip
+SLOW = "1,1,1,1,1,1,1,0.1"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One swarm. `kinds` are its nodes' kinds in their order, `options` what differs from a default simulation."""
+    """One swarm: what its nodes are, in their order, and what of `swarmd sim`'s options is not the default."""
 
-    name: str
     kinds: tuple[str, ...]
-    options: dict[str, Any] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+
+    def command(self, rounds: int, seed: int) -> Command:
+        """Of `swarmd`."""
+        asked = {"--network": "memory", "--nodes": len(self.kinds), "--rounds": rounds, "--seed": seed}
+        return ("sim", *(str(each) for pair in asked.items() for each in pair), *self.options)
+
+    def alone(self) -> Case:
+        """The same nodes without a swarm."""
+        return Case(self.kinds, (*self.options, *settings(ALONE)))
 
 
-def cases(part: str, strong: str, weak: str, other: str) -> list[Case]:
-    """The swarms of one part, the first one the one that it is about; those of lone nodes end in "alone"."""
-    match part:
-        case "speed":
-            kinds = (*["fast"] * 7, "slow")
-            speeds = (*[1.0] * 7, SLOW)
-            return [
-                Case("together", kinds, {"speeds": speeds}),
-                Case("alone", kinds, {"speeds": speeds, "overrides": ALONE}),
-                Case("without the slow one", kinds[:7]),
-            ]
-        case "strength":
-            return _with_and_alone(("strong", *["weak"] * 7), {"models": (strong, *[weak] * 7)})
-        case "families":
-            return _with_and_alone(("one", "other") * 4, {"models": (strong, other)})
-        case "tasks":
-            return _with_and_alone(("node",) * 8, {"specialise": True})
-    raise ValueError(part)
+def settings(named: Mapping[str, str]) -> tuple[str, ...]:
+    """As options of the command line."""
+    return tuple(each for name, value in named.items() for each in ("--set", f"{name}={value}"))
 
 
-def _with_and_alone(kinds: tuple[str, ...], options: dict[str, Any]) -> list[Case]:
-    return [Case("together", kinds, options), Case("alone", kinds, options | {"overrides": ALONE})]
+def cases(part: str, strong: str, weak: str, other: str) -> dict[str, Case]:
+    """The swarms of one part by name; the first is what it is about, the others are what it is compared with."""
+
+    def of(models: Sequence[str]) -> tuple[str, ...]:
+        return tuple(each for model in models for each in ("--model", model))
+
+    seven = ("fast",) * 7
+    together = {
+        "speed": Case((*seven, "slow"), ("--speeds", SLOW)),
+        "strength": Case(("strong", *["weak"] * 7), of([strong, *[weak] * 7])),
+        "families": Case(("one", "other") * 4, of([strong, other])),
+        "tasks": Case(("node",) * 8, ("--specialise",)),
+    }[part]
+    return {"together": together, "alone": together.alone()} | ({"without the slow one": Case(seven)} if part == "speed" else {})
 
 
-def run(case: Case, seed: int, rounds: int, settings: dict[str, str]) -> dict[str, Any]:
-    """Held-out accuracy per node, before and after, and what each did."""
-    overrides = settings | case.options.get("overrides", {})
-    with tempfile.TemporaryDirectory() as directory:
-        report = run_simulation(
-            SimulationOptions(
-                nodes=len(case.kinds),
-                rounds=rounds,
-                seed=seed,
-                network="memory",
-                report=Path(directory),
-                plain=True,
-                **case.options | {"overrides": overrides},
-            )
-        )
-    kept = ("eval_before_per_node", "eval_after_per_node", "rounds_per_node", "trained_from", "policy_age_per_node", "digest")
-    rewards = [sum(each) for each in report["reward_per_round_per_node"]]
-    return {name: report[name] for name in kept} | {"cumulative_reward_per_node": rewards}
-
-
-def by_kind(case: Case, values: Sequence[float]) -> dict[str, float]:
-    """Mean over the nodes of each kind."""
+def by_kind(case: Case, report: Mapping[str, Any], name: str) -> dict[str, float]:
+    """Mean of a figure over the nodes of each kind."""
     return {
-        kind: statistics.mean(value for each, value in zip(case.kinds, values, strict=True) if each == kind)
+        kind: statistics.mean(value for each, value in zip(case.kinds, report[name], strict=True) if each == kind)
         for kind in dict.fromkeys(case.kinds)
     }
 
@@ -101,37 +88,22 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def figures(part: Sequence[Case], runs: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Of one part: per swarm and kind of node the accuracy before and after; per kind the gain over the same nodes alone."""
+def figures(part: Mapping[str, Case], reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Per swarm and kind of node the accuracy before and after; per kind what the first swarm gained over each other."""
     found: dict[str, Any] = {}
-    for case in part:
-        after = [by_kind(case, run[case.name]["eval_after_per_node"]) for run in runs]
-        before = [by_kind(case, run[case.name]["eval_before_per_node"]) for run in runs]
-        found[case.name] = {
-            kind: {"before": round(before[0][kind], 4), "after": summary([each[kind] for each in after])} for kind in after[0]
+    after = {name: [by_kind(case, report, "eval_after_per_node") for report in reports[name]] for name, case in part.items()}
+    for name, case in part.items():
+        before = by_kind(case, reports[name][0], "eval_before_per_node")
+        found[name] = {
+            kind: {"before": round(before[kind], 4), "after": summary([each[kind] for each in after[name]])} for kind in before
         }
-    together, *others = part
-    for case in others:
-        pairs = [
-            (by_kind(together, run[together.name]["eval_after_per_node"]), by_kind(case, run[case.name]["eval_after_per_node"]))
-            for run in runs
-        ]
-        found[f"together over {case.name}"] = {
-            kind: summary([ours[kind] / theirs[kind] for ours, theirs in pairs]) for kind in pairs[0][1]
+    first, *others = part
+    for name in others:
+        pairs = list(zip(after[first], after[name], strict=True))
+        found[f"{first} over {name}"] = {
+            kind: summary([ours[kind] / theirs[kind] for ours, theirs in pairs]) for kind in after[name][0]
         }
     return found
-
-
-def finished(path: Path) -> dict[str, dict[str, Any]]:
-    """The runs that the file holds, by what was run; a line that was cut off by a kill is left out."""
-    runs = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        runs[entry["key"]] = entry["run"]
-    return runs
 
 
 def main() -> None:
@@ -142,34 +114,34 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--strong", default="embedded", help="base model of the strong node, and of one family")
-    parser.add_argument("--weak", help="folder of the weak nodes' base model")
-    parser.add_argument("--other", help="folder of the other family's base model")
+    parser.add_argument("--weak", default="", help="folder of the weak nodes' base model")
+    parser.add_argument("--other", default="", help="folder of the other family's base model")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all nodes")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once, each of which takes about one core")
     parser.add_argument("--runs", type=Path, default=Path("unequal.jsonl"))
     options = parser.parse_args()
     if ("strength" in options.parts and not options.weak) or ("families" in options.parts and not options.other):
         parser.error("strength needs --weak DIR, families needs --other DIR; benchmarks.make_embedded makes both")
-    settings = dict(each.split("=", 1) for each in options.set)
-    chosen = {part: cases(part, options.strong, options.weak, options.other) for part in options.parts}
-
-    def key(part: str, case: Case, seed: int) -> str:
-        return json.dumps([part, case.name, seed, options.rounds, case.options, settings], sort_keys=True)
-
-    runs = finished(options.runs)
-    with options.runs.open("a") as file:
-        # Seed by seed, so that whoever stops it early has something of everything.
-        for seed, part in ((seed, part) for seed in options.seeds for part in chosen):
-            for case in chosen[part]:
-                if key(part, case, seed) in runs:
-                    continue
-                print(f"{part}, {case.name}, seed {seed}", file=sys.stderr, flush=True)
-                runs[key(part, case, seed)] = made = run(case, seed, options.rounds, settings)
-                print(json.dumps({"key": key(part, case, seed), "run": made}), file=file, flush=True)
-    results = {
-        part: figures(of, [{case.name: runs[key(part, case, seed)] for case in of} for seed in options.seeds])
-        for part, of in chosen.items()
+    extra = settings(dict(each.split("=", 1) for each in options.set))
+    chosen = {
+        part: {
+            name: Case(case.kinds, (*case.options, *extra))
+            for name, case in cases(part, options.strong, options.weak, options.other).items()
+        }
+        for part in options.parts
     }
-    print(json.dumps({"rounds": options.rounds, "seeds": options.seeds, "settings": settings, **results}, indent=1))
+    # Seed by seed, so that whoever stops it early has something of everything.
+    commands = [
+        case.command(options.rounds, seed) for seed in options.seeds for part in chosen.values() for case in part.values()
+    ]
+    runs = make(commands, options.runs, KEPT, options.jobs, lambda line: print(line, file=sys.stderr, flush=True))
+    results = {
+        name: figures(
+            part, {each: [runs[case.command(options.rounds, seed)] for seed in options.seeds] for each, case in part.items()}
+        )
+        for name, part in chosen.items()
+    }
+    print(json.dumps({"rounds": options.rounds, "seeds": options.seeds, "settings": options.set, **results}, indent=1))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from swarm.events import Event
 from swarm.node.learning import keep_learning
 from swarm.node.status import status
 
-FRESH = {"sampling_freshness": "fresh", "sampling_max_wait_s": 40}
+FRESH = {"sampling_freshness": "fresh", "sampling_max_policy_age": 8, "sampling_max_wait_s": 40}
 WAITING = "waiting: for 4 groups of at most 8 updates ago (sampling.freshness)"
 
 
