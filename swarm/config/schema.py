@@ -148,10 +148,16 @@ class TrainingSection:
         2, "Own groups trained per round (I of swarm sampling), and the least number of tasks proposed.", minimum=0
     )
     external: int = setting(
-        6, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning.", minimum=0
+        12, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning.", minimum=0
+    )
+    foreign_time: float = setting(
+        0.6,
+        "Share of a round's seconds for training on foreign groups: the node measures what groups cost it and draws so many, from training.local to training.external; 0 always draws the latter.",
+        minimum=0,
+        maximum=0.95,
     )
     groups_per_update: int = setting(
-        5,
+        6,
         "Groups per optimizer step: a round's groups make as many steps as they fill. Fewer groups per step learn faster at first and end noisier; 0 makes one step of all.",
         minimum=0,
     )
@@ -314,7 +320,9 @@ class ScoringSection:
         minimum=1,
     )
     timeout_s: float = setting(
-        5.0, "CPU seconds a verifier may take for one group before it is killed and the group refused; it has four times as long.", above=0
+        5.0,
+        "CPU seconds a verifier may take for one group before it is killed and the group refused; it has four times as long.",
+        above=0,
     )
 
 

@@ -53,7 +53,7 @@ class Freshness:
 
     async def wait(self) -> None:
         """In the mode "fresh" wait until there are J fresh groups, the time is up, or there is nobody to wait for."""
-        settings, wanted = self._node.config.sampling, self._node.config.training.external
+        settings, wanted = self._node.config.sampling, self._node.split.external
         if settings.freshness != "fresh" or not wanted or not self._anybody() or await self._missing_of(wanted) <= 0:
             return
         begun, enough = trio.current_time(), False

@@ -27,6 +27,7 @@ from swarm.node.beacon import Beacon
 from swarm.node.canary import Canary
 from swarm.node.freshness import Freshness
 from swarm.node.publishing import OwnLog, share_of
+from swarm.node.split import Split
 from swarm.node.syncing import LogSync
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
@@ -121,6 +122,7 @@ class Node:
         self.seed = self.config.node.seed or SystemRandom().getrandbits(53)
         self.sync = LogSync(self)
         self.freshness = Freshness(self)
+        self.split = Split(self.config.training)
         self.started_ms = self.clock.now_ms()
         self.reward_mean: float | None = None
         self.log = parts.log
@@ -188,7 +190,7 @@ class Node:
     async def sample(self, own: Sequence[ScoredGroup], random: Random) -> Batch:
         """Draw this round's groups from the own ones and the pool."""
         sampler = SAMPLERS[self.config.sampling.sampler]
-        budget = Budget(self.config.training.local, self.config.training.external, self.config.generation.num_generations)
+        budget = Budget(self.config.training.local, self.split.external, self.config.generation.num_generations)
         found, skill = await self.candidates() if budget.external else [], self.skill
         signers = {each.signer for each in found}
         quotas = quotas_of(self.admission.standing, signers, self.config.defences, self.clock.now_ms())
@@ -241,6 +243,8 @@ class Node:
         self.totals.update(groups_trained_own=batch.own, groups_trained_foreign=foreign, generated_tokens=tokens)
         self.totals.update(groups_proposed=len(own), groups_informative=sum(group.informative for group in own))
         await self._rest(idle=not own and not batch.groups)
+        seconds = self.activity.take_seconds()
+        self.split.measured(seconds, batch.own, foreign)
         parts = batch.learned(report)
         learned = {key: share * _mean(parts.get(key, [1.0])) for key, share in batch.shares.items()}
         learned_from = {peer_id(key): share for key, share in learned.items() if key != self.identity.public_key}
@@ -258,7 +262,7 @@ class Node:
                 generated_tokens=tokens,
                 peers=self.connected_peers,
                 loss=report.loss if report else 0.0,
-                seconds=self.activity.take_seconds(),
+                seconds=seconds,
                 weight_from=learned_from,
                 left_out_from={peer_id(key): count for key, count in batch.left_out(report).items()},
             )
