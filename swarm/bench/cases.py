@@ -67,7 +67,8 @@ class Case:
         """Of `swarmd`."""
         return [
             *("sim", "--network", "memory", "--nodes", str(self.nodes), "--rounds", str(self.rounds), "--seed", str(self.seed)),
-            *("--evaluate-every", str(self.evaluate_every)),
+            # As nice as the benchmark itself: policies that yield to everybody would never get done on a busy machine.
+            *("--evaluate-every", str(self.evaluate_every), "--set", "policy.niceness=0"),
             *(("--until", str(self.until)) if self.until else ()),
             *(text for name, value in self.settings.items() for text in ("--set", f"{name}={value}")),
         ]
