@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,17 @@ from swarm.pool.admission import Admission
 from swarm.pool.logs import begin
 from swarm.pool.pool import Pool
 from swarm.pool.proofs import equivocators
+from swarm.records import ScoredGroup
+
+
+class Learning:
+    """Stands for what learns from the groups that are admitted, which these nodes do not."""
+
+    def hear(self, groups: Iterable[ScoredGroup]) -> None:
+        """As `Curriculum.hear`."""
+
+    def arrived(self, count: int) -> None:
+        """As `Freshness.arrived`."""
 
 
 @dataclass
@@ -38,6 +49,7 @@ class Indices:
 
     epoch: int
     next_index: int
+    curriculum: Learning = field(default_factory=Learning)
 
     def resume(self, epoch: int, next_index: int) -> None:
         self.epoch, self.next_index = epoch, next_index
@@ -62,6 +74,7 @@ class LogNode:
         self.sync = LogSync(self)  # type: ignore[arg-type]
         self.network: Any = None
         self.beacon = LocalBeacon(self.manifest)
+        self.freshness = Learning()
 
     def emit(self, event: Any) -> None:
         self.emitted.append(event)

@@ -78,7 +78,8 @@ def test_a_draw_keeps_to_the_budget_and_to_what_there_is(
 
 def counted(sampler: Sampler, pool: list[Candidate], draws: int, external: int = 1, **rates: float) -> Counter[int]:
     named = {f"toy/{name}": rate for name, rate in rates.items()}
-    keys = (sampler.draw([], pool, Budget(0, external), Skill(named, now_ms=NOW_MS), Random(seed)).foreign for seed in range(draws))
+    skill = Skill(named, now_ms=NOW_MS)
+    keys = (sampler.draw([], pool, Budget(0, external), skill, Random(seed)).foreign for seed in range(draws))
     return Counter(key for each in keys for key in each)
 
 
