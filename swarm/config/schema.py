@@ -221,7 +221,7 @@ class SamplingSection:
     max_age_s: float = setting(3600.0, "Foreign groups received longer ago than this many seconds are not drawn.", above=0)
     freshness: str = setting(
         "available",
-        "available trains on what is there; fresh first waits for training.external foreign groups within max_policy_age: steadier, and as slow as the swarm.",
+        "available trains on what is there; fresh first waits for as many foreign groups within max_policy_age as it draws: steadier, and as slow as the swarm.",
         choices=("available", "fresh"),
     )
     max_wait_s: float = setting(
@@ -243,7 +243,10 @@ class TasksSection:
         "Tasks proposed and solved per round; 0 takes training.local. More than that lets the sampler choose the informative ones.",
         minimum=0,
     )
-    curriculum: bool = setting(True, "Move each environment's level towards a pass rate of one half; off draws levels uniformly.")
+    curriculum: bool = setting(
+        True,
+        "Propose environments and levels whose groups are likely neither solved nor hopeless, by own groups and those heard of others; off draws uniformly.",
+    )
     share: bool = setting(True, "Publish own groups; off learns from others without giving anything back.")
     share_uninformative: bool = setting(
         False, "Also publish groups whose rewards are all equal; they teach nothing and cost bandwidth."

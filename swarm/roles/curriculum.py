@@ -1,23 +1,27 @@
-"""What to propose: environments and levels in proportion to what can be learned from them now.
+"""What to propose: environments and levels by what can be learned from them now.
 
 A group teaches by the spread of its rewards, which for a pass rate p is p(1 - p): nothing where every answer is right or
-every answer is wrong, most at a half. An *arm* is an environment at one level. Its worth is the share of informative groups
-to be expected of it, and it is proposed with a probability that grows steeply with that worth. Three things make it up:
+every answer is wrong, most at a half. An *arm* is an environment at one level; its worth is what the next group of it promises.
 
-- Own groups count in full. One that is informative promises half for that, half for its spread 4p(1 - p): of two arms whose
-  last groups were informative, the one with a pass rate near 1 is nearly solved. Evidence fades by half in `HALF_LIFE` rounds,
-  since each round's update moves the policy.
-- A node of few groups a round cannot try some dozens of arms before the policy has changed, so it listens to others. Only their
-  informative groups travel, so these tell where to look, never where not to. All others together count at most as much as this
-  node itself, none more than an `OTHER`th of that however much it sends, and a sender of chosen groups steers a node
-  only until its own groups there have shown what they are worth.
-- `FLOOR` of all proposals fall on all arms alike, so that what was solved or hopeless once is looked at again.
+*Evidence.* Own groups count in full. An informative one promises half for that, half for its spread 4p(1 - p): of two arms whose
+last groups were informative, the one with a pass rate near 1 is nearly solved. It fades by half in `HALF_LIFE` rounds, since
+each round's update moves the policy. A node of few groups a round cannot try some dozens of arms before that, so it
+listens to others. Only their informative groups travel, so these tell where to look, never where not to. A signer's groups of
+one round count together as an `OTHER`th of an own round at most, however many it sends, and all signers' as one own
+round. Whoever sends groups of a hopeless arm makes a node look there until its own groups, which say no, outweigh that: with two
+groups a round a few percent of its proposals (tests/roles).
+
+*Choice.* Within an environment the best level nearly always. Environments in proportion to a power of what is to be expected
+there, but none with more than `MOST` times an even share: verifiers that give part of the reward for half an answer make
+groups that are always informative, and a node that proposed nothing else would unlearn the rest. A `FLOOR` of all
+proposals falls on all arms alike, so that what was solved or hopeless once is looked at again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from operator import mul
 from random import Random
 from typing import Any
 
@@ -31,12 +35,18 @@ NOTHING = (0.0, 0.0)
 # Weight of the newest group in the running pass rate: about the last seven groups count.
 RATE = 0.15
 UNKNOWN = 0.5
-# Rounds after which evidence counts half.
-HALF_LIFE = 10.0
+# Rounds, with own groups, after which evidence counts half.
+HALF_LIFE = 6.0
 # Own groups that the worth assumed of an arm without evidence, `UNKNOWN`, counts as.
-PRIOR = 1.0
-SHARPNESS = 8.0
-FLOOR = 0.1
+PRIOR = 0.5
+# Powers of the worth that the levels of an environment, and the environments, are proposed in proportion to.
+OF_LEVELS = 64.0
+OF_ENVIRONMENTS = 16.0
+# An environment's share of the proposals is at most so many times an even one.
+MOST = 2.0
+FLOOR = 0.05
+# Keeps powers from vanishing, so that what is cut off one environment can always be given to another.
+TINY = 1e-100
 # A signer's groups of one round count as own ones by this part at most.
 OTHER = 1 / 8
 
@@ -54,19 +64,20 @@ class Curriculum:
 
     def choose(self, random: Random) -> Arm:
         """The environment and level of one task."""
-        if not self._adaptive:
-            return random.choice(self._arms)
-        return random.choices(self._arms, self._chances())[0]
+        probabilities = self._chances()
+        return random.choices(list(probabilities), list(probabilities.values()))[0]
 
     def proposing(self) -> dict[str, list[float]]:
         """For each environment the probabilities of its levels, ascending, to be proposed next; all of them sum to 1."""
         shares: dict[str, list[float]] = {}
-        for (environment, _), chance in zip(self._arms, self._chances(), strict=True):
+        for (environment, _), chance in self._chances().items():
             shares.setdefault(environment, []).append(round(chance, 4))
         return shares
 
-    def _chances(self) -> list[float]:
-        return chances([self._worth(arm) if self._adaptive else 1.0 for arm in self._arms])
+    def _chances(self) -> dict[Arm, float]:
+        if not self._adaptive:
+            return dict.fromkeys(self._arms, 1 / len(self._arms))
+        return chances({arm: self._worth(arm) for arm in self._arms})
 
     def _worth(self, arm: Arm) -> float:
         promises, groups = self._seen.get(arm, NOTHING)
@@ -121,11 +132,38 @@ class Curriculum:
         self._heard = {}
 
 
-def chances(worths: Sequence[float]) -> list[float]:
-    """Probabilities that sum to 1: all but `FLOOR` in proportion to a power of the worths (above 0), the rest evenly."""
+def chances(worths: Mapping[Arm, float]) -> dict[Arm, float]:
+    """Probabilities of arms with these worths (above 0), which sum to 1; arms of one environment stand for its levels."""
+    levels: dict[str, list[Arm]] = {}
+    for arm in worths:
+        levels.setdefault(arm[0], []).append(arm)
+    within = {name: _sharpened([worths[arm] for arm in arms], OF_LEVELS) for name, arms in levels.items()}
+    expected = [sum(map(mul, within[name], (worths[arm] for arm in arms))) for name, arms in levels.items()]
+    shares = _at_most(_sharpened(expected, OF_ENVIRONMENTS), MOST / len(levels))
+    return {
+        arm: (1 - FLOOR) * share * part + FLOOR / len(worths)
+        for (name, arms), share in zip(levels.items(), shares, strict=True)
+        for arm, part in zip(arms, within[name], strict=True)
+    }
+
+
+def _sharpened(worths: Sequence[float], power: float) -> list[float]:
     most = max(worths)
-    sharp = [(worth / most) ** SHARPNESS for worth in worths]
-    return [(1 - FLOOR) * each / sum(sharp) + FLOOR / len(worths) for each in sharp]
+    sharp = [max((worth / most) ** power, TINY) for worth in worths]
+    return [each / sum(sharp) for each in sharp]
+
+
+def _at_most(shares: Sequence[float], most: float) -> list[float]:
+    """Shares that sum to 1, those above `most` cut down to it and the others raised in proportion."""
+    order = sorted(range(len(shares)), key=lambda position: shares[position])
+    cut: list[int] = []
+    # From the greatest on: whether a share has to be cut depends on those that were.
+    while most < 1:
+        factor = (1 - most * len(cut)) / sum(shares[position] for position in order)
+        if shares[order[-1]] * factor <= most:
+            return [most if position in cut else share * factor for position, share in enumerate(shares)]
+        cut.append(order.pop())
+    return list(shares)
 
 
 def promise(group: ScoredGroup) -> float:

@@ -28,6 +28,7 @@ from swarm.node.receiving import BODY_PROTOCOL, MANIFEST_PROTOCOL
 from swarm.node.status import status
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
+from swarm.roles.curriculum import HALF_LIFE
 
 
 def test_nodes_learn_from_each_other_and_a_late_one_joins_in(tmp_path: Path) -> None:
@@ -43,6 +44,9 @@ def test_nodes_learn_from_each_other_and_a_late_one_joins_in(tmp_path: Path) -> 
             assert node.policy.tag.digest != base
             assert len(await checked_log(node)) > 0
             sources = sum((Counter(event.trained_from) for event in finished(events[index])), Counter())
+            own = sum(event.proposed * 2 ** ((event.round - 4) / HALF_LIFE) for event in finished(events[index]))
+            counted = sum(groups for *_, groups in node.proposer.curriculum.state())
+            assert own * 1.001 < counted <= 2 * own, "its curriculum heard of others, who count less than itself"
             trained[index] = sources
             assert node.identity.peer_id not in sources
             assert node.totals["groups_trained_foreign"] == sources.total() > 0

@@ -69,6 +69,10 @@ def test_the_same_seed_gives_the_same_run_and_another_another(compared: Run, tmp
 def test_the_report_holds_what_is_promised(compared: Run) -> None:
     report = compared.report
     assert json.loads((compared.directory / "report.json").read_text()) == report
+    # Of three rounds the first half is one, so that the second counts twice.
+    first, second = report["zero_advantage_share_per_half"]
+    assert 0 < report["zero_advantage_share"] < 1
+    assert report["zero_advantage_share"] == pytest.approx((first + 2 * second) / 3)
     for part in (report, report["alone"]):
         assert {key: type(part[key]) for key in KEYS if key != "delivery_ratio"} == {
             key: kind for key, kind in KEYS.items() if key != "delivery_ratio"
