@@ -8,6 +8,7 @@ is told to stop or nobody is connected. It asks the pool again only when as many
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ class Freshness:
 
     async def wait(self) -> None:
         """In the mode "fresh" wait until there are J fresh groups, the time is up, or there is nobody to wait for."""
-        settings, wanted = self._node.config.sampling, self._node.split.external
+        settings, wanted = self._node.config.sampling, self._wanted
         if settings.freshness != "fresh" or not wanted or not self._anybody() or await self._missing_of(wanted) <= 0:
             return
         begun, enough = trio.current_time(), False
@@ -67,6 +68,13 @@ class Freshness:
         self._waits += 1
         self._too_few += not enough
         self._waited_s += trio.current_time() - begun
+
+    @property
+    def _wanted(self) -> int:
+        """J, in groups also where the sampler counts completions."""
+        config = self._node.config
+        of_each = config.generation.num_generations if SAMPLERS[config.sampling.sampler].by_rollout else 1
+        return math.ceil(self._node.split.external / of_each)
 
     def _anybody(self) -> bool:
         return not self._node.stopping and self._node.connected_peers > 0

@@ -58,14 +58,28 @@ def write_page(directory: Path, report: dict[str, Any], pictures: Sequence[Path]
         f'<p><img alt="{path.stem}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"></p>'
         for path in pictures
     )
+    # What a table of nodes would only repeat is left out.
+    unequal = any(len(set(report[key])) > 1 for key in ("models_per_node", "speeds"))
+    nodes = _nodes(report) if unequal else ""
     title = f"{report['nodes']} nodes, {report['rounds']} rounds, seed {report['seed']}, {html.escape(report['network'])}"
     whole = html.escape(json.dumps(report, indent=1))
     (directory / "report.html").write_text(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>swarmd sim: {title}</title><style>{_STYLE}</style>'
-        f"<h1>swarmd sim</h1><p>{title}</p><table><tr>{heads}</tr>{rows}</table><table>{attacked}</table>{images}"
+        f"<h1>swarmd sim</h1><p>{title}</p><table><tr>{heads}</tr>{rows}</table><table>{attacked}</table>{nodes}{images}"
         f"<details><summary>report.json</summary><pre>{whole}</pre></details></html>\n",
         encoding="utf-8",
     )
+
+
+def _nodes(report: dict[str, Any]) -> str:
+    """A table of the nodes, where they are not all alike."""
+    heads = "".join(f"<th>{head}</th>" for head in ("node", "base model", "speed", "rounds", "held-out before", "after"))
+    columns = ("models_per_node", "speeds", "rounds_per_node", "eval_before_per_node", "eval_after_per_node")
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(each) if isinstance(each, str) else _number(each)}</td>" for each in row) + "</tr>"
+        for row in zip(range(report["nodes"]), *(report[key] for key in columns), strict=True)
+    )
+    return f"<table><tr>{heads}</tr>{rows}</table>"
 
 
 def _attack_rows(report: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -57,6 +57,7 @@ def test_who_is_slower_does_less_and_is_heard_all_the_same(tmp_path: Path) -> No
     assert report["policy_age"] == pytest.approx(sum((age or 0) * count for age, count in ages) / sum(foreign))
     assert report["delivery_ratio"] == 1.0
     assert report["digest"] == again["digest"]
+    assert "<td>0.500</td><td>2</td>" in (tmp_path / "one" / "report.html").read_text()
 
 
 def test_rounds_go_with_the_speed() -> None:
