@@ -197,7 +197,7 @@ def test_stop_waits_for_the_end(home: Home) -> None:
     with daemon(home, "orderly") as process:
         assert swarmd(home, "stop").exit_code == 0
         assert home.holder() is None
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
 
 
 def test_stop_says_when_it_takes_too_long_and_force_kills(home: Home) -> None:
@@ -208,7 +208,7 @@ def test_stop_says_when_it_takes_too_long_and_force_kills(home: Home) -> None:
         assert process.poll() is None
     with daemon(home, "stubborn") as process:
         assert swarmd(home, "stop", "--timeout", "0.2", "--force").exit_code == 0
-        assert process.wait(5) == -9
+        assert process.wait(60) == -9
 
 
 def test_stop_of_a_daemon_that_does_not_answer(home: Home) -> None:
@@ -218,5 +218,5 @@ def test_stop_of_a_daemon_that_does_not_answer(home: Home) -> None:
         home.control.unlink()
         assert f"process {process.pid}" in swarmd(home, "status").stderr
         assert swarmd(home, "stop", "--timeout", "0.2", "--force").exit_code == 0
-        assert process.wait(5) == -9
+        assert process.wait(60) == -9
     assert swarmd(home, "stop", "--force").exit_code == 7

@@ -68,27 +68,37 @@ class Victim:
         self._log: list[bytes] = []
         self._events_read = 0
         self._done = 0
+        self._start_s = 5.0
 
     def live_and_die(self) -> None:
         """Start it, and kill it at a random moment: while it starts, or some time after it answers."""
         self.daemon.start(*SETTINGS)
         if self.random.random() < 0.25:
             self.seen.while_starting += 1
-            time.sleep(self.random.uniform(0.0, 5.0))
+            self._wait(1.0)
         else:
-            self.daemon.until("it answers", lambda _: True)
-            time.sleep(self.random.uniform(0.0, 4.0))
+            self._until_it_answers()
+            self._wait(0.8)
         self.daemon.kill()
         self.examine()
+
+    def _until_it_answers(self) -> None:
+        begun = time.monotonic()
+        self.daemon.until("it answers", lambda _: True)
+        self._start_s = time.monotonic() - begun
+
+    def _wait(self, most: float) -> None:
+        """A random time of at most so many times what a start takes, so that as much happens meanwhile on a busy machine."""
+        time.sleep(self.random.uniform(0.0, most * self._start_s))
 
     def live_and_lack_room(self, disk: Disk) -> None:
         """Start it, fill its disk at a random moment but for a little, and let it end by itself or kill it."""
         self.daemon.start(*SETTINGS)
-        self.daemon.until("it answers", lambda _: True)
-        time.sleep(self.random.uniform(0.0, 3.0))
+        self._until_it_answers()
+        self._wait(0.6)
         disk.fill(leaving=self.random.choice([0, 4096, 50_000, 400_000, 1_500_000]))
         if self.random.random() < 0.5:
-            time.sleep(self.random.uniform(0.0, 3.0))
+            self._wait(0.6)
             self.daemon.signal_all(signal.SIGKILL)
             self.daemon.ended()
         else:

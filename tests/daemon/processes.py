@@ -139,7 +139,7 @@ class Daemon:
         self._process = None
         return code
 
-    def left_behind(self, within_s: float = 20.0) -> list[int]:
+    def left_behind(self, within_s: float = SOON_S) -> list[int]:
         """Processes of the daemon's group that are still there some time after its end."""
         deadline = time.monotonic() + within_s
         while (left := [pid for pid, group, _ in _processes() if group == self._group]) and time.monotonic() < deadline:

@@ -66,7 +66,7 @@ def test_values_are_mutated_as_values() -> None:
 
 def test_the_command_prints_json() -> None:
     line = [sys.executable, "-m", "fuzz", "--runs", "200", "--engine", "plain", "--target", "codec", "--target", "envelope"]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["crashes"] == 0
