@@ -19,6 +19,7 @@ from swarm.errors import ChildDied
 from swarm.home import storage
 
 Command = tuple[str, ...]
+SWARMD = (sys.executable, "-c", "from swarm.cli.main import main; main()")
 
 
 def finished(path: Path) -> dict[Command, dict[str, Any]]:
@@ -61,10 +62,9 @@ def make(
 
 
 def _run(command: Command, kept: Sequence[str]) -> dict[str, Any]:
-    program = [sys.executable, "-c", "from swarm.cli.main import main; main()"]
     with tempfile.TemporaryDirectory(prefix="swarmd-bench-") as directory:
         ended = subprocess.run(  # noqa: S603 - this very program
-            [*program, *command, "--report", directory], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+            [*SWARMD, *command, "--report", directory], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
         )
         if ended.returncode:
             last = (ended.stderr.strip().splitlines() or ["nothing was said"])[-1]
