@@ -1,7 +1,7 @@
 """The split between training and evaluation, by construction: a fixed tenth of all problems is never proposed by anyone.
 
 Whether a problem is held out depends on its text alone, not on its seed, its proposer or its epoch. `training_problem` walks
-from a recipe's seed to the first problem that is not held out, `evaluation_problems` walks over those that are. Everybody
+from a recipe's seed to the first problem that is not held out, `evaluation_seeds` walks over those that are. Everybody
 walks the same way, so no prompt that any node of any swarm ever trained on is in any evaluation set.
 """
 
@@ -41,7 +41,7 @@ def walk(seed: int) -> Iterator[int]:
 
 def training_problem(environment: Environment, family: str, name: str, seed: int, level: int) -> Problem:
     """The problem of a recipe's seed: the first of its walk that is not held out."""
-    for key, problem in _walked(environment, family, name, seed, level, MAX_TRAINING_STEPS):
+    for key, _, problem in _walked(environment, family, name, seed, level, MAX_TRAINING_STEPS):
         if not held_out(key):
             return problem
     raise EnvironmentRefused(
@@ -49,22 +49,27 @@ def training_problem(environment: Environment, family: str, name: str, seed: int
     )
 
 
-def evaluation_problems(environment: Environment, family: str, name: str, seed: int, level: int, wanted: int) -> list[Problem]:
-    """Up to `wanted` held-out problems with distinct keys; fewer where the domain is too small to hold as many."""
-    found: dict[str, Problem] = {}
-    for key, problem in _walked(environment, family, name, seed, level, MAX_EVALUATION_STEPS * wanted):
+def evaluation_seeds(environment: Environment, family: str, name: str, seed: int, level: int, wanted: int) -> list[int]:
+    """Seeds of up to `wanted` held-out problems with distinct keys; fewer where the domain is too small to hold as many.
+
+    About ten problems are built to find each.
+    """
+    found: dict[str, int] = {}
+    for key, step, _ in _walked(environment, family, name, seed, level, MAX_EVALUATION_STEPS * wanted):
         if held_out(key):
-            found.setdefault(key, problem)
+            found.setdefault(key, step)
         if len(found) == wanted:
             break
     return list(found.values())
 
 
-def _walked(environment: Environment, family: str, name: str, seed: int, level: int, steps: int) -> Iterator[tuple[str, Problem]]:
-    """The problems of a walk's first `steps` seeds with their keys, without the seeds that have none."""
+def _walked(
+    environment: Environment, family: str, name: str, seed: int, level: int, steps: int
+) -> Iterator[tuple[str, int, Problem]]:
+    """The problems of a walk's first `steps` seeds with their keys and seeds, without the seeds that have none."""
     for step in islice(walk(seed), steps):
         try:
             problem = environment.build(name, step, level)
         except Unbuildable:
             continue
-        yield problem_key(f"{family}/{name}", problem), problem
+        yield problem_key(f"{family}/{name}", problem), step, problem

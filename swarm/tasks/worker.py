@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from functools import lru_cache
 from typing import Any
 
 import reasoning_gym  # noqa: F401 - the fork server imports this module once, and with it what is slow to import
@@ -18,7 +19,7 @@ import reasoning_gym  # noqa: F401 - the fork server imports this module once, a
 from swarm.child import Handlers
 from swarm.errors import EnvironmentRefused
 from swarm.tasks.environment import Environment, Problem, VerifierError, find, load_environments
-from swarm.tasks.held_out import evaluation_problems, training_problem
+from swarm.tasks.held_out import evaluation_seeds, training_problem
 
 HUNG = 8  # later than any parent on the wall clock has given it up, which tells it from the CPU seconds
 Body = Mapping[str, Any]
@@ -38,6 +39,17 @@ def main(arguments: Any) -> Handlers:
     """
     families = load_environments()
 
+    @lru_cache(maxsize=4096)
+    def evaluation_walk(environment: str, level: int, seed: int, count: int) -> list[int]:
+        # The same few problems are asked for at every evaluation; finding them is most of the work.
+        resolved, name = find(families, environment)
+        return evaluation_seeds(resolved, environment.partition("/")[0], name, seed, level, count)
+
+    def evaluation_problems(body: Body) -> list[Problem]:
+        environment, _, name, level = _resolve(families, body)
+        seeds = evaluation_walk(body["environment"], level, body["seed"], body["count"])
+        return [environment.build(name, seed, level) for seed in seeds]
+
     def build(body: Body) -> dict[str, Any]:
         with _guarded(body):
             return _task(_training_problem(families, body))
@@ -49,11 +61,11 @@ def main(arguments: Any) -> Handlers:
 
     def held_out(body: Body) -> list[dict[str, Any]]:
         with _guarded(body):
-            return [_task(problem) for problem in _evaluation_problems(families, body)]
+            return [_task(problem) for problem in evaluation_problems(body)]
 
     def score_held_out(body: Body) -> dict[str, Any]:
         with _guarded(body):
-            return _judge(families, body, zip(_evaluation_problems(families, body), body["texts"], strict=True))
+            return _judge(families, body, zip(evaluation_problems(body), body["texts"], strict=True))
 
     def ready(body: Any) -> dict[str, str]:
         return {family: environment.version for family, environment in families.items()}
@@ -100,11 +112,6 @@ def _resolve(families: Mapping[str, Environment], body: Body) -> tuple[Environme
 def _training_problem(families: Mapping[str, Environment], body: Body) -> Problem:
     environment, family, name, level = _resolve(families, body)
     return training_problem(environment, family, name, body["seed"], level)
-
-
-def _evaluation_problems(families: Mapping[str, Environment], body: Body) -> list[Problem]:
-    environment, family, name, level = _resolve(families, body)
-    return evaluation_problems(environment, family, name, body["seed"], level, body["count"])
 
 
 def _judge(families: Mapping[str, Environment], body: Body, pairs: Iterable[tuple[Problem, str]]) -> dict[str, Any]:

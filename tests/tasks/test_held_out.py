@@ -10,7 +10,7 @@ from swarm.errors import EnvironmentRefused
 from swarm.tasks.environment import Problem, Unbuildable
 from swarm.tasks.held_out import (
     MAX_TRAINING_STEPS,
-    evaluation_problems,
+    evaluation_seeds,
     held_out,
     problem_key,
     training_problem,
@@ -64,18 +64,18 @@ def test_a_tenth_is_held_out():
 def test_no_training_problem_is_ever_in_an_evaluation_set(seed, evaluation_seed):
     environment = Numbers(200)
     trained = training_problem(environment, "f", "n", seed, 0)
-    evaluated = evaluation_problems(environment, "f", "n", evaluation_seed, 0, 5)
-    assert trained.question not in {problem.question for problem in evaluated}
+    evaluated = evaluation_seeds(environment, "f", "n", evaluation_seed, 0, 5)
+    assert trained.question not in {environment.build("n", each, 0).question for each in evaluated}
     assert not held_out(problem_key("f/n", trained))
 
 
 def test_evaluation_prompts_are_distinct_and_a_small_domain_gives_fewer():
     environment = Numbers(100)
     everything = {str(i) for i in range(100) if held_out(f"f/n\n{i}")}
-    found = [problem.question for problem in evaluation_problems(environment, "f", "n", 1, 0, 50)]
-    assert sorted(found) == sorted(everything)
+    found = evaluation_seeds(environment, "f", "n", 1, 0, 50)
     assert environment.built <= 50 * 40
-    assert len(evaluation_problems(Numbers(10**6), "f", "n", 1, 0, 50)) == 50
+    assert sorted(environment.build("n", each, 0).question for each in found) == sorted(everything)
+    assert len(evaluation_seeds(Numbers(10**6), "f", "n", 1, 0, 50)) == 50
 
 
 def test_the_key_is_the_compact_prompt_where_there_is_one():
@@ -96,4 +96,4 @@ def test_seeds_without_a_problem_are_walked_over():
     sparse = Numbers(10**6, gives_up=3)
     problem = training_problem(sparse, "f", "n", 5, 0)
     assert problem == training_problem(Numbers(10**6, gives_up=3), "f", "n", 5, 0)
-    assert len(evaluation_problems(sparse, "f", "n", 5, 0, 4)) == 4
+    assert len([sparse.build("n", each, 0) for each in evaluation_seeds(sparse, "f", "n", 5, 0, 4)]) == 4
