@@ -80,8 +80,8 @@ def lone_settings(per_round: int, local: int) -> dict[str, str]:
 
 
 def marks(rounds: int) -> int:
-    """How many rounds apart a curve of about a dozen points is measured."""
-    return max(1, rounds // 12)
+    """How many rounds apart a curve of about ten points is measured: most of a short run's seconds are evaluation."""
+    return max(1, rounds // 8)
 
 
 def chosen(rows: Sequence[str]) -> dict[str, Mapping[str, str]]:
