@@ -48,7 +48,10 @@ def test_it_trains_on_what_is_there_when_its_time_is_up(tmp_path: Path) -> None:
 
     async def main(medium: Medium) -> None:
         async with medium.node(1), medium.node(0, events, node_rounds=2, **FRESH) as node:
-            await keep_learning(node)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keep_learning, node)
+                await trio.sleep(60)
+                assert node.activity.state == WAITING.replace("4", "1"), "it asks for less where nothing came"
             statistics = node.freshness.statistics()
             assert (statistics.waits, statistics.too_few) == (2, 2)
             assert abs(statistics.waited_s - 80) < 1
