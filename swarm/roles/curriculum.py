@@ -40,11 +40,11 @@ HALF_LIFE = 6.0
 # Own groups that the worth assumed of an arm without evidence, `UNKNOWN`, counts as.
 PRIOR = 0.5
 # Powers of the worth that the levels of an environment, and the environments, are proposed in proportion to.
-OF_LEVELS = 64.0
-OF_ENVIRONMENTS = 16.0
+OF_LEVELS = 16.0
+OF_ENVIRONMENTS = 3.0
 # An environment's share of the proposals is at most so many times an even one.
-MOST = 2.0
-FLOOR = 0.05
+MOST = 1.5
+FLOOR = 0.1
 # Keeps powers from vanishing, so that what is cut off one environment can always be given to another.
 TINY = 1e-100
 # A signer's groups of one round count as own ones by this part at most.
