@@ -11,10 +11,11 @@ one round count together as an `OTHER`th of an own round at most, however many i
 round. Whoever sends groups of a hopeless arm makes a node look there until its own groups, which say no, outweigh that: with two
 groups a round a few percent of its proposals (tests/roles).
 
-*Choice.* Within an environment the best level nearly always. Environments in proportion to a power of what is to be expected
-there, but none with more than `MOST` times an even share: verifiers that give part of the reward for half an answer make
-groups that are always informative, and a node that proposed nothing else would unlearn the rest. A `FLOOR` of all
-proposals falls on all arms alike, so that what was solved or hopeless once is looked at again.
+*Choice.* Within an environment the better level mostly. Environments in proportion to a mild power of what is to be expected
+there, and none with more than `MOST` times an even share: verifiers that give part of the reward for half an answer make
+groups that are always informative, and a swarm that proposes little else learns less of all the rest than one that
+draws uniformly (docs/lab-log.md). A `FLOOR` of all proposals falls on all arms alike, so that what was solved or
+hopeless once is looked at again.
 """
 
 from __future__ import annotations
