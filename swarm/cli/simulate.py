@@ -53,7 +53,11 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 )
 @click.option("--undefended", is_flag=True, help="Turn every defence of the honest nodes off, to see what an attack reaches.")
 @click.option(
-    "--churn", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE", help="This share of the nodes is replaced by new ones."
+    "--churn",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="SHARE",
+    help="This share of the nodes is replaced by new ones; in memory rounds then take a second of virtual time.",
 )
 @click.option("--partition", is_flag=True, help="Cut the network in two for the middle third of the run (in memory only).")
 @click.option(

@@ -29,6 +29,9 @@ from swarm.sim.weather import Weather
 
 EVALUATION_PROMPTS = 48
 NETWORKS = ("libp2p", "memory")
+# On the virtual clock a round of the embedded model takes a twentieth of a second, and the start of a node some seconds: without
+# this a replacement would come when all others have done their rounds.
+CHURN_ROUND_S = "1"
 # Settings that every simulated node gets from an option of the simulation.
 _OWN_OPTIONS = {
     "node.rounds": "--rounds",
@@ -71,6 +74,8 @@ def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
         overrides["swarm.manifest"] = "scratch"
     if options.undefended:
         overrides |= without_defences()
+    if options.churn and options.network == "memory":
+        overrides["node.min_round_s"] = CHURN_ROUND_S
     overrides |= options.overrides
     if options.local is not None:
         overrides["training.local"] = str(options.local)

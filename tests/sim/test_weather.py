@@ -124,6 +124,16 @@ def test_nodes_come_and_go(tmp_path: Path) -> None:
     assert report["logs_complete"] is not None
 
 
+def test_who_replaces_a_node_comes_while_the_others_still_learn(tmp_path: Path) -> None:
+    def least_s(**changes: Any) -> float:
+        configs, _ = node_configs(options(tmp_path, **changes))
+        return configs[0].node.min_round_s
+
+    assert least_s(churn=0.5) >= 1, "a virtual round would be over long before a node has started"
+    assert least_s(churn=0.5, overrides={"node.min_round_s": "3"}) == 3
+    assert least_s(churn=0.5, network="libp2p") == least_s() == 0
+
+
 def test_a_partition_divides_the_swarm_and_heals(tmp_path: Path) -> None:
     report = run(tmp_path, nodes=4, rounds=6, partition=True)
     parted = report["weather"]["partition"]
