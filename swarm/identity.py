@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -89,7 +89,7 @@ def load(path: Path) -> Identity:
         key = serialization.load_pem_private_key(data, password=None)
     except TypeError:
         raise IdentityError(f"the key file {path} is encrypted; swarmd needs it without a passphrase") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):
         raise IdentityError(f"the key file {path} is damaged or no PEM private key; restore it from a backup") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise IdentityError(f"the key file {path} holds a key of another kind; swarmd needs an Ed25519 key (PEM, PKCS #8)")

@@ -1,3 +1,4 @@
+import base64
 import contextlib
 import stat
 from pathlib import Path
@@ -81,6 +82,16 @@ def test_a_key_of_another_kind(key_file: Path) -> None:
         identity.load(key_file)
     write(key_file, pem(ed25519.Ed25519PrivateKey.generate(), b"secret"))
     with pytest.raises(IdentityError, match="encrypted"):
+        identity.load(key_file)
+
+
+def test_a_changed_bit_that_makes_it_a_key_of_a_kind_with_longer_keys(key_file: Path) -> None:
+    """The name of Ed25519 becomes that of Ed448; OpenSSL fails over the key's length in a way that cryptography does not know."""
+    lines = pem(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))).splitlines()
+    changed = base64.b64decode(lines[1]).replace(b"\x2b\x65\x70", b"\x2b\x65\x71")
+    assert changed != base64.b64decode(lines[1])
+    write(key_file, b"\n".join([lines[0], base64.b64encode(changed), lines[2], b""]))
+    with pytest.raises(IdentityError, match="damaged"):
         identity.load(key_file)
 
 
