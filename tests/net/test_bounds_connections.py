@@ -45,8 +45,10 @@ async def test_half_open_connections_are_few_and_do_not_keep_others_out(monkeypa
     monkeypatch.setattr(host, "HANDSHAKE_S", 3.0)
     async with open_node(0) as victim:
         held = await trio.to_thread.run_sync(_raw_sockets, victim, 100)
-        held[0].send(b"\x13/multi")
-        await until(lambda: _half_open(victim) > 0)
+        # It may have been displaced by the others already.
+        with suppress(ConnectionError):
+            held[0].send(b"\x13/multi")
+        await until(lambda: _half_open(victim) > 0 or victim.statistics().handshakes_failed > 0)
         await trio.sleep(0.5)
         assert _half_open(victim) <= gate.MAX_HALF_OPEN
         await still_serves(victim)
