@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from swarm.bench.table import summary
 from swarm.sim.options import ATTACKS
 
 NONE = "none"
@@ -98,18 +98,6 @@ def figures(attacked: Mapping[str, Any], calm: Mapping[str, Any]) -> dict[str, f
         "length": attacked["completion_tokens_last"] / calm["completion_tokens_last"],
         "held_out": attacked["eval_after"] / calm["eval_after"],
         "weight": attacked["attack"]["weight_share"] if attacked["attack"] else None,
-    }
-
-
-def summary(values: Sequence[float | None]) -> dict[str, Any] | None:
-    """Mean, standard deviation over seeds, and the values."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    return {
-        "mean": round(statistics.mean(known), 4),
-        "spread": round(statistics.stdev(known), 4) if len(known) > 1 else None,
-        "values": [round(value, 4) for value in known],
     }
 
 

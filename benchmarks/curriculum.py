@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.unequal import settings, summary
+from benchmarks.unequal import settings
 from swarm.bench.runs import Command, make
+from swarm.bench.table import summary
 
 MODES = {"on": "true", "off": "false"}
 KEPT = ("wall_s", "eval_before", "eval_after", "eval_per_task", "zero_advantage_share_per_half", "cumulative_reward", "digest")

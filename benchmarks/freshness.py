@@ -24,8 +24,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.unequal import settings, summary
+from benchmarks.unequal import settings
 from swarm.bench.runs import Command, make
+from swarm.bench.table import summary
 
 MODES = ("available", "fresh")
 KEPT = (

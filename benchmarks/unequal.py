@@ -26,6 +26,7 @@ from typing import Any
 
 from swarm.bench.cases import ALONE
 from swarm.bench.runs import Command, make
+from swarm.bench.table import summary
 
 KEPT = (
     "wall_s", "eval_before_per_node", "eval_after_per_node", "rounds_per_node", "reward_per_round_per_node", "trained_from",
@@ -77,15 +78,6 @@ def by_kind(case: Case, report: Mapping[str, Any], name: str) -> dict[str, float
     return {
         kind: statistics.mean(value for each, value in zip(case.kinds, report[name], strict=True) if each == kind)
         for kind in dict.fromkeys(case.kinds)
-    }
-
-
-def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation over seeds, and the values."""
-    return {
-        "mean": round(statistics.mean(values), 4),
-        "spread": round(statistics.stdev(values), 4) if len(values) > 1 else None,
-        "values": [round(value, 4) for value in values],
     }
 
 

@@ -8,9 +8,9 @@ Every step sees the policy as the step before it left it, and own and foreign gr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from swarm.config.schema import TrainingSection
 from swarm.policy.batch import Batch, make_batch
@@ -57,10 +57,10 @@ def train(
     trained = [each for each, batch in zip(figures, batches, strict=True) if batch.micro_batches] or figures
     return RoundFigures(
         updates=len(parts),
-        loss=_mean([each.loss for each in trained]),
-        gradient_norm=_mean([each.gradient_norm for each in trained]),
-        clip_fraction=_mean([each.clip_fraction for each in trained]),
-        kl=_mean([each.kl for each in trained]),
+        loss=fmean([each.loss for each in trained]),
+        gradient_norm=fmean([each.gradient_norm for each in trained]),
+        clip_fraction=fmean([each.clip_fraction for each in trained]),
+        kl=fmean([each.kl for each in trained]),
         skipped=sum(each.skipped for each in figures),
         plausible=tuple(plausible),
         completions=sum(batch.completions for batch in batches),
@@ -72,7 +72,3 @@ def in_updates(groups: int, per_update: int) -> list[range]:
     """Which of a round's groups each update takes: every n-th, so that each has its part of those that come first."""
     updates = max(1, round(groups / per_update)) if per_update else 1
     return [range(first, groups, updates) for first in range(min(updates, max(groups, 1)))]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
