@@ -96,6 +96,11 @@ class NetworkSection:
         "Bytes read per second from any one peer, a quarter of a minute's worth at once; half of it may be gossip. Lower saves bandwidth and slows large bodies down.",
         above=0,
     )
+    max_bytes_per_s: float = setting(
+        0.0,
+        "Bytes per second over all connections together, each way; 0 has no limit. Much below 50 kB/s a large swarm's rollouts come late or not at all.",
+        minimum=0,
+    )
     cut_off_s: float = setting(
         600.0, "Seconds for which a peer that floods, sends invalid messages or lost its standing is not spoken to.", above=0
     )
@@ -112,6 +117,11 @@ class PolicySection:
         "auto",
         "Weights and compute: auto (bfloat16 on a GPU that has it, else float32), float32, bfloat16.",
         choices=("auto", "float32", "bfloat16"),
+    )
+    memory: float = setting(
+        0.0,
+        "What the policy may use of its device's memory, from which follow how many completions are sampled at once and how large a training pass is: up to 1 a share of it, above 1 GiB, 0 takes nine tenths of a GPU's free memory or half of the machine's.",
+        minimum=0,
     )
     rendering: str = setting(
         "auto",
@@ -137,6 +147,14 @@ class GenerationSection:
     max_completion_length: int = setting(0, "Tokens after which a completion is cut; 0 takes the manifest's cap.", minimum=0)
     temperature: float = setting(
         1.0, "Sampling temperature; below 1 explores less, above 1 explores more and errs more.", above=0
+    )
+    stop: tuple[str, ...] = setting(
+        (), "Texts that end a completion where the model says them, as its own end of sequence does; they are cut off the text."
+    )
+    engine: str = setting(
+        "auto",
+        "What samples completions: transformers (on any device), vllm (on a CUDA card, pip install 'swarmd[vllm]'; it keeps a copy of the weights), auto takes transformers.",
+        choices=("auto", "transformers", "vllm"),
     )
 
 
@@ -200,7 +218,9 @@ class TrainingSection:
     )
     mask_truncated_completions: bool = setting(False, "Leave completions that were cut at the length cap out of the loss.")
     micro_batch_tokens: int = setting(
-        16384, "Tokens (padding included) per forward and backward pass; lower needs less memory and more passes.", minimum=1
+        16384,
+        "Tokens (padding included) per forward and backward pass at most; fewer where policy.memory has less room, or memory once ran out.",
+        minimum=1,
     )
 
 
@@ -338,6 +358,26 @@ class CheckpointSection:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestSection:
+    """When the node gives way to others on this machine: it then proposes, generates and trains nothing, and gives its memory back."""
+
+    hours: tuple[str, ...] = setting(
+        (), "Local times of day at which the node may compute, like 22:00-07:00; empty is always. At their end it pauses after its round."
+    )
+    gpu: bool = setting(
+        False,
+        "Pause while another process uses the NVIDIA GPU (a tenth of its time, or half a GiB for computing), until a minute after it has stopped.",
+    )
+    battery: bool = setting(False, "Pause while the machine runs on its battery.")
+    duty: float = setting(
+        1.0,
+        "Share of the time in which the policy may compute; below 1 it rests after each round, which caps the mean power and heat without root.",
+        above=0,
+        maximum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSection:
     """The node itself."""
 
@@ -361,6 +401,7 @@ class Config:
     """All sections. Built by `swarm.config.load`, in the order defaults < profile < node.toml < environment < command line."""
 
     node: NodeSection = field(default_factory=NodeSection)
+    guest: GuestSection = field(default_factory=GuestSection)
     swarm: SwarmSection = field(default_factory=SwarmSection)
     network: NetworkSection = field(default_factory=NetworkSection)
     policy: PolicySection = field(default_factory=PolicySection)

@@ -1,0 +1,172 @@
+"""How much of the device's memory the policy may use, and what it does when there is less.
+
+One dial, `policy.memory`, gives a budget in bytes. Weights, gradients and the optimizer's state take their part of it whatever
+happens; what is left decides how many completions are sampled at once (`slots`) and how many tokens a training pass has
+(`micro_batch_tokens`). Both are estimates from the model's shape. Where an estimate was too high, or somebody else took the
+memory, the device runs out: whoever was at work drops what it holds, asks for `fewer_slots` or a `smaller_micro_batch`, and does
+the same work again in smaller pieces. Nothing is lost but time, every such shortage is counted, and the smaller size stays.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from swarm.errors import PolicyError
+from swarm.policy.model import LanguageModel
+
+GIB = 2**30
+# Rows sampled at once; more only add memory, since by then the machine's arithmetic is busy.
+MAX_ROWS = 1024
+# What estimates leave free: fragments, the libraries' workspaces, one slice of logits.
+MARGIN = 0.1
+# Bytes per weight that is trained, without the weight itself: gradient and AdamW's two moments, and the half of a float32 copy.
+TRAINED_FLOAT32, TRAINED_BFLOAT16 = 12, 12
+
+
+class Memory:
+    """The policy's memory. `shortages` counts how often it ran out; a shortage at the smallest size is a `PolicyError`."""
+
+    def __init__(self, language_model: LanguageModel, share: float) -> None:
+        self._lm = language_model
+        self._budget = budget(language_model.device, share)
+        self._most_slots = MAX_ROWS
+        self._most_tokens = 1 << 62
+        self.shortages = 0
+
+    def slots(self, length: int) -> int:
+        """How many completions may be sampled at once when each, with its prompt, may have `length` tokens."""
+        return max(1, min(self._most_slots, int(self._free() // slot_bytes(self._lm, length))))
+
+    def holds(self, size: int) -> bool:
+        """Whether so many bytes may be kept while something else is done."""
+        return size <= self._free() // 4
+
+    def micro_batch_tokens(self, most: int) -> int:
+        """Tokens of one forward and backward pass."""
+        return max(1, min(most, self._most_tokens, int(self._free() // token_bytes(self._lm))))
+
+    def fewer_slots(self, now: int) -> None:
+        """Memory ran out with so many completions at once."""
+        self._shortage()
+        if now <= 1:
+            raise PolicyError(
+                "the device has too little memory to sample even one completion; lower generation.max_completion_length, give "
+                "policy.memory more, or take a smaller policy.model"
+            )
+        self._most_slots = now // 2
+
+    def smaller_micro_batch(self, tokens: int, rows: int) -> None:
+        """Memory ran out in a pass over so many tokens of so many completions."""
+        self._shortage()
+        if rows <= 1:
+            raise PolicyError(
+                "the device has too little memory to train on even one completion; lower generation.max_completion_length, give "
+                "policy.memory more, or train adapters instead of all weights, or a smaller policy.model"
+            )
+        self._most_tokens = max(1, tokens // 2)
+
+    def step_failed(self, again: bool) -> None:
+        """Memory ran out in the optimizer's step; `again` after it had been freed of everything else."""
+        self._shortage()
+        if again:
+            raise PolicyError(
+                "the device has too little memory for the optimizer; train adapters instead of all weights, or a smaller policy.model"
+            )
+
+    def _shortage(self) -> None:
+        self.shortages += 1
+        give_back(self._lm.device)
+
+    def _free(self) -> float:
+        """Bytes for what comes and goes."""
+        return (self._budget - resident_bytes(self._lm)) * (1 - MARGIN)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whichever device."""
+    # The CPU's allocator and Apple's GPU have no class of their own for it, nor have NVIDIA's libraries.
+    words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def give_back(device: torch.device) -> None:
+    """Return to the system what nobody refers to any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def budget(device: torch.device, share: float) -> int:
+    """Bytes that the policy may use: the setting `policy.memory` for this device."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        ours = torch.cuda.memory_reserved(device)
+        free += ours
+    else:
+        total = machine_bytes()
+        free = total * 5 // 9  # nine tenths of which are half of the machine's
+    if share == 0:
+        return int(free * 0.9)
+    return int(total * share) if share <= 1 else int(share * GIB)
+
+
+def machine_bytes() -> int:
+    """The machine's memory, or what a container's limit leaves of it; 8 GiB where nothing says."""
+    names = getattr(os, "sysconf_names", {})
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in names else 8 * GIB
+    limit = Path("/sys/fs/cgroup/memory.max")
+    try:
+        return min(total, int(limit.read_text()))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return total
+
+
+def resident_bytes(language_model: LanguageModel) -> int:
+    """Bytes of the weights, and of what training keeps for each that is trained."""
+    total = 0
+    for weight in language_model.model.parameters():
+        total += weight.numel() * weight.element_size()
+        if weight.requires_grad:
+            total += weight.numel() * (TRAINED_FLOAT32 if weight.dtype == torch.float32 else TRAINED_BFLOAT16)
+    return total
+
+
+def slot_bytes(language_model: LanguageModel, length: int) -> int:
+    """Bytes that one completion of `length` tokens, prompt included, takes while it is sampled."""
+    shape = _shape(language_model)
+    size = language_model.dtype.itemsize
+    distributions = _vocabulary(language_model) * (size + 4 * 4)  # logits and four float32 tensors of that width
+    return int(2 * shape["layers"] * shape["cached"] * size * length + distributions)
+
+
+def token_bytes(language_model: LanguageModel) -> int:
+    """Bytes that one token of a training pass takes, roughly: what the backward pass needs of the forward one."""
+    shape, size = _shape(language_model), language_model.dtype.itemsize
+    layer = (16 * shape["hidden"] + 4 * shape["inner"]) * size
+    if language_model.model.is_gradient_checkpointing:  # each layer keeps its input, and one at a time everything
+        return int(layer + shape["layers"] * shape["hidden"] * size)
+    return int(layer * shape["layers"])
+
+
+def _shape(language_model: LanguageModel) -> dict[str, int]:
+    config: Any = language_model.model.config.get_text_config(decoder=True)
+    hidden, heads = config.hidden_size, config.num_attention_heads
+    return {
+        "hidden": hidden,
+        "inner": getattr(config, "intermediate_size", None) or 4 * hidden,
+        "layers": config.num_hidden_layers,
+        "cached": (getattr(config, "num_key_value_heads", None) or heads) * (getattr(config, "head_dim", None) or hidden // heads),
+    }
+
+
+def _vocabulary(language_model: LanguageModel) -> int:
+    return int(language_model.model.get_input_embeddings().num_embeddings)
