@@ -109,6 +109,7 @@ def gossip() -> Prepared:
     from swarm.net.libp2p.host import _assemble
     from swarm.net.libp2p.mesh import MeshRouter
     from swarm.net.libp2p.transport import CountedTCP
+    from swarm.net.line import Line
     from swarm.net.network import Verdict
     from swarm.net.tally import Tally
 
@@ -117,7 +118,7 @@ def gossip() -> Prepared:
     async def both(data: bytes) -> None:
         config, tally = NetworkSection(), Tally()
         guard = Guard(config, tally, WallClock())
-        tcp = CountedTCP(None, tally, guard, Gate(config, guard))  # type: ignore[arg-type] # nothing listens
+        tcp = CountedTCP(None, tally, guard, Gate(config, guard), Line(0))  # type: ignore[arg-type] # nothing listens
         inbox = Inbox(lambda message: Verdict.ACCEPT if message[:1] != b"x" else Verdict.REJECT, WallClock(), tally, config)
         router = MeshRouter(tally, guard)
         pubsub = TopicPubsub(_assemble(bytes(32), config, tcp, tally, guard), router, "topic", inbox, tally, guard)

@@ -31,6 +31,7 @@ from swarm.clock import Clock
 from swarm.errors import ChildDied, ChildFailed, ChildTimeout
 
 MAX_FRAME_BYTES = 256 * 2**20
+ENDS_WITHIN_S = 5.0  # once it was killed; a machine that swaps takes its time
 Handlers = Mapping[str, Callable[[Any], Any]]
 
 # Modules that the fork server imports once; a missing or broken one only makes the child import it itself.
@@ -121,7 +122,7 @@ class Child:
         process = self._process
         if process is None:
             return None
-        await trio.to_thread.run_sync(process.join, 5)
+        await trio.to_thread.run_sync(process.join, ENDS_WITHIN_S)
         code: int | None = process.exitcode
         self.kill()
         return code
@@ -134,6 +135,14 @@ class Child:
         if self._stream is not None:
             stream, self._stream = self._stream, None
             stream.socket.close()
+
+    async def end(self) -> None:
+        """End the child, and wait until it is gone and its memory free."""
+        process = self._process
+        self.kill()
+        if process is not None:
+            async with self._clock.work(0):
+                await trio.to_thread.run_sync(process.join, ENDS_WITHIN_S)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -15,6 +15,7 @@ from swarm.cli.export import export
 from swarm.cli.inspect import peers, status
 from swarm.cli.membership import invite, join
 from swarm.cli.output import printable
+from swarm.cli.pause import pause, resume
 from swarm.cli.rollouts import rollouts
 from swarm.cli.settings import config
 from swarm.cli.setup import id_, init
@@ -64,5 +65,7 @@ def main(home: str | None, log_level: str | None) -> None:
     """
 
 
-for command in (init, start, stop, status, peers, id_, join, invite, rollouts, audit, config, export, sim, bench):
+RUNNING = (init, start, stop, pause, resume, status, peers, id_, join, invite, config)
+LOOKING = (rollouts, audit, export, sim, bench)
+for command in RUNNING + LOOKING:
     main.add_command(command)

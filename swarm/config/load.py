@@ -19,6 +19,7 @@ from typing import Any, get_args, get_type_hints
 
 from protocols.errors import ProtocolError
 from protocols.peer import public_key
+from swarm.config.hours import Hours
 from swarm.config.profiles import PROFILES
 from swarm.config.schema import SECTIONS, Config
 from swarm.config.toml import flatten, parse, positions
@@ -204,6 +205,8 @@ def _check_together(settings: Mapping[str, Setting]) -> None:
         raise ConfigError("tasks.per_round is below training.local: more own groups would be trained than are solved; raise it")
     if value["training.epsilon_high"] < value["training.epsilon"]:
         raise ConfigError("training.epsilon_high is below training.epsilon; make it at least equal")
+    for hours in value["guest.hours"]:
+        Hours.parse(hours)
     if not value["network.listen"]:
         raise ConfigError("network.listen is empty, so no peer could reach this node; give it /ip4/0.0.0.0/tcp/4711 or the like")
     for name in ("network.listen", "network.announce", "swarm.bootstrap"):

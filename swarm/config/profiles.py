@@ -14,6 +14,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "pool.max_groups": 5000,
         "pool.max_bytes": 128 * 2**20,
         "node.min_round_s": 5.0,
+        "guest.battery": True,
     },
     # A machine of its own in a data centre: many peers, much history, nobody on the local network to look for.
     "server": {

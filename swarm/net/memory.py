@@ -146,6 +146,7 @@ class MemoryNode:
         self._peer_id = peer_id
         self.topic = topic
         self._timeout_s = config.request_timeout_s
+        self._most_bytes_per_s = config.max_bytes_per_s or math.inf
         self._nursery = nursery
         self._joined_ms = clock.now_ms()
         self._tally = Tally()
@@ -255,7 +256,7 @@ class MemoryNode:
 
     def _send(self, size: int) -> float:
         """Put `size` bytes on this node's uplink, behind what is there; returns when they have left."""
-        bandwidth = self._network.conditions.bandwidth_bytes_per_s
+        bandwidth = min(self._network.conditions.bandwidth_bytes_per_s, self._most_bytes_per_s)
         self._tally["wire_bytes_sent"] += size + OVERHEAD_BYTES
         self._uplink_free_s = max(self._uplink_free_s, trio.current_time()) + (size + OVERHEAD_BYTES) / bandwidth
         return self._uplink_free_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import trio
@@ -25,6 +25,10 @@ class Activity:
             yield
         finally:
             self._seconds[what] += trio.current_time() - begun
+
+    def spent(self, what: Sequence[str]) -> float:
+        """Seconds of these activities since the last call of `take_seconds`."""
+        return sum(self._seconds.get(each, 0.0) for each in what)
 
     def take_seconds(self) -> dict[str, float]:
         """Seconds per activity since the last call."""

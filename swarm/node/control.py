@@ -20,12 +20,13 @@ import trio
 from swarm.errors import ConfigError, HomeError, SwarmdError
 from swarm.home import write_atomically
 from swarm.node.node import Node
-from swarm.node.status import invite, peers, status
+from swarm.node.status import invite, pause_of, peers, status
 
 logger = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 65536
 ANSWER_WITHIN_S = 600.0
+LONGEST_PAUSE_S = 366 * 86400.0
 
 Verb = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
@@ -66,7 +67,26 @@ def _verbs(node: Node) -> dict[str, Verb]:
         tag = node.policy.tag
         return {"to": str(target), "model": tag.model, "step": tag.step, "digest": tag.digest.hex()}
 
-    return {"status": on_status, "peers": on_peers, "invite": on_invite, "stop": on_stop, "export": on_export}
+    async def on_pause(request: Mapping[str, Any]) -> Any:
+        seconds = request.get("seconds")
+        if not (seconds is None or (isinstance(seconds, int | float) and 0 < seconds <= LONGEST_PAUSE_S)):
+            raise ConfigError(f"a pause lasts above 0 and at most {LONGEST_PAUSE_S:g} seconds, or until it is taken back")
+        node.guest.pause(seconds)
+        return pause_of(node)
+
+    async def on_resume(request: Mapping[str, Any]) -> Any:
+        node.guest.resume()
+        return pause_of(node)
+
+    return {
+        "status": on_status,
+        "peers": on_peers,
+        "invite": on_invite,
+        "stop": on_stop,
+        "export": on_export,
+        "pause": on_pause,
+        "resume": on_resume,
+    }
 
 
 async def _answer(stream: trio.SocketStream, verbs: Mapping[str, Verb], token: str) -> None:

@@ -26,7 +26,7 @@ from swarm.node.learning import keep_learning
 from swarm.node.node import Node
 from swarm.node.opening import OpenNetwork, open_node
 from swarm.node.receiving import MANIFEST_PROTOCOL
-from swarm.node.supervisor import find
+from swarm.node.supervisor import find, supervise
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
             addresses = node.network.addresses() if node.network else ()
             logger.info("node %s listens on %s", who.peer_id, ", ".join(addresses))
             nursery.start_soon(serve_control, node)
+            if config.guest.battery or config.guest.gpu:
+                nursery.start_soon(lambda: supervise("guest", node.guest.watch, node.part_failed))
             await keep_learning(node)
             saved = True
         nursery.cancel_scope.cancel()

@@ -17,6 +17,7 @@ async def keep_learning(node: Node) -> None:
             await node.recover_policy()
         failed_before = True
         await learn(node)
-        await node.save()
+        if not node.guest.paused:  # then everything is in a checkpoint, and no policy there to write one
+            await node.save()
 
     await supervise("learning", rounds, node.part_failed)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+from swarm.node.guest import goes_on
 from swarm.roles.evaluator import evaluate
 from swarm.roles.solver import solve
 
@@ -19,7 +20,7 @@ async def learn(node: Node) -> None:
     The steps of the algorithm: (1) sample questions, (2) generate G answers to each with the own policy, (3) reward them with
     the own verifier, (4) share some as decoded text, (5) draw I own and J foreign groups, (6) one policy update.
     """
-    while not node.finished:
+    while await goes_on(node):
         random = Random(f"{node.seed}/{node.round}")
         with node.activity.doing("proposing"):
             tasks = await node.proposer.propose(node.tasks_per_round, random)

@@ -26,6 +26,7 @@ from swarm.node.activity import Activity
 from swarm.node.beacon import Beacon
 from swarm.node.canary import Canary
 from swarm.node.freshness import Freshness
+from swarm.node.guest import Guest
 from swarm.node.publishing import OwnLog, share_of
 from swarm.node.split import Split
 from swarm.node.syncing import LogSync
@@ -123,12 +124,13 @@ class Node:
         self.sync = LogSync(self)
         self.freshness = Freshness(self)
         self.split = Split(self.config.training)
+        self.guest = Guest(self.config.guest, self.clock)
         self.started_ms = self.clock.now_ms()
         self.reward_mean: float | None = None
         self.log = parts.log
         self._listeners = tuple(listeners)
         self._stop = trio.Event()
-        self._round_begun = trio.current_time()
+        self.round_begun = trio.current_time()
         self.round_s = 1.0
         self.restore(state)
 
@@ -301,17 +303,17 @@ class Node:
         return not reading.harmed
 
     async def _rest(self, *, idle: bool) -> None:
-        elapsed = trio.current_time() - self._round_begun
-        rest = max(self.config.node.min_round_s - elapsed, REST_S if idle else 0.0)
+        elapsed, owed_s = trio.current_time() - self.round_begun, self.guest.owed_s(self.activity)
+        rest = max(self.config.node.min_round_s - elapsed, owed_s, REST_S if idle else 0.0)
         if rest > 0:
-            why = "node.min_round_s"
+            why = "node.min_round_s" if rest > owed_s else "guest.duty"
             if idle:
                 why = self.beacon.problem() or "this epoch's task indices are used up and no foreign groups came"
             with self.activity.doing("waiting", why), trio.move_on_after(rest):
                 await self._stop.wait()
         now = trio.current_time()
-        self.round_s += NEWEST_ROUND * (now - self._round_begun - self.round_s)
-        self._round_begun = now
+        self.round_s += NEWEST_ROUND * (now - self.round_begun - self.round_s)
+        self.round_begun = now
 
     # What survives, and what others may ask
 
@@ -352,6 +354,7 @@ class Node:
         """End the loop after the round it is in."""
         self._stop.set()
         self.freshness.wake()
+        self.guest.wake()
 
     @property
     def stopping(self) -> bool:

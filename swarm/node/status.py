@@ -11,6 +11,7 @@ from protocols.limits import MAX_ADDRESSES
 from protocols.peer import peer_id, public_key
 from swarm.errors import NetworkError
 from swarm.net.network import PeerRecord
+from swarm.node.guest import local
 from swarm.node.node import Node
 from swarm.pool import proofs
 
@@ -31,6 +32,7 @@ async def status(node: Node) -> dict[str, Any]:
         "swarm_id": node.manifest.swarm_id,
         "swarm_name": node.manifest.name,
         "state": node.activity.state,
+        "paused": pause_of(node),
         "round": node.round,
         "peers": node.connected_peers,
         "reward_mean": node.reward_mean,
@@ -53,8 +55,18 @@ async def status(node: Node) -> dict[str, Any]:
         "equivocators": len(await node.pool.run(proofs.equivocators)),
         "standing": asdict(node.admission.standing.statistics(now_ms)),
         "freshness": asdict(node.freshness.statistics()),
+        "guest": asdict(node.guest.statistics()),
         "uptime_s": round((now_ms - node.started_ms) / 1000, 1),
     }
+
+
+def pause_of(node: Node) -> dict[str, Any] | None:
+    """Why the node computes nothing, until when, and whether that has begun: a round that runs is finished first."""
+    pause = node.guest.reason()
+    if pause is None:
+        return None
+    until = None if pause.until_ms is None else local(pause.until_ms)
+    return {"why": pause.why, "until": until, "in_effect": node.guest.paused, "state": node.activity.state}
 
 
 def peers(node: Node) -> list[dict[str, Any]]:

@@ -47,6 +47,7 @@ from swarm.net.libp2p.node import Libp2pNetwork
 from swarm.net.libp2p.streams import Streams
 from swarm.net.libp2p.transport import CountedTCP
 from swarm.net.libp2p.upgrade import Upgrader
+from swarm.net.line import Line
 from swarm.net.network import Network, Validate
 from swarm.net.tally import Tally
 from swarm.net.tasks import background
@@ -79,7 +80,7 @@ async def open_libp2p(
     tally = Tally()
     async with background() as nursery:
         guard = Guard(config, tally, clock)
-        tcp = CountedTCP(nursery, tally, guard, Gate(config, guard))
+        tcp = CountedTCP(nursery, tally, guard, Gate(config, guard), Line(config.max_bytes_per_s))
         host = _assemble(seed, config, tcp, tally, guard)
         inbox = Inbox(validate, clock, tally, config)
         router = MeshRouter(tally, guard)

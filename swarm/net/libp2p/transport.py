@@ -30,6 +30,7 @@ from multiaddr import Multiaddr
 from swarm.errors import NetworkError
 from swarm.net.guard import Guard
 from swarm.net.libp2p.gate import Gate, surplus
+from swarm.net.line import Line
 from swarm.net.quota import SMALL_BYTES, Flow
 from swarm.net.tally import Tally
 
@@ -58,6 +59,7 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
         self._all_open.add(self)
         self._tally = transport.tally
         self._guard = transport.guard
+        self._line = transport.line
         self._buffer = memoryview(b"")
         self._at_end = False
         _watch_over(stream)
@@ -75,6 +77,8 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
         """Send all of `data`."""
         await super().write(data)
         self._tally["wire_bytes_sent"] += len(data)
+        # Paid for afterwards: whoever is cancelled while waiting has not left half a message on the connection.
+        await self._line.sent(len(data))
 
     async def read(self, n: int | None = None) -> bytes:
         """Up to `n` bytes; none at the end of the stream. Raises `ConnectionClosedError` beyond it."""
@@ -85,6 +89,7 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
             self._buffer = memoryview(await super().read(READ_BYTES))
             self._at_end = not self._buffer
             self._tally["wire_bytes_received"] += len(self._buffer)
+            await self._line.received(len(self._buffer))
             if self.peer_id is not None:
                 # Waited for, but not held against it: these may be the answers that this node asked for.
                 await trio.sleep(self._guard.quota(self.peer_id).wire_bytes.take(len(self._buffer)))
@@ -130,8 +135,9 @@ def _watch_over(stream: trio.SocketStream) -> None:
 class CountedTCP(TCP):  # type: ignore[misc]
     """The transport; its listeners run in `nursery`."""
 
-    def __init__(self, nursery: trio.Nursery, tally: Tally, guard: Guard, gate: Gate) -> None:
+    def __init__(self, nursery: trio.Nursery, tally: Tally, guard: Guard, gate: Gate, line: Line) -> None:
         super().__init__()
+        self.line = line
         self.nursery = nursery
         self.tally = tally
         self.guard = guard
