@@ -1,0 +1,108 @@
+"""Runs strangers' programs where they can compute and do nothing else; `sealed.py`, the other end, says how that is held.
+
+What comes back is bytes, which nobody should parse: they are compared with what is expected, and cut off where they are longer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from swarm.errors import EnvironmentRefused
+
+# Nothing of the user's settings or packages, UTF-8, and the same order of every set on every machine.
+INTERPRETER = ("-S", "-s", "-P", "-B", "-X", "utf8", str(Path(__file__).with_name("sealed.py")))
+ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+
+# A function that computes, and one that goes round the limits on imports to ask the kernel for something.
+COMPUTES = "def solve(n): return n + 1"
+ASKS = "import json\ndef solve(n): return json.codecs.builtins.__import__('os').getcwd()"
+
+
+class Sandbox:
+    """One program at a time, each in its own fork of one small interpreter, which is started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._interpreter: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+
+    def run(self, program: str, function: str, cases: Sequence[Sequence[Any]], most: int) -> bytes:
+        """What the program's `function` gives for each case (its arguments), a line of JSON each, without the last newline.
+
+        Whatever a program does, at most `most` bytes of it come back; nothing, mostly, where it fails. Raises
+        `EnvironmentRefused` where it was not the program that failed.
+        """
+        if self.missing:
+            raise EnvironmentRefused(self.missing)
+        return self._run(program, function, cases, most)[0]
+
+    @cached_property
+    def missing(self) -> str:
+        """Why no program can be run here, found by running two; "" where they can."""
+        found = "there are none"
+        try:
+            if sys.platform == "linux":
+                output, _ = self._run(COMPUTES, "solve", [[1]], 100)
+                asked = self._run(ASKS, "solve", [[1]], 100)
+                if output == b"2" and asked == (b"", signal.SIGSYS):
+                    return ""
+                found = f"a trial gave {output!r} and {asked!r}"
+        except EnvironmentRefused as error:
+            found = str(error)
+        return (
+            "programs are run in a sandbox only, which needs Linux on x86_64 or aarch64 with seccomp filters "
+            f"(CONFIG_SECCOMP_FILTER, and a container that allows prctl); on this {sys.platform} {platform.machine()}, {found}; "
+            "choose a swarm without code tasks, or a machine that has them"
+        )
+
+    def close(self) -> None:
+        """End the interpreter; the next program starts another."""
+        if self._channel is not None and self._interpreter is not None:
+            self._channel.close()
+            self._interpreter.wait()
+        self._channel = self._interpreter = None
+
+    def _run(self, program: str, function: str, cases: Sequence[Sequence[Any]], most: int) -> tuple[bytes, int]:
+        """The output and the signal that ended the program, or 0."""
+        request = json.dumps([program, function, cases]).encode()
+        ours, theirs = socket.socketpair()
+        output = bytearray()
+        try:
+            channel = self._open()
+            with ours:
+                with theirs:
+                    socket.send_fds(channel, [b"\0"], [theirs.fileno()])
+                ours.sendall(request)
+                ours.shutdown(socket.SHUT_WR)
+                while len(output) < most and (chunk := ours.recv(most - len(output))):
+                    output += chunk
+            # Whoever goes on writing finds nobody there; whoever computes on uses its seconds up.
+            (status,) = struct.unpack("<i", channel.recv(4, socket.MSG_WAITALL))
+        except (OSError, struct.error) as error:
+            self.close()
+            raise EnvironmentRefused(f"the sandbox's interpreter ended, or could not be started: {error!r}") from error
+        ended_by = os.WTERMSIG(status)
+        if ended_by == signal.SIGKILL:
+            raise EnvironmentRefused(f"the machine ended a program in the sandbox, for want of memory? {bytes(output)!r}")
+        return bytes(output), ended_by
+
+    def _open(self) -> socket.socket:
+        if self._channel is None:
+            self._channel, theirs = socket.socketpair()
+            with theirs:
+                # It ends when this end of the channel closes, as it does when this process ends.
+                self._interpreter = subprocess.Popen(  # noqa: S603 - ourselves
+                    [sys.executable, *INTERPRETER],
+                    env=ENVIRONMENT, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+                )  # fmt: skip
+        return self._channel
