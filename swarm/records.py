@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from protocols.messages import Completion, PolicyTag
 from protocols.recipe import Recipe
 
+# Parts the turns of a prompt that is a conversation: a question, its answer, another one, its answer, …, the question. No
+# environment's text has it, being a control character.
+TURN = "\x1e"
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -88,7 +92,8 @@ class TrainReport:
     """policy → loop: what a round's `updates` did. Norms and losses are means over their steps; `tokens` were trained on.
 
     `skipped` counts steps that were not applied, because their loss or gradient was not finite. `plausible` gives, per group,
-    the share of its tokens that `min_probability` let through; 1 where there are none.
+    the share of its tokens that `min_probability` let through; 1 where there are none. `out_of_memory` counts how often the device
+    ran out of memory, and the work was done again in smaller parts.
     """
 
     tag: PolicyTag
@@ -102,3 +107,4 @@ class TrainReport:
     updates: int = 1
     skipped: int = 0
     plausible: tuple[float, ...] = ()
+    out_of_memory: int = 0

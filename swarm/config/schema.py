@@ -118,6 +118,25 @@ class PolicySection:
         "Weights and compute: auto (bfloat16 on a GPU that has it, else float32), float32, bfloat16.",
         choices=("auto", "float32", "bfloat16"),
     )
+    adapter: str = setting(
+        "auto",
+        "What is trained: none (all weights), lora (thin matrices beside frozen weights; pip install 'swarmd[lora]'), qlora (the same over weights in 4 bits, on a CUDA card; 'swarmd[qlora]'), auto takes the first of these that fits the memory.",
+        choices=("auto", "none", "lora", "qlora"),
+    )
+    lora_rank: int = setting(
+        16, "Rank of the adapter's matrices; more can learn more and costs memory in proportion.", minimum=1, maximum=1024
+    )
+    lora_alpha: float = setting(
+        32.0, "The adapter's part is scaled by alpha / rank; twice the rank is usual, and acts like a learning rate.", above=0
+    )
+    lora_targets: str = setting(
+        "all-linear", "Layers that get an adapter: all-linear, or the ends of their names, separated by commas (q_proj,v_proj)."
+    )
+    gradient_checkpointing: str = setting(
+        "auto",
+        "Keep only the inputs of the layers in a training pass and make the rest again for the gradient: a third more time, a fraction of the memory, the same gradient. auto does it where memory is short.",
+        choices=("auto", "on", "off"),
+    )
     memory: float = setting(
         0.0,
         "What the policy may use of its device's memory, from which follow how many completions are sampled at once and how large a training pass is: up to 1 a share of it, above 1 GiB, 0 takes nine tenths of a GPU's free memory or half of the machine's.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
+from swarm.policy.adapter import Adapter, Recipe, four_bits
+from swarm.policy.hub import why_not
+from swarm.policy.smollm2 import NAME as SMOLLM2
+from swarm.policy.smollm2 import smollm2_folder
+from swarm.records import TURN
 
 EMBEDDED = Path(__file__).parent / "embedded"
 
@@ -27,19 +34,20 @@ EMBEDDED = Path(__file__).parent / "embedded"
 class LanguageModel:
     """A causal model on one device, in evaluation mode: no dropout, in training too. `PolicyError` if it cannot be loaded."""
 
-    def __init__(self, source: str | Path, *, revision: str, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, source: str | Path, *, revision: str, device: torch.device, dtype: torch.dtype, quantised: bool = False
+    ) -> None:
         where = {"revision": revision or None, "trust_remote_code": False}
-        weights = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}  # pickled weights can run code
+        weights: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}  # pickles can run code
+        weights |= four_bits(device) if quantised else {}
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source, **where)
             model, info = AutoModelForCausalLM.from_pretrained(source, **where, **weights)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise PolicyError(
-                f"cannot load the model {source}: {error}; policy.model must be `embedded`, a model folder or a hub name"
-            ) from None
+            raise PolicyError(f"cannot load the model {source}: {why_not(error)}") from None
         if info["missing_keys"]:
             raise PolicyError(f"the model {source} lacks weights: {', '.join(sorted(info['missing_keys'])[:3])}; fetch it again")
-        self.model = model.to(device).eval()
+        self.model = (model if quantised else model.to(device)).eval()
         self.device = device
         self.dtype = dtype
         self._takes = frozenset(inspect.signature(model.forward).parameters)
@@ -51,8 +59,36 @@ class LanguageModel:
         self.stop_ids = _stop_ids(model, self.tokenizer)
         self.pad_id: int = self.stop_ids[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         self.max_length: int = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", 1 << 30)
+        # What is trained: all weights, or those of an adapter.
         self.parameters: list[tuple[str, torch.nn.Parameter]] = sorted(model.named_parameters(), key=lambda item: item[0])
         self.size: int = sum(parameter.numel() for _, parameter in self.parameters)
+        self.base_digest = b""  # of the weights that are not trained, once there are any
+        self.adapter: Adapter | None = None
+        self._recomputed: list[torch.nn.Module] = []
+
+    def adapt(self, recipe: Recipe) -> None:
+        """Train an adapter from now on, and leave the weights as they are."""
+        self.base_digest = self.digest()
+        self.adapter = Adapter(self.model, recipe)
+        self.parameters = [(name, each) for name, each in sorted(self.model.named_parameters()) if each.requires_grad]
+
+    def original(self) -> AbstractContextManager[None]:
+        """The model as it was before it had an adapter."""
+        return nullcontext() if self.adapter is None else self.adapter.off()
+
+    def recompute(self) -> None:
+        """Gradient checkpointing: passes without a cache keep only what goes into each layer, and make the rest again when the
+        gradient is computed, which is the same gradient for a third more time. Raises `PolicyError` where the model cannot."""
+        layers = [module for module in self.model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        if not (self.model.supports_gradient_checkpointing and layers):
+            raise PolicyError("this model has no gradient checkpointing; set policy.gradient_checkpointing = off")
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._recomputed = layers
+
+    def _forwards(self, cache: Any) -> None:
+        # The layers recompute where they believe to be trained, and would then forget the cache. Only they: no dropout below.
+        for layer in self._recomputed:
+            layer.training = cache is None and torch.is_grad_enabled()
 
     def new_cache(self) -> Any:
         """An empty key-value cache with this model's layers."""
@@ -64,6 +100,7 @@ class LanguageModel:
         `ids` and `positions` are [B, T]; `mask` is [B, cached + T] with 0 for padding, or None without any, or says for every
         token whether it sees every other, [B, 1, T, T].
         """
+        self._forwards(cache)
         options: dict[str, Any] = {"logits_to_keep": 1} if last_only and "logits_to_keep" in self._takes else {}
         if "position_ids" in self._takes:
             options["position_ids"] = positions
@@ -71,16 +108,29 @@ class LanguageModel:
         logits: Tensor = output.logits
         return logits[:, -1:] if last_only else logits
 
+    def hidden(self, ids: Tensor, mask: Tensor | None, positions: Tensor, cache: Any) -> Tensor:
+        """Like `logits`, but what the head makes them of: [B, T, H]."""
+        self._forwards(cache)
+        options = {"position_ids": positions} if "position_ids" in self._takes else {}
+        decoder = self.model.get_decoder()
+        states = decoder(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, **options)
+        return states.last_hidden_state  # type: ignore[no-any-return]
+
     def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each prompt: one user message if the model has a chat template, else with the tokenizer's own prefix."""
+        """Token ids of each prompt: a conversation that the model is to continue if it has a chat template (one user message, or
+        several turns parted by `TURN`), else with the tokenizer's own prefix."""
         if not prompts:
             return []
         if self.tokenizer.chat_template:
-            messages = [[{"role": "user", "content": prompt}] for prompt in prompts]
+            messages = [
+                [{"role": "assistant" if place % 2 else "user", "content": turn} for place, turn in enumerate(prompt.split(TURN))]
+                for prompt in prompts
+            ]
             texts = [self.tokenizer.apply_chat_template(m, add_generation_prompt=True, tokenize=False) for m in messages]
             rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         else:
-            rows = self.tokenizer(list(prompts), split_special_tokens=True)["input_ids"]
+            texts = [prompt.replace(TURN, "\n") for prompt in prompts]
+            rows = self.tokenizer(texts, split_special_tokens=True)["input_ids"]
             # A tokenizer that closes every text would end the answer before it began.
             rows = [row[:-1] if row and row[-1] in self.stop_ids else row for row in rows]
         # A model must be given something to continue; a prompt without any token is its start (or end) of text.
@@ -106,17 +156,26 @@ class LanguageModel:
         return texts
 
     def digest(self) -> bytes:
-        """SHA-256 over name, type, shape and bytes of every weight in the order of their names; tied weights count once."""
-        total = hashlib.sha256()
+        """SHA-256 over name, type, shape and bytes of every weight in the order of their names; tied weights count once.
+
+        With an adapter: over the base's digest and the adapter's weights.
+        """
+        total = hashlib.sha256(self.base_digest)
         for name, parameter in self.parameters:
             total.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
             total.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
         return total.digest()
 
-    def save(self, directory: Path) -> None:
-        """Write a plain Hugging Face folder. Raises OSError when the disk refuses."""
+    def save(self, directory: Path, *, adapter_of: str | None = None) -> None:
+        """Write a plain Hugging Face folder, an adapter merged into its base; or, `adapter_of` the named base, the adapter as
+        peft does, where there is one. Raises OSError when the disk refuses."""
         try:
-            self.model.save_pretrained(directory)
+            if self.adapter is None:
+                self.model.save_pretrained(directory)
+            elif adapter_of is None:
+                self.adapter.merged().save_pretrained(directory)
+            else:
+                self.adapter.save(directory, adapter_of)
             self.tokenizer.save_pretrained(directory)
         except Exception as error:
             # What safetensors and tokenizers make of an operating system error: the latter a bare Exception.
@@ -125,16 +184,25 @@ class LanguageModel:
             raise
 
 
-def load_base(config: PolicySection) -> LanguageModel:
-    """The base model that the configuration names."""
-    folder = EMBEDDED if config.model == "embedded" else Path(config.model).expanduser()
-    return load(folder if folder.is_dir() else config.model, config, revision=config.revision)
+def source_of(config: PolicySection) -> str | Path:
+    """Where the base model that the configuration names is: a folder, or a name at the hub."""
+    if config.model == "embedded":
+        return EMBEDDED
+    if config.model == SMOLLM2:
+        return smollm2_folder()
+    folder = Path(config.model).expanduser()
+    return folder if folder.is_dir() else config.model
 
 
-def load(source: str | Path, config: PolicySection, *, revision: str = "") -> LanguageModel:
+def load_base(config: PolicySection, *, quantised: bool = False) -> LanguageModel:
+    """The base model that the configuration names, `quantised` to 4 bits or not."""
+    return load(source_of(config), config, revision=config.revision, quantised=quantised)
+
+
+def load(source: str | Path, config: PolicySection, *, revision: str = "", quantised: bool = False) -> LanguageModel:
     """A model from a folder or the hub, on the configured device and in the configured type."""
-    device = _device(config.device)
-    return LanguageModel(source, revision=revision, device=device, dtype=_dtype(config.dtype, device))
+    device = device_of(config.device)
+    return LanguageModel(source, revision=revision, device=device, dtype=dtype_of(config.dtype, device), quantised=quantised)
 
 
 def public_name(config: PolicySection) -> str:
@@ -143,7 +211,8 @@ def public_name(config: PolicySection) -> str:
     return folder.resolve().name if folder.is_dir() else config.model
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of a setting `policy.device`. Raises `PolicyError` where this machine has none such."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -152,7 +221,8 @@ def _device(name: str) -> torch.device:
         raise PolicyError(f"policy.device = {name!r} cannot be used here: {error}; set it to auto or cpu") from None
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def dtype_of(name: str, device: torch.device) -> torch.dtype:
+    """The type of a setting `policy.dtype` on this device."""
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}

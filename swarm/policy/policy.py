@@ -39,6 +39,20 @@ class PolicyStatistics:
     restarts: int = 0
 
 
+# A text to continue, or the turns of a conversation, each with `role` and `content`.
+Prompt = str | Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of the policy, with the tokens of its own and of the prompt; `finished` if it ended by itself."""
+
+    text: str
+    finished: bool
+    tokens: int
+    prompt_tokens: int
+
+
 class Policy:
     """The node's own policy. Use as an async context manager; one request is in flight at a time.
 
@@ -53,8 +67,10 @@ class Policy:
         clock: Clock,
         *,
         checkpoint: Path | None,
+        trained: bool = True,
     ) -> None:
         self._config = config
+        self._trained = trained
         self._sections = {"policy": asdict(config), "generation": asdict(generation), "training": asdict(training)}
         self._clock = clock
         self._child = self._new_child(checkpoint)
@@ -84,6 +100,23 @@ class Policy:
         self._count(answer_seconds=seconds)
         return [group[0].completion.text for group in groups]
 
+    async def converse(
+        self, prompts: Sequence[Prompt], *, num_generations: int, max_completion_length: int, temperature: float, seed: int
+    ) -> list[tuple[Reply, ...]]:
+        """What people and programs ask: for every prompt that many replies, cut where the model's positions end."""
+        body = {
+            "prompts": list(prompts),
+            "num_generations": num_generations,
+            "max_completion_length": max_completion_length,
+            "temperature": temperature,
+            "seed": seed,
+        }
+        answer = await self._request("converse", body, cost=0.0)
+        return [
+            tuple(Reply(text, finished, len(ids), prompt_tokens) for text, finished, _, ids in group)
+            for group, prompt_tokens in zip(answer["groups"], answer["prompt_tokens"], strict=True)
+        ]
+
     async def train(self, groups: Sequence[TrainingGroup]) -> TrainReport:
         """One round's updates on own and foreign groups."""
         # Of a foreign completion only the text counts: its `tokens` are a claim.
@@ -107,9 +140,18 @@ class Policy:
         self._tag = PolicyTag(*answer["tag"])
         self._count(checkpoint_seconds=answer["seconds"])
 
-    async def export(self, directory: Path) -> None:
-        """Write a plain Hugging Face folder into a new or empty `directory`."""
-        await self._request("export", str(directory), cost=SAVE_COST)
+    async def export(self, directory: Path, *, adapter: bool = False) -> None:
+        """Write a plain Hugging Face folder into a new or empty `directory`; with `adapter` only the adapter, as peft does."""
+        await self._request("export", {"directory": str(directory), "adapter": adapter}, cost=SAVE_COST)
+
+    async def release(self) -> None:
+        """End the child, which gives back all memory that the policy holds, a GPU's too; `resume` or `restart` begins anew."""
+        await self._child.end()
+
+    async def resume(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint after `release`."""
+        self._child = self._new_child(checkpoint)
+        await self._start()
 
     async def restart(self, checkpoint: Path | None) -> None:
         """Begin anew from a checkpoint (None: from the base model), after the child died."""
@@ -135,7 +177,7 @@ class Policy:
         self._child.kill()
 
     def _new_child(self, checkpoint: Path | None) -> Child:
-        arguments = {**self._sections, "checkpoint": None if checkpoint is None else str(checkpoint)}
+        arguments = {**self._sections, "checkpoint": None if checkpoint is None else str(checkpoint), "trained": self._trained}
         return Child("swarm.policy.worker:main", arguments, self._clock, niceness=self._config.niceness)
 
     async def _start(self) -> None:

@@ -27,7 +27,11 @@ from protocols.messages import Completion
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import HomeError, PolicyError
 from swarm.policy import checkpoint
+from swarm.policy.adapter import Recipe
+from swarm.policy.conversation import encode
+from swarm.policy.fitting import kind_of_training, recomputes
 from swarm.policy.generation import CacheEngine, Engine
+from swarm.policy.memory import Memory
 from swarm.policy.model import LanguageModel, load, load_base, public_name
 from swarm.policy.optimizer import Optimizer
 from swarm.policy.updates import train
@@ -46,10 +50,11 @@ def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
     set_verbosity_error()
     torch.set_num_threads(config.threads)
     worker = Worker(config, GenerationSection(**arguments["generation"]), TrainingSection(**arguments["training"]))
-    worker.open(arguments["checkpoint"])
+    worker.open(arguments["checkpoint"], trained=arguments.get("trained", True))
     return {
         "hello": worker.hello,
         "generate": worker.generate,
+        "converse": worker.converse,
         "train": worker.train,
         "save": worker.save,
         "export": worker.export,
@@ -64,21 +69,30 @@ class Worker:
         self._temperature = generation.temperature
         self._training = training
 
-    def open(self, path: str | None) -> None:
-        """Load the base model, or continue from a checkpoint."""
+    def open(self, path: str | None, *, trained: bool = True) -> None:
+        """Load the base model, or continue from a checkpoint; without its optimizer's state where it will not be `trained`."""
         if path is None:
-            self._policy = load_base(self._config)
+            self._recipe = Recipe.of(self._config, kind_of_training(self._config))
+            self._policy = load_base(self._config, quantised=self._recipe.kind == "qlora")
             self._base_digest = self._policy.digest().hex()
+            if self._recipe.kind != "none":
+                self._policy.adapt(self._recipe)
         else:
             meta = checkpoint.meta(Path(path))
             self._check_base(meta, path)
-            self._policy = load(Path(path) / checkpoint.MODEL, self._config)
+            self._recipe = self._recorded_recipe(meta, path)
             self._base_digest = meta["base_digest"]
+            self._policy = self._continued(Path(path) / checkpoint.MODEL)
+        if recomputes(self._config, self._recipe):
+            self._policy.recompute()
         # Bit-exact resuming needs it; on a GPU some operations have no deterministic form and would be refused.
         torch.use_deterministic_algorithms(self._policy.device.type == "cpu")
         self._optimizer = Optimizer(self._policy.parameters, self._training)
-        if path is not None:
+        if path is not None and not trained:
+            self._optimizer.steps = meta["step"]
+        elif path is not None:
             self._restore_optimizer(Path(path) / checkpoint.OPTIMIZER, meta["step"])
+        self._memory = Memory(self._policy, self._config.memory)
         self._engine: Engine = CacheEngine(self._policy)
         self._reference = self._load_reference() if self._training.beta > 0 else None
         self._digest = self._policy.digest()
@@ -89,8 +103,19 @@ class Worker:
 
     def generate(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Per prompt, the samples as [text, finished, log-probability, token ids]."""
+        return self._sampled(self._policy.encode_prompts(body["prompts"]), body)
+
+    def converse(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The same for texts to continue and conversations, cut where the model's positions end, with their tokens."""
+        prompts = encode(self._policy, body["prompts"])
+        room = self._policy.max_length - max(map(len, prompts))
+        if room < 1:
+            raise PolicyError(f"the prompt fills the model's {self._policy.max_length} positions; shorten it")
+        cut = {**body, "max_completion_length": min(body["max_completion_length"], room)}
+        return {**self._sampled(prompts, cut), "prompt_tokens": list(map(len, prompts))}
+
+    def _sampled(self, prompts: list[list[int]], body: Mapping[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
-        prompts = self._policy.encode_prompts(body["prompts"])
         groups = self._engine.sample(
             prompts,
             num_generations=body["num_generations"],
@@ -112,12 +137,14 @@ class Worker:
             [_training_group(fields) for fields in body],
             self._training,
             self._temperature,
+            self._memory,
         )
-        if self._policy.size < DIGEST_EVERY_STEP_BELOW:
+        if sum(weight.numel() for _, weight in self._policy.parameters) < DIGEST_EVERY_STEP_BELOW:
             self._digest = self._policy.digest()
         return {
             "tag": self._tag(),
             **asdict(figures),
+            "out_of_memory": self._memory.take_shortages(),
             "seconds": time.perf_counter() - started,
         }
 
@@ -129,22 +156,26 @@ class Worker:
             "base_model": self._config.model,
             "base_revision": self._config.revision,
             "base_digest": self._base_digest,
+            "adapter": asdict(self._recipe),
             "digest": self._digest.hex(),
             "settings_digest": hashlib.sha256(json.dumps(asdict(self._training), sort_keys=True).encode()).hexdigest(),
         }
         path = checkpoint.write(Path(body["directory"]), self._optimizer.steps, meta, body["node_state"], self._fill)
         return {"tag": self._tag(), "path": str(path), "seconds": time.perf_counter() - started}
 
-    def export(self, directory: str) -> None:
-        """Write a plain Hugging Face folder; refuses one that holds anything, and leaves nothing behind if it fails."""
-        target = Path(directory)
+    def export(self, body: Mapping[str, Any]) -> None:
+        """Write a plain Hugging Face folder, or with `adapter` a peft one; refuses one that holds anything, and leaves nothing
+        behind if it fails."""
+        target = Path(body["directory"])
+        if body["adapter"] and self._policy.adapter is None:
+            raise PolicyError("this policy has no adapter: all weights are trained; export the model")
         partial = target.with_name(f".writing-{target.name}")
         try:
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise PolicyError(f"{target} exists and is not an empty folder; name a new one")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            self._policy.save(partial)
+            self._policy.save(partial, adapter_of=public_name(self._config) if body["adapter"] else None)
             if target.exists():
                 target.rmdir()
             partial.rename(target)
@@ -160,7 +191,7 @@ class Worker:
         tensors["random:cpu"] = torch.get_rng_state()
         if self._policy.device.type == "cuda":
             tensors["random:cuda"] = torch.cuda.get_rng_state(self._policy.device)
-        self._policy.save(folder / checkpoint.MODEL)
+        self._policy.save(folder / checkpoint.MODEL, adapter_of=public_name(self._config))
         try:
             save_file(tensors, folder / checkpoint.OPTIMIZER)
         except SafetensorError as error:  # the library's own wrapping of an operating system error
@@ -184,7 +215,37 @@ class Worker:
                 f"{self._config.model} {self._config.revision}; set it back or move the checkpoints away"
             )
 
+    def _recorded_recipe(self, meta: Mapping[str, Any], path: str) -> Recipe:
+        """What the checkpoint says was trained, where the settings do not ask for anything else."""
+        recorded = Recipe(**meta.get("adapter", asdict(Recipe.of(self._config, "none"))))
+        kind = recorded.kind if self._config.adapter == "auto" else self._config.adapter
+        wanted = Recipe.of(self._config, kind)
+        if wanted != recorded and (wanted.kind, recorded.kind) != ("none", "none"):
+            raise PolicyError(
+                f"the checkpoint {path} was trained with policy.adapter = {recorded.kind} (rank {recorded.rank}, alpha "
+                f"{recorded.alpha:g}, targets {recorded.targets}), and the settings say {wanted.kind} (rank {wanted.rank}, alpha "
+                f"{wanted.alpha:g}, targets {wanted.targets}); set them back or move the checkpoints away"
+            )
+        return recorded
+
+    def _continued(self, folder: Path) -> LanguageModel:
+        """The policy out of a checkpoint: all of it, or the base and the checkpoint's adapter."""
+        if self._recipe.kind == "none":
+            return load(folder, self._config)
+        policy = load_base(self._config, quantised=self._recipe.kind == "qlora")
+        if policy.digest().hex() != self._base_digest:
+            raise PolicyError(
+                f"the base model {self._config.model} is not the one that the adapter in {folder} was trained on; pin "
+                "policy.revision to the one before, set policy.dtype and policy.device back, or move the checkpoints away"
+            )
+        policy.adapt(self._recipe)
+        if policy.adapter is not None:
+            policy.adapter.load(folder)
+        return policy
+
     def _load_reference(self) -> LanguageModel:
+        if self._policy.adapter is not None:
+            return self._policy  # with the adapter off
         reference = load_base(self._config)
         if reference.digest().hex() != self._base_digest:
             raise PolicyError(

@@ -1,0 +1,121 @@
+"""What training a model will take of memory, in bytes, before anything is loaded: arithmetic on its shape.
+
+    weights    each weight in the type it is kept in; in 4 bits 0.55 bytes (with the scales), but for the embeddings
+    training   12 bytes for each weight that is trained: gradient, AdamW's two moments, and what is kept beside a bfloat16
+               weight; in an adapter 16, since its weights are float32 themselves
+    working    one forward and backward pass over `PASS_TOKENS` tokens with gradient checkpointing, or the keys and values of
+               `ROWS` completions of `ROW_TOKENS` tokens with their prompts, whichever is more. More memory only makes it faster:
+               policy.memory decides how much of it is used.
+    process    the libraries and, on a GPU, its context
+
+It assumes a decoder of equal layers with gated or plain feed-forward blocks, attention that never writes out its table of scores,
+and logits made in slices. Against measured peaks it should be within a quarter; it knows no fragments and no second program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GIB = 2**30
+KINDS = ("none", "lora", "qlora")
+TRAINED_BYTES = 12
+ADAPTER_BYTES = 16
+FOUR_BITS = 0.55
+PASS_TOKENS = 2048
+ROWS, ROW_TOKENS = 8, 1024
+SLICE = 512  # tokens whose logits are made at once
+PROCESS = 0.6 * GIB
+# Feed-forward blocks of two matrices; all others have a gate, which makes three.
+UNGATED = frozenset({"bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "opt", "phi", "starcoder2"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A decoder: `inner` is the feed-forward width over all experts, `queries` and `cached` the widths of the attention's
+    queries and of its keys (and of its values)."""
+
+    layers: int
+    hidden: int
+    inner: int
+    queries: int
+    cached: int
+    vocabulary: int
+    tied: bool
+    gated: bool
+
+    @property
+    def embeddings(self) -> int:
+        """Weights of the input and output embeddings."""
+        return self.vocabulary * self.hidden * (1 if self.tied else 2)
+
+    @property
+    def matrices(self) -> int:
+        """Weights of the linear layers."""
+        attention = self.hidden * (2 * self.queries + 2 * self.cached)
+        return self.layers * (attention + self.hidden * self.inner * (3 if self.gated else 2))
+
+    @property
+    def weights(self) -> int:
+        """All weights, but for biases and norms."""
+        return self.embeddings + self.matrices
+
+    def adapter(self, rank: int) -> int:
+        """Weights of LoRA matrices of this rank beside every linear layer; experts that share one matrix have none."""
+        attention = 4 * self.hidden + 2 * self.queries + 2 * self.cached
+        return self.layers * rank * (attention + (3 if self.gated else 2) * (self.hidden + self.inner))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes."""
+
+    weights: int
+    training: int
+    working: int
+    process: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.training + self.working + self.process
+
+
+def shape_of(config: Mapping[str, Any]) -> Shape:
+    """The shape that a model's config.json gives. Raises `KeyError` with what it lacks."""
+    text = {**config, **(config.get("text_config") or {})}
+    hidden = int(_first(text, "hidden_size", "n_embd", "d_model"))
+    heads = int(_first(text, "num_attention_heads", "n_head", "num_heads"))
+    head = int(text.get("head_dim") or hidden // heads)
+    inner = text.get("moe_intermediate_size") or text.get("intermediate_size") or text.get("n_inner") or 4 * hidden
+    experts = text.get("num_local_experts") or text.get("num_experts") or text.get("n_routed_experts") or 1
+    return Shape(
+        layers=int(_first(text, "num_hidden_layers", "n_layer", "num_layers")),
+        hidden=hidden,
+        inner=int(inner) * int(experts),
+        queries=heads * head,
+        cached=int(text.get("num_key_value_heads") or heads) * head,
+        vocabulary=int(_first(text, "vocab_size")),
+        tied=bool(text.get("tie_word_embeddings", text.get("model_type") == "gpt2")),
+        gated=text.get("model_type") not in UNGATED,
+    )
+
+
+def estimate(shape: Shape, kind: str, *, item: int, rank: int, recompute: bool = True, weights: int = 0) -> Estimate:
+    """What training in one of `KINDS` takes with weights of `item` bytes; their number is `weights`, if that is known better."""
+    count = weights or shape.weights
+    kept = shape.embeddings * item + (count - shape.embeddings) * (FOUR_BITS if kind == "qlora" else item)
+    trained = count * TRAINED_BYTES if kind == "none" else shape.adapter(rank) * ADAPTER_BYTES
+    layer = (16 * shape.hidden + 4 * shape.inner) * item  # bytes of a token's pass that the backward pass needs
+    passes = layer + shape.layers * shape.hidden * item if recompute else layer * shape.layers
+    slice_ = 3 * SLICE * shape.vocabulary * 4
+    cache = 2 * ROWS * ROW_TOKENS * shape.layers * shape.cached * item
+    return Estimate(int(kept), int(trained), max(PASS_TOKENS * passes + slice_, cache), int(PROCESS))
+
+
+def _first(config: Mapping[str, Any], *names: str) -> Any:
+    for name in names:
+        if config.get(name) is not None:
+            return config[name]
+    raise KeyError(f"config.json has no {names[0]}")

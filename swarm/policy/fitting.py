@@ -1,0 +1,60 @@
+"""How a model is trained here where the settings leave it open: all of it, or an adapter; with layers recomputed or not.
+
+Training all weights learns most per step and needs no choice of a rank, so it is taken as long as it fits. An adapter is
+next: the same base, a hundredth of the gradients and moments. The base in 4 bits is last, since its rounding is felt in
+every answer. What fits is estimate.py's arithmetic against the budget that policy.memory gives, never a trial.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from transformers import AutoConfig
+
+from swarm.config.schema import PolicySection
+from swarm.errors import PolicyError
+from swarm.policy.adapter import Recipe
+from swarm.policy.estimate import KINDS, Shape, estimate, shape_of
+from swarm.policy.hub import why_not
+from swarm.policy.memory import budget
+from swarm.policy.model import device_of, dtype_of, source_of
+
+
+def kind_of_training(config: PolicySection) -> str:
+    """One of `KINDS`: the configured one, or for "auto" the first that fits; if none does, the smallest, which may run out."""
+    if config.adapter != "auto":
+        return config.adapter
+    if config.model == "embedded":
+        return "none"
+    device = device_of(config.device)
+    four_bits = device.type == "cuda" and find_spec("bitsandbytes") is not None
+    kinds = KINDS if four_bits else KINDS[:-1]
+    shape, room = _shape(config), budget(device, config.memory)
+    item = dtype_of(config.dtype, device).itemsize
+    return next((kind for kind in kinds if estimate(shape, kind, item=item, rank=config.lora_rank).total <= room), kinds[-1])
+
+
+def recomputes(config: PolicySection, recipe: Recipe) -> bool:
+    """Whether layers are forwarded again in the backward pass: where the settings say so, or for "auto" it would not fit else."""
+    if config.gradient_checkpointing != "auto":
+        return config.gradient_checkpointing == "on"
+    if config.model == "embedded":
+        return False
+    device = device_of(config.device)
+    item = dtype_of(config.dtype, device).itemsize
+    plain = estimate(_shape(config), recipe.kind, item=item, rank=recipe.rank, recompute=False)
+    return plain.total > budget(device, config.memory)
+
+
+def _shape(config: PolicySection) -> Shape:
+    source = source_of(config)
+    try:
+        found = AutoConfig.from_pretrained(source, revision=config.revision or None, trust_remote_code=False)
+        return shape_of(found.to_dict())
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"cannot load the model {source}: {why_not(error)}") from None
+    except KeyError as error:
+        raise PolicyError(
+            f"the shape of {source} is not told by its config.json ({error}); set policy.adapter to none or lora, and "
+            "policy.gradient_checkpointing to on or off"
+        ) from None

