@@ -70,6 +70,11 @@ class Home:
         return self.path / "events.jsonl"
 
     @property
+    def evaluations(self) -> Path:
+        """What `swarmd eval` measured, as JSON."""
+        return self.path / "evaluations.json"
+
+    @property
     def control(self) -> Path:
         """Port and token of the running daemon's control socket (mode 600)."""
         return self.path / "control.json"

@@ -38,11 +38,15 @@ FLOORS = {
     "swarm.audit": 4,
     "swarm.sim": 5,
     "swarm.bench": 5,
+    "swarm.serving": 5,
+    "swarm.doctor": 5,
     "swarm.cli": 5,
 }
-# Beyond that: all of floor 1 is one room to itself, the command line starts simulations and benchmarks, and the package's
-# version is anybody's.
-ALSO = {("swarm.cli", "swarm.sim"), ("swarm.cli", "swarm.bench")} | {(room, "swarm") for room in FLOORS if room != "protocols"}
+# Beyond that: all of floor 1 is one room to itself, the command line starts what is on its own floor, and the package's version
+# is anybody's.
+ALSO = {("swarm.cli", f"swarm.{room}") for room in ("sim", "bench", "serving", "doctor")} | {
+    (room, "swarm") for room in FLOORS if room != "protocols"
+}
 
 # Libraries that only these rooms may import.
 ONLY_IN = {
@@ -56,6 +60,7 @@ ONLY_IN = {
     "matplotlib": {"swarm.sim", "swarm.bench"},
     "rich": {"swarm.sim"},
     "click": {"swarm.cli"},
+    "h11": {"swarm.serving"},
     "pickle": set[str](),
 }
 WITHOUT_TRIO = {

@@ -10,13 +10,17 @@ import click
 import swarm
 from swarm.cli.audit import audit
 from swarm.cli.bench import bench
+from swarm.cli.chat import chat
+from swarm.cli.checkpoints import checkpoints
 from swarm.cli.daemon import start, stop
+from swarm.cli.evaluate import eval_
 from swarm.cli.export import export
 from swarm.cli.inspect import peers, status
 from swarm.cli.membership import invite, join
 from swarm.cli.output import printable
 from swarm.cli.pause import pause, resume
 from swarm.cli.rollouts import rollouts
+from swarm.cli.serve import serve
 from swarm.cli.settings import config
 from swarm.cli.setup import id_, init
 from swarm.cli.simulate import sim
@@ -66,6 +70,6 @@ def main(home: str | None, log_level: str | None) -> None:
 
 
 RUNNING = (init, start, stop, pause, resume, status, peers, id_, join, invite, config)
-LOOKING = (rollouts, audit, export, sim, bench)
+LOOKING = (rollouts, audit, export, eval_, chat, serve, checkpoints, sim, bench)
 for command in RUNNING + LOOKING:
     main.add_command(command)

@@ -29,3 +29,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON t
 set_option = click.option(
     "--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, callback=_overrides, help="Override a setting; repeatable."
 )
+checkpoint_option = click.option(
+    "--checkpoint",
+    metavar="STEP|newest|base",
+    default="newest",
+    show_default=True,
+    help="Which policy: a checkpoint by its step, the newest, or the base model before any training.",
+)

@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,14 @@ def prune(root: Path, keep: int) -> None:
     """
     try:
         _sweep(root)
+    except OSError as error:
+        raise HomeError(f"cannot clear {root} of unfinished checkpoints: {error.strerror or error}; make it writable") from None
+    remove_older(root, keep)
+
+
+def remove_older(root: Path, keep: int) -> None:
+    """The same, but what is being written is left alone: a daemon may run. `HomeError` if it cannot."""
+    try:
         kept = 0
         for path in every(root):
             if kept < keep and damage(path) is None:
@@ -153,14 +162,16 @@ def _put_in_place(temporary: Path, final: Path) -> None:
 def _remove(path: Path) -> None:
     """Remove a folder so that a kill half-way leaves no half checkpoint under a checkpoint's name."""
     doomed = path.with_name(f"{_TEMPORARY}removing-{path.name}")
-    path.rename(doomed)
-    shutil.rmtree(doomed)
+    with suppress(FileNotFoundError):  # daemon and operator may remove the same one at once
+        path.rename(doomed)
+        shutil.rmtree(doomed)
 
 
 def _sweep(root: Path) -> None:
     """Remove what killed writers left; one daemon at a time uses a home, so nobody is writing them now."""
     for path in root.glob(f"{_TEMPORARY}*"):
-        shutil.rmtree(path)
+        with suppress(FileNotFoundError):  # an operator may be removing old ones
+            shutil.rmtree(path)
 
 
 def _files(folder: Path) -> list[Path]:

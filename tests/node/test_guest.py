@@ -152,9 +152,13 @@ async def test_the_machine_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(guest_module, "list_gpu_processes", listed)
     guest = Guest(GuestSection(battery=True, gpu=True), WallClock())
 
-    async def says(words: str | None) -> None:
+    def why() -> str:
+        pause = guest.reason()
+        return "nothing" if pause is None else pause.why
+
+    async def says(words: str) -> None:
         with trio.fail_after(5):
-            while (pause := guest.reason()) is not None if words is None else pause is None or words not in pause.why:
+            while words not in why():
                 await trio.sleep(0.005)
 
     async with trio.open_nursery() as nursery:
@@ -164,7 +168,7 @@ async def test_the_machine_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None
         battery = True
         await says("battery")
         battery = False
-        await says(None)
+        await says("nothing")
         processes.append(GpuProcess(1, False, 60, 900, "game"))
         await says("game (process 1)")
         guest.paused = True
@@ -173,7 +177,7 @@ async def test_the_machine_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None
         await says("game")
         processes.clear()
         begun = trio.current_time()
-        await says(None)
+        await says("nothing")
         assert trio.current_time() - begun > 0.05, "a short silence is no end"
         nursery.cancel_scope.cancel()
 
