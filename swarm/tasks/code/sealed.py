@@ -31,7 +31,8 @@ MEMORY_BYTES = 256 * 2**20  # of addresses; a few dozen are the interpreter's
 
 # All that does not read a clock, chance, the machine or the file system, and that is quick to load.
 MODULES = (
-    "bisect", "collections", "copy", "functools", "heapq", "itertools", "json", "math", "operator", "re", "string", "typing",
+    "__future__", "bisect", "collections", "copy", "functools", "heapq", "itertools", "json", "math", "operator", "re",
+    "string", "typing",
 )  # fmt: skip
 
 # What the kernel calls each machine, and its numbers of: read, write, brk, mmap, munmap, mremap, exit, exit_group.

@@ -1,0 +1,57 @@
+"""Two nodes under the built-in manifest "code": what one proposes, solves and shares, the other rebuilds, runs and admits."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+import trio
+from node_shapes import Medium, on_virtual_time
+
+from protocols.messages import Completion
+from swarm.config.manifest import built_in
+from swarm.node.node import Node
+from swarm.records import Sample, ScoredGroup, SolvedGroup, Task
+from swarm.roles.evaluator import evaluate
+from swarm.tasks.code.family import Code
+from swarm.tasks.code.sandbox import Sandbox
+
+RULES = built_in()["code"]
+WRONG = "```python\ndef solve(x):\n    while True: pass\n```"
+
+
+def solved(node: Node, task: Task, texts: list[str]) -> SolvedGroup:
+    """A group as the solver gives it, of answers written by hand: the embedded model's prompts have no room for these tasks."""
+    samples = tuple(Sample(Completion(text, True, 9, -1.0), (1,) * 9) for text in texts)
+    return SolvedGroup(task, node.rendering, node.policy.tag, samples)
+
+
+async def seen(node: Node, signer: bytes, groups: int, refused: int) -> tuple[list[ScoredGroup], dict[str, int]]:
+    """What of a signer's groups the node has admitted, and its refusals, once there are so many of both or none come any more."""
+    for _ in range(100):
+        rows = await node.pool.run(lambda store: store.groups(limit=99, signer=signer))
+        refusals = await node.pool.run(lambda store: store.refusals())
+        if len(rows) >= groups and sum(refusals.values()) >= refused:
+            break
+        await trio.sleep(0.5)
+    return [group for _, _, group in rows], refusals
+
+
+@pytest.mark.skipif(bool(Sandbox().missing), reason="this machine has no sandbox for programs")
+@pytest.mark.skipif(RULES.environments[0].version != Code.version, reason="the manifest names another Python")
+def test_programs_are_shared_run_and_admitted_and_false_rewards_are_not(tmp_path):
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, rules=RULES) as one, medium.node(1, rules=RULES) as other:
+            signer = one.identity.public_key
+            tasks = await one.proposer.propose(6, Random(1))
+            assert {task.recipe.environment for task in tasks} <= {rule.name for rule in RULES.environments}
+            assert len(tasks) == 6
+            groups = [solved(one, task, [f"```python\n{task.answer}```", WRONG, task.answer, "print(1)"]) for task in tasks]
+            own = await evaluate(one.scorer, groups, signer, medium.clock.now_ms())
+            assert [group.rewards for group in own] == [(1.0, 0.0, 1.0, 0.0)] * 6
+            await one.share([*own[:4], *(replace(group, rewards=(1.0, 0.0, 1.0, 1.0)) for group in own[4:])])
+            admitted, refusals = await seen(other, signer, 4, 2)
+            assert [group.rewards for group in admitted] == [(1.0, 0.0, 1.0, 0.0)] * 4
+            assert {group.task for group in admitted} == set(tasks[:4])
+            assert refusals == {"reward": 2}
+
+    on_virtual_time(tmp_path, main)
