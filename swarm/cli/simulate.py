@@ -90,11 +90,11 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option(
     "--model",
     "models",
-    metavar="PATH",
+    metavar="MODEL[,SECTION.KEY=VALUE…]",
     multiple=True,
     default=_DEFAULT.models,
     show_default=True,
-    help="The base model of every node; given several times, the nodes take them in turn.",
+    help="The base model of every node, with settings for its nodes alone; given several times, the nodes take them in turn.",
 )
 @click.option(
     "--report",

@@ -147,6 +147,12 @@ class PolicySection:
         "How tasks are shown to the policy: auto (compact for the embedded model, prose for others, where the swarm allows it), compact, scratch, prose.",
         choices=("auto", "compact", "scratch", "prose"),
     )
+    examples: int = setting(
+        0,
+        "Worked examples of the same environment and level that stand before each task as earlier turns, for a model that must see the form first; each costs its tokens in every prompt. Only the own policy sees them.",
+        minimum=0,
+        maximum=64,
+    )
     threads: int = setting(1, "CPU threads of the policy; more help only large models and hurt when cores are shared.", minimum=1)
     niceness: int = setting(
         10, "How far the policy yields the CPU to the network and other programs (0 to 19).", minimum=0, maximum=19

@@ -9,6 +9,7 @@ from protocols.manifest import Manifest
 from protocols.recipe import Parameter
 from swarm.policy.policy import Policy
 from swarm.records import Task
+from swarm.roles.examples import NO_EXAMPLES, Examples
 from swarm.roles.proposer import levels, parameters_at
 from swarm.tasks.scoring import Scorer
 
@@ -40,18 +41,28 @@ async def held_out_set(scorer: Scorer, manifest: Manifest, per_environment: int,
 
 
 async def accuracy(
-    policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], rendering: str, max_tokens: int
+    policy: Policy,
+    scorer: Scorer,
+    blocks: Sequence[HeldOut],
+    rendering: str,
+    max_tokens: int,
+    examples: Examples = NO_EXAMPLES,
 ) -> dict[str, float]:
     """Share of held-out tasks solved (reward 1) per environment; greedy decoding."""
-    answers = await solved(policy, scorer, blocks, rendering, max_tokens)
+    answers = await solved(policy, scorer, blocks, rendering, max_tokens, examples)
     return {environment: sum(each) / len(each) for environment, each in answers.items()}
 
 
 async def solved(
-    policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], rendering: str, max_tokens: int
+    policy: Policy,
+    scorer: Scorer,
+    blocks: Sequence[HeldOut],
+    rendering: str,
+    max_tokens: int,
+    examples: Examples = NO_EXAMPLES,
 ) -> dict[str, list[bool]]:
     """For every environment, sorted, which of its held-out tasks the policy solves; greedy decoding."""
-    prompts = [task.prompts[rendering] for block in blocks for task in block.tasks]
+    prompts = [examples.shown(task, rendering) for block in blocks for task in block.tasks]
     answers = iter(await policy.answer(prompts, max_completion_length=max_tokens))
     right: dict[str, list[bool]] = {}
     for block in filter(lambda block: block.tasks, blocks):

@@ -26,7 +26,13 @@ async def learn(node: Node) -> None:
             tasks = await node.proposer.propose(node.tasks_per_round, random)
         with node.activity.doing("generating"):
             solved = await solve(
-                node.policy, tasks, node.rendering, node.config.generation, node.max_tokens, random.getrandbits(63)
+                node.policy,
+                tasks,
+                node.rendering,
+                node.config.generation,
+                node.max_tokens,
+                random.getrandbits(63),
+                node.examples,
             )
         with node.activity.doing("scoring"):
             own = await evaluate(node.scorer, solved, node.identity.public_key, node.clock.now_ms())

@@ -41,6 +41,7 @@ from swarm.pool.sampling.drawing import Budget, Skill, training_group
 from swarm.pool.sampling.quota import quotas_of, weigh
 from swarm.pool.store import Store
 from swarm.records import ScoredGroup, TrainingGroup, TrainReport
+from swarm.roles.examples import Examples
 from swarm.roles.proposer import Proposer
 from swarm.tasks.scoring import Scorer
 
@@ -100,6 +101,7 @@ class Parts:
     beacon: Beacon
     log: OwnLog
     canary: Canary
+    examples: Examples
 
 
 class Node:
@@ -118,6 +120,7 @@ class Node:
         self.admission = parts.admission
         self.beacon = parts.beacon
         self.canary = parts.canary
+        self.examples = parts.examples
         self.network: Network | None = None
         self.activity = Activity()
         self.seed = self.config.node.seed or SystemRandom().getrandbits(53)
@@ -199,15 +202,16 @@ class Node:
         drawn = sampler.draw(own, found, budget, skill, random, quotas)
         foreign = await self.pool.run(lambda store: _take(store, drawn.foreign, self.round)) if drawn.foreign else []
         weighted = weigh(*sampler.weights(drawn, foreign, skill, random), quotas)
-        floor = self.config.defences.min_probability
+        floor, count = self.config.defences.min_probability, len(drawn.own)
+        shown, form = self.examples.shown, self.rendering
         groups = [
-            training_group(each.group, self.rendering, each.weights, foreign=number >= len(drawn.own), min_probability=floor)
+            training_group(each.group, shown(each.group.task, form), each.weights, foreign=number >= count, min_probability=floor)
             for number, each in enumerate(weighted.groups)
         ]
         ages = {each.key: each.policy_age for each in found}
         return Batch(
             groups=tuple(groups),
-            own=len(drawn.own),
+            own=count,
             signers=tuple(group.signer for _, group in foreign),
             policy_ages=tuple(ages[key] for key, _ in foreign),
             shares=weighted.shares,
@@ -290,7 +294,7 @@ class Node:
         if not self.config.defences.canary_tasks:
             return True
         with self.activity.doing("looking at held-out tasks"):
-            reading = await self.canary.look(self.policy, self.rendering, self.max_tokens)
+            reading = await self.canary.look(self.policy, self.rendering, self.max_tokens, self.examples)
         for peer, amount in reading.credit.items():
             self.admission.standing.helped(public_key(peer), amount, self.clock.now_ms())
         if reading.harmed:

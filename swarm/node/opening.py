@@ -30,6 +30,7 @@ from swarm.policy.policy import Policy
 from swarm.pool import proofs, standings
 from swarm.pool.admission import Admission
 from swarm.pool.pool import Pool
+from swarm.roles.examples import gather_examples
 from swarm.roles.proposer import Proposer, chosen_rules
 from swarm.tasks.scoring import Scorer
 
@@ -85,6 +86,7 @@ async def open_node(
                 beacon=beacon,
                 log=OwnLog(identity, manifest.id, pool, end),
                 canary=Canary(scorer, manifest, config.defences.canary_tasks, _secret_seed(identity)),
+                examples=await gather_examples(scorer, manifest, rendering_of(config, manifest), config.policy.examples),
             ),
             listeners,
             checkpoint.node_state(newest) if newest else {},

@@ -7,17 +7,24 @@ from collections.abc import Sequence
 from swarm.config.schema import GenerationSection
 from swarm.policy.policy import Policy
 from swarm.records import SolvedGroup, Task
+from swarm.roles.examples import NO_EXAMPLES, Examples
 
 
 async def solve(
-    policy: Policy, tasks: Sequence[Task], rendering: str, settings: GenerationSection, max_tokens: int, seed: int
+    policy: Policy,
+    tasks: Sequence[Task],
+    rendering: str,
+    settings: GenerationSection,
+    max_tokens: int,
+    seed: int,
+    examples: Examples = NO_EXAMPLES,
 ) -> list[SolvedGroup]:
     """One group of `num_generations` samples per task, in order; `max_tokens` caps each completion."""
     if not tasks:
         return []
     tag = policy.tag
     samples = await policy.generate(
-        [task.prompts[rendering] for task in tasks],
+        [examples.shown(task, rendering) for task in tasks],
         num_generations=settings.num_generations,
         max_completion_length=max_tokens,
         temperature=settings.temperature,

@@ -63,7 +63,9 @@ class Examiner:
         right: float | None = None
         with unseen():
             try:
-                answers = await accuracy(node.policy, self._scorer, self._problems, node.rendering, node.max_tokens)
+                answers = await accuracy(
+                    node.policy, self._scorer, self._problems, node.rendering, node.max_tokens, node.examples
+                )
                 right = sum(answers.values()) / len(answers)
             except ChildDied:
                 pass  # the node goes back to a checkpoint, and the curve does without it

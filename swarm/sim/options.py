@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from swarm.errors import ConfigError
+
 # The names of `swarm.sim.attacks.ATTACKS`, here so that the command line need not load the attacks to list them.
 ATTACKS = (
     "text", "statement", "suffix", "length", "drip", "decoy", "truth", "junk", "partial", "grind", "copy", "near-copy",
@@ -25,9 +27,9 @@ class Pace:
 class SimulationOptions:
     """One simulation. `local` and `external` are I and J of swarm sampling, None for the settings' defaults.
 
-    The nodes take the base `models` in turn. `network` is "libp2p" (loopback, real time) or "memory" (virtual time,
-    reproducible). `overrides` are settings, `section.key` to text, for every node. With `plain` progress is lines on standard
-    error instead of a live table there.
+    The nodes take the base `models` in turn, each with settings of its own after commas (`of_model`). `network` is "libp2p"
+    (loopback, real time) or "memory" (virtual time, reproducible). `overrides` are settings, `section.key` to text, for every
+    node. With `plain` progress is lines on standard error instead of a live table there.
     `attackers` of the nodes attack with `attack`, each with `attack_groups` groups per honest round. `undefended` turns every
     defence off. `churn` is the share of the honest nodes that are replaced, `partition` cuts the network in two for the middle
     third, `loss` is the probability that a copy of a message is lost; the last two need the network in memory.
@@ -59,7 +61,23 @@ class SimulationOptions:
     speeds: tuple[float, ...] = (1.0,)
     overrides: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    def model_of(self, place: int) -> str:
+        """The base model that the node of a place has."""
+        return of_model(self.models[place % len(self.models)])[0]
+
     def paces(self, nodes: int) -> list[Pace]:
         """Of each of so many nodes. `rounds` are those of the fastest; a slower one does in that time what it can."""
         speeds = [self.speeds[node % len(self.speeds)] for node in range(nodes)]
         return [Pace(speed, max(1, round(self.rounds * speed / max(speeds)))) for speed in speeds]
+
+
+def of_model(text: str) -> tuple[str, dict[str, str]]:
+    """A base model and what only its nodes have set: `smollm2,policy.examples=5`. Raises `ConfigError` for what is no setting."""
+    name, *parts = text.split(",")
+    settings = {}
+    for part in parts:
+        setting, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError(f"--model {text}: settings follow the model as in --model {name},section.key=value")
+        settings[setting.strip()] = value
+    return name, settings

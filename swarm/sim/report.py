@@ -45,7 +45,7 @@ def build_report(
         "network": options.network,
         "model": ", ".join(options.models),
         "specialise": options.specialise,
-        "models_per_node": [options.models[place % len(options.models)] for place in range(len(places))],
+        "models_per_node": [options.model_of(place) for place in range(len(places))],
         "speeds": [pace.speed for pace in options.paces(len(places))],
         "rounds_per_node": [len(each) for each in finished],
         "undefended": options.undefended,

@@ -19,7 +19,7 @@ from swarm.errors import ConfigError
 from swarm.home import Home, storage
 from swarm.roles.proposer import chosen_rules
 from swarm.sim.attacks.peer import AttackPlan
-from swarm.sim.options import ATTACKS, SimulationOptions
+from swarm.sim.options import ATTACKS, SimulationOptions, of_model
 from swarm.sim.page import write_page
 from swarm.sim.plots import draw_plots
 from swarm.sim.progress import show_progress
@@ -69,7 +69,7 @@ def run_simulation(options: SimulationOptions) -> dict[str, Any]:
 def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
     """One configuration per honest node, and the swarm's manifest."""
     _check(options)
-    overrides = {"policy.model": options.models[0], "node.rounds": str(options.rounds)}
+    overrides = {"node.rounds": str(options.rounds)}
     if options.attack is not None:
         overrides["swarm.manifest"] = "scratch"
     if options.undefended:
@@ -83,14 +83,16 @@ def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
         overrides["training.external"] = str(options.external)
     # Neither a node.toml nor the environment has a say: the command line says all of what was run.
     with tempfile.TemporaryDirectory(prefix="swarmd-sim-") as nowhere:
-        config = load(Path(nowhere), overrides, {})
+        kinds = [
+            load(Path(nowhere), overrides | own | {"policy.model": model}, {}) for model, own in map(of_model, options.models)
+        ]
+    config = kinds[0]
     manifest = find_manifest(config.swarm.manifest, Home(Path.cwd()))
     if manifest is None:
         raise ConfigError("a simulation needs the manifest itself: name a built-in one or a file with --set swarm.manifest=")
     names = [rule.name for rule in chosen_rules(manifest, config.tasks)]
     nodes = options.nodes - options.attackers
-    models = [options.models[index % len(options.models)] for index in range(nodes)]
-    configs = [replace(config, policy=replace(config.policy, model=model)) for model in models]
+    configs = [kinds[index % len(kinds)] for index in range(nodes)]
     if not options.specialise:
         return configs, manifest
     # A third each, more where the nodes are too few to cover all.
@@ -132,8 +134,11 @@ def _check(options: SimulationOptions) -> None:
     if options.until and not options.evaluate_every:
         raise ConfigError("--until needs --evaluate-every: how often to look whether the accuracy is reached")
     given = {"--local": options.local is not None, "--external": options.external is not None}
+    settings = set(options.overrides).union(*(of_model(model)[1] for model in options.models))
+    if "swarm.manifest" in settings - set(options.overrides):
+        raise ConfigError("all nodes of a simulation are in one swarm: give swarm.manifest with --set, not with --model")
     for setting, option in _OWN_OPTIONS.items():
-        if setting in options.overrides and given.get(option, True):
+        if setting in settings and given.get(option, True):
             raise ConfigError(f"--set {setting} contradicts the simulation, which decides it; use {option}")
 
 

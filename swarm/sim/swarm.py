@@ -286,7 +286,7 @@ class _Swarm:
             digest = node.policy.tag.digest
             if digest not in self._accuracies:
                 self._accuracies[digest] = await accuracy(
-                    node.policy, self.scorer, self.problems, node.rendering, node.max_tokens
+                    node.policy, self.scorer, self.problems, node.rendering, node.max_tokens, node.examples
                 )
             return self._accuracies[digest]
 

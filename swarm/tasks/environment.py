@@ -22,13 +22,14 @@ class Problem:
     """One rebuilt problem, inside a worker.
 
     `question` is the environment's own prose and `answer` its own solution; `prompts` maps a rendering to the prompt text;
-    `entry` is whatever the environment's verifier needs.
+    `entry` is whatever the environment's verifier needs; `solutions` maps a rendering to a completion that is worth 1.
     """
 
     question: str
     answer: str
     prompts: Mapping[str, str] = field(hash=False)
     entry: Any = field(hash=False, compare=False)
+    solutions: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Environment(Protocol):

@@ -16,6 +16,7 @@ from swarm.tasks.environment import Environment, Problem, Unbuildable
 
 DOMAIN = b"swarmd held-out problem v1\0"
 SEED_DOMAIN = b"swarmd problem seed v1\0"
+EXAMPLES_SEED = 3  # of the problems that are shown with their answers; fixed, so that all nodes with one model begin alike
 MAX_TRAINING_STEPS = 64  # with a tenth held out, an honest domain gets this far once in 10^64 recipes
 MAX_EVALUATION_STEPS = 40  # per problem asked for; 10 are expected
 
@@ -58,6 +59,17 @@ def evaluation_seeds(environment: Environment, family: str, name: str, seed: int
     for key, step, _ in _walked(environment, family, name, seed, level, MAX_EVALUATION_STEPS * wanted):
         if held_out(key):
             found.setdefault(key, step)
+        if len(found) == wanted:
+            break
+    return list(found.values())
+
+
+def example_problems(environment: Environment, family: str, name: str, level: int, wanted: int) -> list[Problem]:
+    """Up to `wanted` problems to show with their answers: the first distinct ones, not held out, of a walk of their own."""
+    found: dict[str, Problem] = {}
+    for key, _, problem in _walked(environment, family, name, EXAMPLES_SEED, level, MAX_EVALUATION_STEPS * wanted):
+        if not held_out(key):
+            found.setdefault(key, problem)
         if len(found) == wanted:
             break
     return list(found.values())

@@ -140,9 +140,11 @@ def _build(name: str, seed: int, level: int) -> Problem:
     if answer is None:
         answer = _EXAMPLES[name](item["metadata"]) if name in _EXAMPLES else ""
     prompts = {"prose": f"{item['question']}\n\n{INSTRUCTION}"}
+    solutions = {"prose": f"<answer>{answer}</answer>"} if answer else {}
     if name in COMPACT:
         prompts["compact"] = prompts["scratch"] = COMPACT[name].prompt(item)
-    problem = Problem(question=item["question"], answer=answer, prompts=prompts, entry=_Entry(dataset, item))
+        solutions["compact"] = solutions["scratch"] = COMPACT[name].solution(item)
+    problem = Problem(item["question"], answer, prompts, _Entry(dataset, item), solutions)
     if answer and _reward(name, problem, answer.strip()) != 1.0:
         raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: its own answer {answer!r} is not right")
     return problem

@@ -123,6 +123,12 @@ class Scorer:
         self._verifier_errors += answer["errors"]
         return tuple(answer["rewards"])
 
+    async def examples(self, environment: str, parameters: Parameters, count: int, rendering: str) -> list[tuple[str, str]]:
+        """Up to `count` prompts with an answer worth 1, always the same and none of them held out; none where a rendering or an
+        environment gives no answers."""
+        body = _body(self._held_out_recipe(environment, parameters), 0) | {"count": count, "rendering": rendering}
+        return [(prompt, solution) for prompt, solution in await self._request("examples", body, *self._many(count))]
+
     def _held_out_recipe(self, environment: str, parameters: Parameters) -> Recipe:
         version = self._versions.get(environment.partition("/")[0], "")
         return Recipe(environment, version, tuple(sorted(dict(parameters).items())), 0, bytes(32), 0)

@@ -19,7 +19,7 @@ import reasoning_gym  # noqa: F401 - the fork server imports this module once, a
 from swarm.child import Handlers
 from swarm.errors import EnvironmentRefused
 from swarm.tasks.environment import Environment, Problem, VerifierError, find, load_environments
-from swarm.tasks.held_out import evaluation_seeds, training_problem
+from swarm.tasks.held_out import evaluation_seeds, example_problems, training_problem
 
 HUNG = 8  # later than any parent on the wall clock has given it up, which tells it from the CPU seconds
 Body = Mapping[str, Any]
@@ -35,6 +35,7 @@ def main(arguments: Any) -> Handlers:
     - `score`, which also has `rendering` and `texts` → the same with "rewards" (one per text) and "errors" (verifier failures)
     - `held_out`, which also has `count` → a list of what `build` returns
     - `score_held_out`, the same with `rendering` and `texts`, one per held-out task → {"rewards": […], "errors": n}
+    - `examples`, which also has `rendering` and `count` → a list of [prompt, a completion worth 1], none of them held out
     - `ready` → the versions of the families, {family: version}
     """
     families = load_environments()
@@ -67,10 +68,24 @@ def main(arguments: Any) -> Handlers:
         with _guarded(body):
             return _judge(families, body, zip(evaluation_problems(body), body["texts"], strict=True))
 
+    def examples(body: Body) -> list[list[str]]:
+        with _guarded(body):
+            environment, family, name, level = _resolve(families, body)
+            problems = example_problems(environment, family, name, level, body["count"])
+            rendering = body["rendering"]
+            return [[each.prompts[rendering], each.solutions[rendering]] for each in problems if rendering in each.solutions]
+
     def ready(body: Any) -> dict[str, str]:
         return {family: environment.version for family, environment in families.items()}
 
-    return {"build": build, "score": score, "held_out": held_out, "score_held_out": score_held_out, "ready": ready}
+    return {
+        "build": build,
+        "score": score,
+        "held_out": held_out,
+        "score_held_out": score_held_out,
+        "examples": examples,
+        "ready": ready,
+    }
 
 
 @contextmanager

@@ -134,8 +134,8 @@ def test_what_is_trained_of_a_foreign_group() -> None:
 
 def test_a_foreign_group_is_trained_on_its_text_under_the_own_rendering() -> None:
     group = own(0, True)
-    ours = training_group(group, "compact", (1.0, 1.0), foreign=False)
-    theirs = training_group(group, "prose", (1.0, 0.0), foreign=True)
+    ours = training_group(group, group.task.prompts["compact"], (1.0, 1.0), foreign=False)
+    theirs = training_group(group, group.task.prompts["prose"], (1.0, 0.0), foreign=True)
     assert (ours.prompt, ours.token_ids) == (group.task.prompts["compact"], group.token_ids)
     assert (theirs.prompt, theirs.token_ids, theirs.foreign, theirs.weights) == ("Please.", None, True, (1.0, 0.0))
     assert theirs.completions == group.completions

@@ -123,11 +123,11 @@ def _only(groups: Sequence[GroupWeights], counts: Sequence[int], random: Random)
 
 
 def training_group(
-    group: ScoredGroup, rendering: str, weights: tuple[float, ...], *, foreign: bool, min_probability: float = 0.0
+    group: ScoredGroup, prompt: str, weights: tuple[float, ...], *, foreign: bool, min_probability: float = 0.0
 ) -> TrainingGroup:
-    """A drawn group as the policy wants it, under this node's own rendering of the task."""
+    """A drawn group as the policy wants it: `prompt` is how this node shows the task to its own policy."""
     return TrainingGroup(
-        prompt=group.task.prompts[rendering],
+        prompt=prompt,
         completions=group.completions,
         rewards=group.rewards,
         weights=weights,

@@ -1,0 +1,54 @@
+"""Worked examples: tasks with their answers that a node shows to its own policy before each task, as earlier turns.
+
+A model that was not made for a task's form solves nothing until it has seen the form, and what never succeeds is never learned.
+So `policy.examples` of the environment's own problems, the same ones for each level, stand before what the policy is asked. None
+of them is held out. They are nobody else's business: the task on the wire is the same recipe in the same rendering, a foreign
+group is trained on under this node's own view of it, and nodes with and without examples learn from each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from protocols.manifest import Manifest
+from protocols.recipe import Parameter
+from swarm.records import TURN, Task
+from swarm.roles.proposer import levels, parameters_at
+from swarm.tasks.scoring import Scorer
+
+Level = tuple[str, tuple[tuple[str, Parameter], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What stands before the tasks of an environment at one level; nothing where it is not in `before`."""
+
+    before: Mapping[Level, str] = field(default_factory=dict, hash=False)
+
+    def shown(self, task: Task, rendering: str) -> str:
+        """The prompt for the own policy."""
+        return self.before.get(_level(task.recipe.environment, task.recipe.parameters), "") + task.prompts[rendering]
+
+
+NO_EXAMPLES = Examples()
+
+
+async def gather_examples(scorer: Scorer, manifest: Manifest, rendering: str, count: int) -> Examples:
+    """`count` examples for every environment of the swarm that has this rendering, at each of its levels.
+
+    Raises `ChildFailed` for an environment that is refused here.
+    """
+    if count == 0:
+        return NO_EXAMPLES
+    before = {}
+    for rule in manifest.environments:
+        for level in levels(rule):
+            parameters = parameters_at(rule, level)
+            pairs = await scorer.examples(rule.name, parameters, count, rendering)
+            before[_level(rule.name, parameters)] = "".join(turn + TURN for pair in pairs for turn in pair)
+    return Examples(before)
+
+
+def _level(environment: str, parameters: Iterable[tuple[str, Parameter]]) -> Level:
+    return environment, tuple(sorted(tuple(pair) for pair in parameters))
