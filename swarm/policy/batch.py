@@ -17,7 +17,7 @@ from swarm.config.schema import TrainingSection
 from swarm.errors import PolicyError
 from swarm.policy.advantage import group_advantages
 from swarm.policy.model import LanguageModel
-from swarm.policy.packing import Packing, pack
+from swarm.policy.packing import Packing, pack, repeats_prompts
 from swarm.records import TrainingGroup
 
 
@@ -33,7 +33,12 @@ class MicroBatch:
     scale: Tensor  # [B, T] each token's share of the loss, 0 on padding
     least: Tensor  # [B, 1] log-probability below which a token is not trained on
     groups: list[int]  # [B] which group each completion is of
-    packing: Packing | None  # the same completions in the packed layout, where that pays
+    packing: Packing | None  # the same completions in a layout without a cache, where that pays
+
+    @property
+    def tokens(self) -> int:
+        """What the micro-batch's budget is compared with: tokens, padding included, each prompt once."""
+        return len(self.prompts) * max(map(len, self.prompts)) + self.ids.numel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,10 @@ class _Row:
     share: float
 
 
-def make_batch(language_model: LanguageModel, groups: Sequence[TrainingGroup], settings: TrainingSection) -> Batch:
-    """Encode, weigh and split.
+def make_batch(
+    language_model: LanguageModel, groups: Sequence[TrainingGroup], settings: TrainingSection, tokens: int | None = None
+) -> Batch:
+    """Encode, weigh and split into micro-batches of at most `tokens`, or as many as the settings allow.
 
     Left out altogether: completions of weight 0, without tokens (the vocabulary may lack a peer's), or too long for the model.
     Counted in the averages but not forwarded, since they add nothing: those of advantage 0 (with beta > 0 they add KL).
@@ -78,7 +85,7 @@ def make_batch(language_model: LanguageModel, groups: Sequence[TrainingGroup], s
     ]
     # Prompts of similar length together, so that little is spent on padding; the order is a function of the input alone.
     rows.sort(key=lambda row: (len(prompts[row.prompt]), row.prompt))
-    parts = _split(rows, prompts, settings.micro_batch_tokens)
+    parts = _split(rows, prompts, tokens or settings.micro_batch_tokens, repeats_prompts(language_model))
     least = [math.log(group.min_probability) if group.min_probability > 0 else -math.inf for group in groups]
     micro_batches = [_tensors(part, prompts, least, language_model) for part in parts]
     return Batch(micro_batches, len(groups), len(rows), sum(len(row.ids) for row in rows))
@@ -102,8 +109,9 @@ def _token_share(loss_type: str, length: int, tokens: int, completions: int) -> 
     raise PolicyError(f"training.loss_type = {loss_type!r} is unknown; use dapo or grpo")
 
 
-def _split(rows: Sequence[_Row], prompts: Sequence[Sequence[int]], budget: int) -> list[list[_Row]]:
-    """Consecutive rows whose padded tokens, each prompt counted once, stay within `budget`; a single row may exceed it."""
+def _split(rows: Sequence[_Row], prompts: Sequence[Sequence[int]], budget: int, repeated: bool) -> list[list[_Row]]:
+    """Consecutive rows whose padded tokens, each prompt counted once unless `repeated`, stay within `budget`; a single row may
+    exceed it."""
     parts: list[list[_Row]] = []
     owners: set[int] = set()
     width = longest = 0
@@ -111,11 +119,41 @@ def _split(rows: Sequence[_Row], prompts: Sequence[Sequence[int]], budget: int) 
         longest = max(longest, len(prompts[row.prompt]))
         width = max(width, len(row.ids))
         owners.add(row.prompt)
-        if not parts or len(owners) * longest + (len(parts[-1]) + 1) * width > budget:
+        count = len(parts[-1]) + 1 if parts else 1
+        if not parts or (count if repeated else len(owners)) * longest + count * width > budget:
             parts.append([])
             owners, longest, width = {row.prompt}, len(prompts[row.prompt]), len(row.ids)
         parts[-1].append(row)
     return parts
+
+
+def halves(language_model: LanguageModel, micro: MicroBatch) -> list[tuple[slice, MicroBatch]]:
+    """A micro-batch as two, and which of its rows each has; one row stays one."""
+    count = len(micro.ids)
+    middle = (count + 1) // 2
+    parts = [slice(0, middle)] if count == 1 else [slice(0, middle), slice(middle, count)]
+    return [(rows, _part(language_model, micro, rows)) for rows in parts]
+
+
+def _part(language_model: LanguageModel, micro: MicroBatch, rows: slice) -> MicroBatch:
+    lengths = micro.mask[rows].sum(1)
+    width = int(lengths.max())
+    numbers = list(dict.fromkeys(micro.owners[rows].tolist()))
+    owners = [numbers.index(number) for number in micro.owners[rows].tolist()]
+    prompts = [micro.prompts[number] for number in numbers]
+    ids = micro.ids[rows, :width]
+    lines = [line[:length] for line, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+    return MicroBatch(
+        prompts=prompts,
+        owners=torch.tensor(owners, device=ids.device),
+        ids=ids,
+        mask=micro.mask[rows, :width],
+        advantages=micro.advantages[rows],
+        scale=micro.scale[rows, :width],
+        least=micro.least[rows],
+        groups=micro.groups[rows],
+        packing=pack(language_model, prompts, owners, lines),
+    )
 
 
 def _tensors(

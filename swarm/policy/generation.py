@@ -86,7 +86,7 @@ class CacheEngine:
         finished = torch.zeros(count, dtype=torch.bool, device=device)
 
         rows = torch.arange(count, device=device)  # [R] where each live row belongs
-        cache, positions, logits = prefix.cache, prefix.lengths[:, None], prefix.logits  # positions [R, 1], logits [R, V]
+        cache, positions, logits = prefix.cache, prefix.lengths[:, None], prefix.last  # positions [R, 1], logits [R, V]
         mask = prefix.mask
         if mask is not None:
             mask = torch.cat(

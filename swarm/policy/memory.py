@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,24 @@ TRAINED_FLOAT32, TRAINED_BFLOAT16 = 12, 12
 
 
 class Memory:
-    """The policy's memory. `shortages` counts how often it ran out; a shortage at the smallest size is a `PolicyError`."""
+    """The policy's memory. A shortage at the smallest size is a `PolicyError`, every other one is counted."""
 
     def __init__(self, language_model: LanguageModel, share: float) -> None:
         self._lm = language_model
         self._budget = budget(language_model.device, share)
         self._most_slots = MAX_ROWS
         self._most_tokens = 1 << 62
-        self.shortages = 0
+        self._shortages = 0
+        self._held: list[Callable[[], None]] = []
+
+    def take_shortages(self) -> int:
+        """How often memory ran out since the last call."""
+        taken, self._shortages = self._shortages, 0
+        return taken
+
+    def on_shortage(self, drop: Callable[[], None]) -> None:
+        """Have `drop` called, which forgets what can be made again, whenever memory ran out."""
+        self._held.append(drop)
 
     def slots(self, length: int) -> int:
         """How many completions may be sampled at once when each, with its prompt, may have `length` tokens."""
@@ -75,11 +86,14 @@ class Memory:
         self._shortage()
         if again:
             raise PolicyError(
-                "the device has too little memory for the optimizer; train adapters instead of all weights, or a smaller policy.model"
+                "the device has too little memory for the optimizer; train adapters instead of all weights, or a smaller "
+                "policy.model"
             )
 
     def _shortage(self) -> None:
-        self.shortages += 1
+        self._shortages += 1
+        for drop in self._held:
+            drop()
         give_back(self._lm.device)
 
     def _free(self) -> float:
@@ -152,19 +166,25 @@ def token_bytes(language_model: LanguageModel) -> int:
     """Bytes that one token of a training pass takes, roughly: what the backward pass needs of the forward one."""
     shape, size = _shape(language_model), language_model.dtype.itemsize
     layer = (16 * shape["hidden"] + 4 * shape["inner"]) * size
-    if language_model.model.is_gradient_checkpointing:  # each layer keeps its input, and one at a time everything
+    if checkpoints_layers(language_model):  # each layer keeps its input, and one at a time everything
         return int(layer + shape["layers"] * shape["hidden"] * size)
     return int(layer * shape["layers"])
+
+
+def checkpoints_layers(language_model: LanguageModel) -> bool:
+    """Whether layers are forwarded again in the backward pass instead of being remembered (gradient checkpointing)."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in language_model.model.modules())
 
 
 def _shape(language_model: LanguageModel) -> dict[str, int]:
     config: Any = language_model.model.config.get_text_config(decoder=True)
     hidden, heads = config.hidden_size, config.num_attention_heads
+    width = getattr(config, "head_dim", None) or hidden // heads
     return {
         "hidden": hidden,
         "inner": getattr(config, "intermediate_size", None) or 4 * hidden,
         "layers": config.num_hidden_layers,
-        "cached": (getattr(config, "num_key_value_heads", None) or heads) * (getattr(config, "head_dim", None) or hidden // heads),
+        "cached": (getattr(config, "num_key_value_heads", None) or heads) * width,
     }
 
 

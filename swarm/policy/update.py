@@ -12,6 +12,7 @@
 - The end-of-sequence token is trained like any other. Sequences that would add nothing to the gradient are never forwarded.
 - Of foreign text only what is plausible is trained on (plausibility.py).
 - No dropout. A step whose loss or gradient is not finite is left out and counted, never applied.
+- Where memory runs out, the gradient is begun anew in smaller parts (accumulation.py); the step is the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import torch
 from torch import Tensor
 
 from swarm.config.schema import TrainingSection
+from swarm.policy.accumulation import First, Part, in_smaller_parts, step
 from swarm.policy.batch import Batch, MicroBatch
+from swarm.policy.memory import Memory
 from swarm.policy.model import LanguageModel
 from swarm.policy.optimizer import Optimizer
 from swarm.policy.packing import packed_logprobs
@@ -52,33 +55,37 @@ def update(
     batch: Batch,
     settings: TrainingSection,
     temperature: float,
+    memory: Memory | None = None,
 ) -> Figures:
     """Train `policy` on `batch`; `reference` is the frozen base model, needed when beta > 0."""
-    old: list[Tensor] = []  # per micro-batch [B, T]
-    base: list[Tensor] = []
-    trained: list[Tensor] = []  # per micro-batch [B, T], 1 for the tokens that are trained on
+    memory = memory or Memory(policy, 0.0)
+    parts = [Part(micro) for micro in batch.micro_batches]
     applied: list[tuple[float, float, float, float]] = []
-    passes = settings.num_iterations if batch.micro_batches else 0
-    for iteration in range(passes):
-        optimizer.clear()
-        sums = torch.zeros(3)  # loss, clipped tokens, KL
-        for number, micro in enumerate(batch.micro_batches):
-            logprobs = micro_batch_logprobs(policy, micro, temperature)  # [B, T]
-            if iteration == 0:
-                old.append(logprobs.detach())
-                base.append(_reference_logprobs(reference, micro, temperature) if settings.beta > 0 else old[-1])
-                trained.append(plausible(old[-1], micro.mask, micro.least))
-            loss, clipped, kl = token_losses(logprobs, old[number], base[number], micro.advantages, settings)  # each [B, T]
-            total = (loss * micro.scale * trained[number]).sum()
-            total.backward()  # type: ignore[no-untyped-call]
-            sums += torch.stack([total.detach(), (clipped * micro.mask).sum(), (kl * micro.mask).sum()]).float().cpu()
+    passes = settings.num_iterations if parts else 0
+
+    def backward(part: Part) -> Tensor:
+        """Add a part's gradient to that on the weights; its loss, clipped tokens and KL, [3]."""
+        micro = part.micro
+        logprobs = micro_batch_logprobs(policy, micro, temperature)  # [B, T]
+        if part.first is None:
+            old = logprobs.detach()
+            base = _reference_logprobs(reference, micro, temperature) if settings.beta > 0 else old
+            part.first = First(old, base, plausible(old, micro.mask, micro.least))
+        first = part.first
+        loss, clipped, kl = token_losses(logprobs, first.old, first.base, micro.advantages, settings)  # each [B, T]
+        total = (loss * micro.scale * first.trained).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return torch.stack([total.detach(), (clipped * micro.mask).sum(), (kl * micro.mask).sum()]).float().cpu()
+
+    for _ in range(passes):
+        parts, sums = in_smaller_parts(policy, optimizer, memory, parts, backward)
         total_loss, clipped_tokens, kl_sum = sums.tolist()
-        norm = optimizer.step() if sums.isfinite().all() else None
+        norm = step(optimizer, memory) if sums.isfinite().all() else None
         if norm is not None:
             applied.append((total_loss, norm, clipped_tokens / batch.tokens, kl_sum / batch.tokens))
     optimizer.clear()
     loss, norm, clip_fraction, kl = [sum(column) / len(applied) for column in zip(*applied, strict=True)] or [0.0] * 4
-    return Figures(loss, norm, clip_fraction, kl, passes - len(applied), _plausible_shares(batch, trained))
+    return Figures(loss, norm, clip_fraction, kl, passes - len(applied), _plausible_shares(batch, parts))
 
 
 def token_losses(
@@ -103,15 +110,17 @@ def micro_batch_logprobs(language_model: LanguageModel, micro: MicroBatch, tempe
     return completion_logprobs(language_model, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)
 
 
-def _plausible_shares(batch: Batch, trained: list[Tensor]) -> tuple[float, ...]:
+def _plausible_shares(batch: Batch, parts: list[Part]) -> tuple[float, ...]:
     counts = torch.zeros(2, batch.groups)  # tokens let through, all tokens
-    for micro, kept in zip(batch.micro_batches, trained, strict=False):
-        counts.index_add_(1, torch.tensor(micro.groups), torch.stack([kept.sum(1), micro.mask.sum(1)]).float().cpu())
+    for part in parts:
+        if part.first is not None:
+            kept = torch.stack([part.first.trained.sum(1), part.micro.mask.sum(1)])
+            counts.index_add_(1, torch.tensor(part.micro.groups), kept.float().cpu())
     return tuple((counts[0] / counts[1]).nan_to_num(nan=1.0).tolist())
 
 
 def _reference_logprobs(reference: LanguageModel | None, micro: MicroBatch, temperature: float) -> Tensor:
     if reference is None:
         raise ValueError("beta > 0 needs the reference model")
-    with torch.no_grad():
+    with torch.no_grad(), reference.original():
         return micro_batch_logprobs(reference, micro, temperature)

@@ -14,6 +14,7 @@ from statistics import fmean
 
 from swarm.config.schema import TrainingSection
 from swarm.policy.batch import Batch, make_batch
+from swarm.policy.memory import Memory
 from swarm.policy.model import LanguageModel
 from swarm.policy.optimizer import Optimizer
 from swarm.policy.update import Figures, update
@@ -42,6 +43,7 @@ def train(
     groups: Sequence[TrainingGroup],
     settings: TrainingSection,
     temperature: float,
+    memory: Memory,
 ) -> RoundFigures:
     """Train `policy` on a round's groups, own ones first; `reference` is the frozen base model, needed when beta > 0."""
     parts = in_updates(len(groups), settings.groups_per_update)
@@ -49,9 +51,10 @@ def train(
     batches: list[Batch] = []
     figures: list[Figures] = []
     for part in parts:
-        batch = make_batch(policy, [groups[place] for place in part], settings)
+        tokens = memory.micro_batch_tokens(settings.micro_batch_tokens)
+        batch = make_batch(policy, [groups[place] for place in part], settings, tokens)
         batches.append(batch)
-        figures.append(update(policy, reference, optimizer, batch, settings, temperature))
+        figures.append(update(policy, reference, optimizer, batch, settings, temperature, memory))
         for place, share in zip(part, figures[-1].plausible, strict=True):
             plausible[place] = share
     trained = [each for each, batch in zip(figures, batches, strict=True) if batch.micro_batches] or figures
