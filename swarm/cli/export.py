@@ -9,7 +9,7 @@ import click
 
 from swarm.cli.client import ask
 from swarm.cli.options import home_option
-from swarm.errors import HomeError, NotRunningError
+from swarm.errors import HomeError, NotRunningError, PolicyError
 from swarm.home import Home, storage
 
 _TIMEOUT_S = 600.0
@@ -25,7 +25,12 @@ _TIMEOUT_S = 600.0
     metavar="DIR",
     help="A new or empty directory.",
 )
-def export(home: Home, directory: Path) -> None:
+@click.option(
+    "--adapter",
+    is_flag=True,
+    help="Of a LoRA policy only the adapter, as a peft folder; else it is merged into its base.",
+)
+def export(home: Home, directory: Path, adapter: bool) -> None:
     """Write the policy as a Hugging Face model.
 
     It is the running daemon's current policy, else that of the newest checkpoint.
@@ -35,23 +40,43 @@ def export(home: Home, directory: Path) -> None:
     if directory.exists() and any(directory.iterdir()):
         raise HomeError(f"{directory} is not empty and is left as it is; name a new directory")
     try:
-        ask(home, "export", timeout_s=_TIMEOUT_S, to=str(directory))
+        ask(home, "export", timeout_s=_TIMEOUT_S, to=str(directory), adapter=adapter)
     except NotRunningError:
         if home.holder() is not None:
             raise
-        _copy_newest(home, directory)
+        _export_newest(home, directory, adapter)
     click.echo(str(directory))
 
 
-def _copy_newest(home: Home, directory: Path) -> None:
-    """Copy the model out of the newest checkpoint, whole or not at all."""
+def _export_newest(home: Home, directory: Path, adapter: bool) -> None:
+    """Copy the model out of the newest checkpoint, or its adapter; or merge that into its base, which loads both."""
     from swarm.policy import checkpoint
 
     newest = checkpoint.newest(home.checkpoints)
     if newest is None:
         raise HomeError(f"{home.checkpoints} holds no whole checkpoint yet; the node writes them while it learns")
+    has_adapter = checkpoint.has_adapter(newest)
+    if adapter and not has_adapter:
+        raise PolicyError("this policy has no adapter: all weights are trained; export it without --adapter")
+    if has_adapter and not adapter:
+        _merge(home, newest, directory)
+        return
     partial = directory.with_name(f".{directory.name}-partial")
     with storage(directory.parent):
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(newest / checkpoint.MODEL, partial)
         partial.replace(directory)
+
+
+def _merge(home: Home, path: Path, directory: Path) -> None:
+    """Have a policy opened from the checkpoint at `path` write itself."""
+    import trio
+
+    from swarm.config.load import load
+    from swarm.serving.trained import open_policy
+
+    async def run() -> None:
+        async with open_policy(load(home.path), path) as policy:
+            await policy.export(directory)
+
+    trio.run(run)

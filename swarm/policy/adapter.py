@@ -90,7 +90,7 @@ class Adapter:
         from peft.utils.integrations import dequantize_module_weight
 
         state = {}
-        layers = {name: module for name, module in self._model.named_modules() if isinstance(module, LoraLayer)}
+        layers: dict[str, Any] = {name: module for name, module in self._model.named_modules() if isinstance(module, LoraLayer)}
         inside = tuple(f"{name}." for name in layers)
         for name, weight in self._model.state_dict().items():
             if not name.startswith(inside):

@@ -1,7 +1,7 @@
 """Checkpoints that are whole or not there: what a kill or a full disk at any moment must leave behind.
 
     <root>/step-00000123/
-        model/                  a plain Hugging Face folder
+        model/                  a plain Hugging Face folder, or of a LoRA policy the adapter as peft writes it
         optimizer.safetensors   AdamW's moments, float32 copies of narrower weights, states of the random generators
         node.json               the node's own state, opaque here
         meta.json               written last: what this is, the SHA-256 of every other file, and of itself
@@ -91,6 +91,12 @@ def meta(path: Path) -> dict[str, Any]:
     if (path / META).read_bytes() != _described(content) or content.pop("sum", None) != _content_sum(content):
         raise HomeError(f"{path / META} is damaged")
     return content
+
+
+def has_adapter(path: Path) -> bool:
+    """Whether a checkpoint holds an adapter, which is nothing without its base. Raises `HomeError` like `meta`."""
+    adapter = meta(path).get("adapter")
+    return isinstance(adapter, dict) and adapter.get("kind") != "none"
 
 
 def node_state(path: Path) -> dict[str, Any]:

@@ -51,4 +51,4 @@ async def gather_examples(scorer: Scorer, manifest: Manifest, rendering: str, co
 
 
 def _level(environment: str, parameters: Iterable[tuple[str, Parameter]]) -> Level:
-    return environment, tuple(sorted(tuple(pair) for pair in parameters))
+    return environment, tuple(sorted((name, value) for name, value in parameters))
