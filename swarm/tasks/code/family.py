@@ -65,11 +65,12 @@ class Code:
 
     def names(self) -> Collection[str]:
         """All kinds where there is a sandbox, else none."""
-        return () if self._sandbox.missing else KINDS.keys()
+        return [] if self._sandbox.missing else list(KINDS)
 
     def refused(self) -> Mapping[str, str]:
         """All kinds where there is no sandbox, with what is missing."""
-        return dict.fromkeys(KINDS, self._sandbox.missing) if self._sandbox.missing else {}
+        missing = self._sandbox.missing
+        return dict.fromkeys(KINDS, missing) if missing else {}
 
     def levels(self, name: str) -> int:
         """The number of levels, the same for all kinds."""
@@ -93,8 +94,8 @@ class Code:
         return float(output == cases.results)
 
     def _check(self, name: str) -> None:
-        if name not in self.names():
-            raise EnvironmentRefused(f"code/{name}: {self._sandbox.missing or 'no such kind'}")
+        if missing := self._sandbox.missing or ("" if name in KINDS else "no such kind"):
+            raise EnvironmentRefused(f"code/{name}: {missing}")
 
 
 def program_of(completion: str) -> str:

@@ -14,7 +14,6 @@ import struct
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from swarm.errors import EnvironmentRefused
 INTERPRETER = ("-S", "-s", "-P", "-B", "-X", "utf8", str(Path(__file__).with_name("sealed.py")))
 ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 
-# A function that computes, and one that goes round the limits on imports to ask the kernel for something.
-COMPUTES = "def solve(n): return n + 1"
+# A function that computes, with some memory, and one that goes round the limits on imports to ask the kernel for something.
+COMPUTES = "def solve(n): return len({str(i): [i] * 9 for i in range(n)})"
 ASKS = "import json\ndef solve(n): return json.codecs.builtins.__import__('os').getcwd()"
 
 
@@ -35,6 +34,7 @@ class Sandbox:
     def __init__(self) -> None:
         self._interpreter: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
+        self._holds = False
 
     def run(self, program: str, function: str, cases: Sequence[Sequence[Any]], most: int) -> bytes:
         """What the program's `function` gives for each case (its arguments), a line of JSON each, without the last newline.
@@ -46,24 +46,30 @@ class Sandbox:
             raise EnvironmentRefused(self.missing)
         return self._run(program, function, cases, most)[0]
 
-    @cached_property
+    @property
     def missing(self) -> str:
-        """Why no program can be run here, found by running two; "" where they can."""
-        found = "there are none"
-        try:
-            if sys.platform == "linux":
-                output, _ = self._run(COMPUTES, "solve", [[1]], 100)
-                asked = self._run(ASKS, "solve", [[1]], 100)
-                if output == b"2" and asked == (b"", signal.SIGSYS):
-                    return ""
-                found = f"a trial gave {output!r} and {asked!r}"
-        except EnvironmentRefused as error:
-            found = str(error)
+        """Why no program can be run here, found by running two until they once did what they should; "" where they can."""
+        found = "" if self._holds else self._trial()
+        if not found:
+            self._holds = True
+            return ""
         return (
             "programs are run in a sandbox only, which needs Linux on x86_64 or aarch64 with seccomp filters "
-            f"(CONFIG_SECCOMP_FILTER, and a container that allows prctl); on this {sys.platform} {platform.machine()}, {found}; "
-            "choose a swarm without code tasks, or a machine that has them"
+            "(CONFIG_SECCOMP_FILTER, and a container that allows prctl); "
+            f"on this {sys.platform} {platform.machine()}, {found}; choose a swarm without code tasks, or a machine that has them"
         )
+
+    def _trial(self) -> str:
+        """What is wrong with the sandbox, if anything."""
+        if sys.platform != "linux":
+            return "there are none"
+        try:
+            computed = self._run(COMPUTES, "solve", [[9999]], 100)
+            asked = self._run(ASKS, "solve", [[1]], 100)
+        except EnvironmentRefused as error:
+            return str(error)
+        holds = computed == (b"9999", 0) and asked == (b"", signal.SIGSYS)
+        return "" if holds else f"a trial gave {computed} and {asked}"
 
     def close(self) -> None:
         """End the interpreter; the next program starts another."""

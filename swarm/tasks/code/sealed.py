@@ -35,10 +35,10 @@ MODULES = (
     "string", "typing",
 )  # fmt: skip
 
-# What the kernel calls each machine, and its numbers of: read, write, brk, mmap, munmap, mremap, exit, exit_group.
+# What the kernel calls each machine, and its numbers of: read, write, brk, mmap, munmap, mremap, mprotect, exit, exit_group.
 CALLS = {
-    "x86_64": (0xC000003E, (0, 1, 12, 9, 11, 25, 60, 231)),
-    "aarch64": (0xC00000B7, (63, 64, 214, 222, 215, 216, 93, 94)),
+    "x86_64": (0xC000003E, (0, 1, 12, 9, 11, 25, 10, 60, 231)),
+    "aarch64": (0xC00000B7, (63, 64, 214, 222, 215, 216, 226, 93, 94)),
 }
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
 LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06  # BPF: A = data[k]; if A == k skip jt instructions, else jf; return k
