@@ -73,6 +73,12 @@ class AuditError(SwarmdError):
     exit_code = 10
 
 
+class DoctorError(SwarmdError):
+    """`swarmd doctor` found something that keeps a node from working here."""
+
+    exit_code = 11
+
+
 class EnvironmentRefused(SwarmdError):
     """An environment is unknown or not allowed here; the message says why."""
 

@@ -29,7 +29,7 @@ def kind_of_training(config: PolicySection) -> str:
     device = device_of(config.device)
     four_bits = device.type == "cuda" and find_spec("bitsandbytes") is not None
     kinds = KINDS if four_bits else KINDS[:-1]
-    shape, room = _shape(config), budget(device, config.memory)
+    shape, room = model_shape(config), budget(device, config.memory)
     item = dtype_of(config.dtype, device).itemsize
     return next((kind for kind in kinds if estimate(shape, kind, item=item, rank=config.lora_rank).total <= room), kinds[-1])
 
@@ -42,11 +42,12 @@ def recomputes(config: PolicySection, recipe: Recipe) -> bool:
         return False
     device = device_of(config.device)
     item = dtype_of(config.dtype, device).itemsize
-    plain = estimate(_shape(config), recipe.kind, item=item, rank=recipe.rank, recompute=False)
+    plain = estimate(model_shape(config), recipe.kind, item=item, rank=recipe.rank, recompute=False)
     return plain.total > budget(device, config.memory)
 
 
-def _shape(config: PolicySection) -> Shape:
+def model_shape(config: PolicySection) -> Shape:
+    """The base model's shape, by its config.json. Raises `PolicyError`."""
     source = source_of(config)
     try:
         found = AutoConfig.from_pretrained(source, revision=config.revision or None, trust_remote_code=False)

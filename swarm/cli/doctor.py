@@ -1,0 +1,40 @@
+"""`doctor`: what is wrong here, and what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from swarm.cli.options import home_option, json_option, set_option
+from swarm.cli.output import print_json, printable
+from swarm.errors import DoctorError
+from swarm.home import Home
+
+
+@click.command()
+@home_option
+@json_option
+@set_option
+def doctor(home: Home, as_json: bool, overrides: dict[str, str]) -> None:
+    """Look whether a node can work here, and say what to mend.
+
+    Settings, home, GPU and torch, model, memory, disk, port, bootstrap peers, clock, environments: each is ok, or a warning or
+    a failure with its fix. It works before `init`, beside a running daemon and offline, in about half a minute at most. It
+    ends with 0 when nothing fails.
+    """
+    from swarm.doctor.doctor import run_doctor
+    from swarm.doctor.finding import Verdict
+
+    findings = run_doctor(home, overrides)
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        width = max(len(finding.subject) for finding in findings)
+        for finding in findings:
+            click.echo(f"{finding.verdict:<8} {finding.subject:<{width}}  {printable(finding.found)}")
+            if finding.fix:
+                click.echo(f"{'':<8} {'':<{width}}  → {printable(finding.fix)}")
+    failed = [finding.subject for finding in findings if finding.verdict == Verdict.FAIL]
+    if failed:
+        raise DoctorError(f"a node cannot work here as it is; to be mended: {', '.join(failed)}")

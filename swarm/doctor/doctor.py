@@ -1,0 +1,152 @@
+"""Whether a node can work here, and what to mend: every part is looked at on its own, so that one broken thing hides no other.
+
+It works before `swarmd init`, beside a running daemon, and without a network. Nothing is changed but a probe file, written
+and removed, in the home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import trio
+
+from protocols.manifest import Manifest
+from swarm import identity
+from swarm.audit.audit import audit
+from swarm.clock import WallClock
+from swarm.config.load import load
+from swarm.config.manifest import find_manifest
+from swarm.config.schema import Config
+from swarm.doctor import gpu, machine, network
+from swarm.doctor.finding import Finding, fail, ok, skipped, warn
+from swarm.errors import SwarmdError
+from swarm.home import Home
+from swarm.policy import checkpoint
+from swarm.roles.proposer import chosen_rules
+
+WITHIN_S = 24.0
+LESS_TO_DO = "try again when the machine has less to do"
+# A larger pool takes longer to look through than anybody waits for a doctor.
+AUDITED_BYTES = 16 * 2**20
+Part = Callable[[], Awaitable[list[Finding]]]
+
+
+@dataclass
+class Patient:
+    """What is examined. Where the settings are wrong the defaults stand in, so that the rest can be looked at."""
+
+    home: Home
+    config: Config = field(default_factory=Config)
+    manifest: Manifest | None = None
+    running: bool = False
+
+
+def run_doctor(home: Home, overrides: Mapping[str, str]) -> list[Finding]:
+    """All findings, in the order in which they are best mended."""
+    patient = Patient(home, running=home.path.exists() and home.holder() is not None)
+    first = [_settings(patient, overrides)]
+    return [*first, *trio.run(_examine, patient)]
+
+
+def _settings(patient: Patient, overrides: Mapping[str, str]) -> Finding:
+    try:
+        patient.config = load(patient.home.path, overrides)
+        patient.manifest = find_manifest(patient.config.swarm.manifest, patient.home)
+    except SwarmdError as error:
+        return fail("settings", str(error), "mend it in node.toml; `swarmd config check` tells when it is right")
+    if patient.manifest is None:
+        return ok("settings", "right; the swarm's manifest will be fetched from a bootstrap peer")
+    return ok("settings", f"right; the swarm is {patient.manifest.name}")
+
+
+async def _examine(patient: Patient) -> list[Finding]:
+    parts: dict[str, Part] = {
+        "home": partial(_home, patient),
+        "machine": partial(_machine, patient),
+        "network": partial(_network, patient),
+        "environments": partial(_environments, patient),
+    }
+    findings: dict[str, list[Finding]] = {}
+
+    async def look(name: str, part: Part) -> None:
+        findings[name] = [warn(name, f"no answer within {WITHIN_S:g} s", LESS_TO_DO)]
+        with trio.move_on_after(WITHIN_S):
+            try:
+                findings[name] = await part()
+            except SwarmdError as error:
+                findings[name] = [fail(name, str(error), "mend what it says")]
+
+    async with trio.open_nursery() as nursery:
+        for name, part in parts.items():
+            nursery.start_soon(look, name, part)
+    return [finding for name in parts for finding in findings[name]]
+
+
+async def _home(patient: Patient) -> list[Finding]:
+    home = patient.home
+    if not home.identity_key.exists() and not home.node_toml.exists():
+        return [skipped("home", f"there is no node at {home.path} yet; make one with: swarmd --home {home.path} init")]
+    home.check_writable()
+    found = [ok("home", f"{home.path} can be read and written{', and a daemon runs in it' if patient.running else ''}")]
+    found.append(ok("identity", identity.load(home.identity_key).peer_id))
+    if damaged := [wrong for path in checkpoint.every(home.checkpoints) if (wrong := checkpoint.damage(path)) is not None]:
+        fix = "nothing is to be done while a newer one is whole; remove it to be rid of this"
+        found += [warn("checkpoint", wrong, fix) for wrong in damaged]
+    if patient.running:
+        found.append(skipped("contents", "a daemon is at work in it; stop it for `swarmd audit`"))
+    elif patient.manifest is None:
+        found.append(skipped("contents", "without the swarm's manifest nothing can be replayed"))
+    elif home.pool.exists() and home.pool.stat().st_size > AUDITED_BYTES:
+        found.append(skipped("contents", "the pool is large; look through it with: swarmd audit"))
+    else:
+        report = await audit(home, patient.config, WallClock(), quick=True)
+        if report.clean:
+            found.append(ok("contents", "nothing is damaged"))
+        else:
+            found.append(fail("contents", report.contradictions[0], "see `swarmd audit`, and restore what it names"))
+    return found
+
+
+async def _machine(patient: Patient) -> list[Finding]:
+    config = patient.config
+    answer = await machine.ask_driver()
+    found: list[Finding] = []
+    facts: dict[str, Any] | None = None
+    try:
+        facts, words = await machine.ask_module("swarm.policy.devices", asdict(config.policy))
+        if facts is None:
+            fix = "install swarmd again into a fresh environment"
+            found.append(fail("torch", f"torch and transformers cannot be used: {words}", fix))
+    except trio.TooSlowError:
+        found.append(warn("torch", f"it was not loaded within {machine.ANSWERS_WITHIN_S:g} s", LESS_TO_DO))
+    torch, model = (None, None) if facts is None else (facts["torch"], facts["model"])
+    sized = None if model is None or "error" in model else model
+    return [
+        *found,
+        *gpu.examine(answer, torch, config.policy.device, config.guest.gpu),
+        *machine.model(config, model),
+        *machine.memory(config, sized, running=patient.running),
+        *machine.disk(config, patient.home.path, sized),
+    ]
+
+
+async def _network(patient: Patient) -> list[Finding]:
+    found = list(network.ports(patient.config, running=patient.running))
+    return [*found, *await network.peers_and_clock(patient.config, patient.manifest)]
+
+
+async def _environments(patient: Patient) -> list[Finding]:
+    answer, words = await machine.ask_module("swarm.tasks.installed")
+    if answer is None or "error" in answer:
+        return [fail("environments", words if answer is None else answer["error"], "repair or remove the package that it names")]
+    versions: Mapping[str, str] = answer["versions"]
+    found = [ok("environments", ", ".join(f"{family} {version}" for family, version in sorted(versions.items())))]
+    rules = chosen_rules(patient.manifest, patient.config.tasks) if patient.manifest else ()
+    wanted = {(rule.name.partition("/")[0], rule.version) for rule in rules}
+    for family, version in sorted(wanted - set(versions.items())):
+        have = f"{versions[family]} is installed" if family in versions else "it is not installed"
+        found.append(fail("environments", f"the swarm needs {family} {version}, and {have}", "install the swarm's version"))
+    return found

@@ -1,0 +1,109 @@
+"""The GPU: what the driver says of it against what torch was built for. Functions over recorded text, without a GPU at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from swarm.doctor.finding import Finding, fail, ok, warn
+
+ASK_DRIVER = (
+    "nvidia-smi",
+    "--query-gpu=name,driver_version,compute_cap,memory.total,memory.free",
+    "--format=csv,noheader,nounits",
+)
+GET_TORCH = "install the torch build for your driver, as pytorch.org's selector says"
+MIB_PER_GIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One line of the driver's answer; memory in MiB, `capability` as (major, minor)."""
+
+    name: str
+    driver: str
+    capability: tuple[int, int]
+    total: int
+    free: int
+
+
+def gpus(answer: str) -> list[Gpu]:
+    """The GPUs of the answer to `ASK_DRIVER`; lines that do not say all of it are left out."""
+    found = []
+    for line in answer.splitlines():
+        fields = [field.strip() for field in line.rsplit(",", 4)]
+        major, _, minor = fields[2].partition(".") if len(fields) == 5 else ("", "", "")
+        if major.isdigit() and minor.isdigit() and fields[3].isdigit() and fields[4].isdigit():
+            found.append(Gpu(fields[0], fields[1], (int(major), int(minor)), int(fields[3]), int(fields[4])))
+    return found
+
+
+def runs_on(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
+    """Whether code for these architectures runs on a GPU of this compute capability.
+
+    Machine code ("sm_86") runs on the same major version from its minor one on, with a letter ("sm_90a") on that very one;
+    portable code ("compute_90") is translated for whatever is newer.
+    """
+    for architecture in architectures:
+        kind, _, number = architecture.partition("_")
+        digits = number.rstrip("af")
+        if not digits.isdigit():
+            continue
+        built = divmod(int(digits), 10)
+        if kind == "compute" and built <= capability:
+            return True
+        exact = number != digits
+        if kind == "sm" and (built == capability if exact else built[0] == capability[0] and built[1] <= capability[1]):
+            return True
+    return False
+
+
+def examine(answer: str | None, torch: Mapping[str, Any] | None, device: str, other_uses_gpu: bool) -> Iterator[Finding]:
+    """What follows from the driver's answer (None: no driver), `torch_facts` (None: torch cannot be asked) and `policy.device`.
+
+    `other_uses_gpu`: `guest.gpu` is set, which asks the driver who uses the GPU.
+    """
+    wanted = device.startswith("cuda")
+    cards = gpus(answer or "")
+    if not cards:
+        if wanted:
+            yield fail("gpu", "no NVIDIA GPU answers", f"install its driver, or set policy.device = auto instead of {device}")
+        elif torch is not None and torch["mps"]:
+            yield ok("gpu", "none of NVIDIA's; the policy runs on the Apple GPU")
+        elif answer is not None:
+            yield warn("gpu", "the driver does not describe any GPU", "update the driver if there is a card in this machine")
+        else:
+            yield ok("gpu", "no NVIDIA GPU; the policy runs on the CPU")
+        if other_uses_gpu:
+            yield warn("gpu sharing", "guest.gpu is set, and nvidia-smi is not there to ask", "install it with the driver")
+        return
+    for card in cards:
+        major, minor = card.capability
+        yield ok("gpu", f"{card.name}, compute capability {major}.{minor}, driver {card.driver}")
+        yield from _memory(card)
+        if torch is not None and torch["cuda"] and torch["archs"] and not runs_on(torch["archs"], card.capability):
+            text = f"torch {torch['version']} has no code for {card.name} (sm_{major}{minor}), only {', '.join(torch['archs'])}"
+            yield fail("torch", text, GET_TORCH)
+            return
+    if torch is None:
+        return
+    if not torch["cuda"]:
+        finding = fail if wanted else warn
+        yield finding("torch", f"torch {torch['version']} was built without CUDA, so the GPU is not used", GET_TORCH)
+    elif not torch["devices"]:
+        yield fail(
+            "torch",
+            f"torch {torch['version']} for CUDA {torch['cuda']} does not see the GPU that the driver shows",
+            f"update the driver, or {GET_TORCH}",
+        )
+    else:
+        yield ok("torch", f"{torch['version']} for CUDA {torch['cuda']} sees {', '.join(torch['devices'])}")
+
+
+def _memory(card: Gpu) -> Iterator[Finding]:
+    text = f"{card.free / MIB_PER_GIB:.1f} of {card.total / MIB_PER_GIB:.1f} GiB are free on {card.name}"
+    if card.free * 2 < card.total:
+        yield warn("gpu memory", text, "close what uses it (nvidia-smi lists it), such as a daemon of this node")
+    else:
+        yield ok("gpu memory", text)
