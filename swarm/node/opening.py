@@ -11,7 +11,7 @@ import trio
 from protocols.manifest import Manifest
 from swarm.clock import Clock
 from swarm.config.schema import Config
-from swarm.errors import ConfigError
+from swarm.errors import ChildFailed, ConfigError
 from swarm.events import Listener, NodeStarted, NodeStopped
 from swarm.home import Home
 from swarm.identity import Identity
@@ -56,7 +56,7 @@ async def open_node(
         async with clock.work(0):
             newest = await trio.to_thread.run_sync(checkpoint.newest, home.checkpoints)
         scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
-        _check_versions(manifest, config, scorer)
+        await _check_environments(manifest, config, scorer)
         policy = await stack.enter_async_context(
             Policy(config.policy, config.generation, config.training, clock, checkpoint=newest)
         )
@@ -148,9 +148,9 @@ def _check_rules(manifest: Manifest, config: Config) -> None:
         )
 
 
-def _check_versions(manifest: Manifest, config: Config, scorer: Scorer) -> None:
-    installed = scorer.versions()
-    for rule in chosen_rules(manifest, config.tasks):
+async def _check_environments(manifest: Manifest, config: Config, scorer: Scorer) -> None:
+    installed, rules = scorer.versions(), chosen_rules(manifest, config.tasks)
+    for rule in rules:
         family = rule.name.partition("/")[0]
         if installed.get(family) != rule.version:
             have = f"version {installed[family]} is installed" if family in installed else "it is not installed"
@@ -158,3 +158,7 @@ def _check_versions(manifest: Manifest, config: Config, scorer: Scorer) -> None:
                 f"the swarm {manifest.name} needs {family} {rule.version}, but here {have}; install the swarm's version, or join "
                 "a swarm of yours"
             )
+    try:
+        await scorer.check([rule.name for rule in rules])
+    except ChildFailed as error:
+        raise ConfigError(f"the swarm {manifest.name} cannot be joined here: {error}") from None

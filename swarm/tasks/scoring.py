@@ -137,6 +137,10 @@ class Scorer:
         """Time limit and cost of a request for `count` held-out tasks, for each of which about ten problems are built."""
         return self._limit_s * max(count, 1), PROBLEM_COST_S * max(count, 1)
 
+    async def check(self, environments: Sequence[str]) -> None:
+        """Raise `ChildFailed`, with the reason, if one of them cannot be used here."""
+        await self._request("check", {"environments": list(environments)}, self._limit_s, 0.0)
+
     def versions(self) -> Mapping[str, str]:
         """The installed environment families and their versions: what a recipe must say to be rebuilt here."""
         return self._versions

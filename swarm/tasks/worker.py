@@ -37,6 +37,7 @@ def main(arguments: Any) -> Handlers:
     - `score_held_out`, the same with `rendering` and `texts`, one per held-out task → {"rewards": […], "errors": n}
     - `examples`, which also has `rendering` and `count` → a list of [prompt, a completion worth 1], none of them held out
     - `ready` → the versions of the families, {family: version}
+    - `check`, which has `environments` and `limit_s` only → None, where all of them can be used
     """
     families = load_environments()
 
@@ -78,6 +79,11 @@ def main(arguments: Any) -> Handlers:
     def ready(body: Any) -> dict[str, str]:
         return {family: environment.version for family, environment in families.items()}
 
+    def check(body: Body) -> None:
+        with _guarded(body):
+            for environment in body["environments"]:
+                find(families, environment)
+
     return {
         "build": build,
         "score": score,
@@ -85,6 +91,7 @@ def main(arguments: Any) -> Handlers:
         "score_held_out": score_held_out,
         "examples": examples,
         "ready": ready,
+        "check": check,
     }
 
 

@@ -47,7 +47,8 @@ def test_it_is_an_installed_family():
 def test_its_own_program_is_right_and_others_are_not(code: Code, name: str, level: int):
     first, second = problems(code, name, level, 2)
     framed = f"The program:\n```python\n{first.answer}```\nIt is right."
-    assert code.score(name, first, "prose", first.answer) == code.score(name, first, "prose", framed) == 1.0
+    for right in (first.answer, framed, first.solutions["prose"]):
+        assert code.score(name, first, "prose", right) == 1.0
     assert code.score(name, second, "prose", first.answer) == 0.0
     for wrong in ("", "def solve(x): return x", "print('all passed')", "def solve(x): return 0"):
         assert code.score(name, first, "prose", wrong) == 0.0
@@ -249,7 +250,10 @@ def test_without_a_sandbox_nothing_is_built_or_scored(code: Code, monkeypatch: p
     body = {"environment": "code/lists", "version": Code.version, "parameters": [["level", 0]], "seed": 1, "limit_s": 60}
     with pytest.raises(EnvironmentRefused, match=r"on this darwin .*; choose a swarm without code tasks"):
         handlers["build"](body)
+    with pytest.raises(EnvironmentRefused, match="which needs Linux"):
+        handlers["check"]({"environments": ["reasoning_gym/bf", "code/lists"], "limit_s": 60})
     # The other families are there all the same.
+    assert handlers["check"]({"environments": ["reasoning_gym/bf"], "limit_s": 60}) is None
     assert handlers["ready"](None)["reasoning_gym"]
 
 

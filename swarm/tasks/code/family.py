@@ -127,7 +127,7 @@ def _build(name: str, seed: int, level: int) -> Problem:
     examples = "\n".join(f"{FUNCTION}({argument!r}) == {result!r}" for argument, result in shown)
     prompt = f"{draft.question}\n\nExamples:\n{examples}\n\n{INSTRUCTION}"
     entry = Cases(tuple((argument,) for argument, _ in hidden), "\n".join(results).encode())
-    return Problem(question=draft.question, answer=draft.program, prompts={"prose": prompt}, entry=entry)
+    return Problem(draft.question, draft.program, {"prose": prompt}, entry, {"prose": f"```python\n{draft.program}```"})
 
 
 def _function(program: str) -> Callable[[object], Any]:
