@@ -61,7 +61,7 @@ def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path
         return Choice(model, where, licence, shape.weights, needs, fits, why_not)
 
     cached = dict(_cached(cache or Path(HF_HUB_CACHE)))
-    choices = [choice("embedded", "here", EMBEDDED_LICENCE, _described(EMBEDDED))]
+    choices = [choice("embedded", "here", EMBEDDED_LICENCE, _read(EMBEDDED))]
     choices += [choice(SMOLLM2, "here" if is_installed() else "package", KNOWN[0].licence, KNOWN[0].shape)]
     choices += [choice(str(folder), "here", "-", shape) for folder, shape in _folders([*folders, Path(config.model)])]
     choices += [choice(name, "here", "-", shape) for name, shape in cached.items() if name not in {each.name for each in KNOWN}]
@@ -97,9 +97,13 @@ def _cached(cache: Path) -> Iterator[tuple[str, Shape]]:
                 break
 
 
+def _read(folder: Path) -> Shape:
+    return shape_of(json.loads((folder / "config.json").read_bytes()))
+
+
 def _described(folder: Path) -> Shape | None:
     """The shape in a model folder's config.json; None for what is no language model, or cannot be read."""
     try:
-        return shape_of(json.loads((folder / "config.json").read_bytes()))
+        return _read(folder)
     except (OSError, ValueError, KeyError, TypeError):
         return None
