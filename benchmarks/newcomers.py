@@ -18,7 +18,8 @@ from typing import Any
 
 from protocols.messages import Completion, PolicyTag
 from protocols.recipe import Recipe
-from swarm.config.schema import DefencesSection, PoolSection, SamplingSection
+from swarm.config.sampling import SamplingSection
+from swarm.config.schema import DefencesSection, PoolSection
 from swarm.pool.candidates import candidates
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Skill

@@ -30,7 +30,7 @@ def checkpoints(home: Home, as_json: bool, keep: int | None) -> None:
     running daemon needs is not removed: the newest and the one before.
     """
     from swarm.policy import checkpoint
-    from swarm.serving.evaluation import ALL, known_evaluations
+    from swarm.serving.comparison import ALL, known_evaluations
 
     home.open()
     if keep is not None:

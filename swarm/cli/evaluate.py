@@ -11,7 +11,7 @@ from swarm.cli.output import print_json, print_table
 from swarm.home import Home
 
 if TYPE_CHECKING:
-    from swarm.serving.evaluation import Share
+    from swarm.serving.comparison import Share
 
 
 @click.command("eval")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
 
 from swarm.cli.client import ask
 from swarm.cli.options import home_option
-from swarm.errors import HomeError, NotRunningError, PolicyError
-from swarm.home import Home, storage
+from swarm.errors import HomeError, NotRunningError
+from swarm.home import Home
 
 _TIMEOUT_S = 600.0
 
@@ -31,52 +30,31 @@ _TIMEOUT_S = 600.0
     help="Of a LoRA policy only the adapter, as a peft folder; else it is merged into its base.",
 )
 def export(home: Home, directory: Path, adapter: bool) -> None:
-    """Write the policy as a Hugging Face model.
+    """Write the policy as a Hugging Face model, with a model card.
 
-    It is the running daemon's current policy, else that of the newest checkpoint.
+    It is the running daemon's current policy, else that of the newest checkpoint. The card (README.md) says what it was trained
+    from, in which swarm and on what, with the figures of `swarmd eval` if these weights were evaluated.
     """
-    home.open()
+    from swarm.config.load import load
+    from swarm.policy import checkpoint
+
+    config = load(home.open().path)
     directory = directory.absolute()
     if directory.exists() and any(directory.iterdir()):
         raise HomeError(f"{directory} is not empty and is left as it is; name a new directory")
     try:
-        ask(home, "export", timeout_s=_TIMEOUT_S, to=str(directory), adapter=adapter)
+        known = ask(home, "export", timeout_s=_TIMEOUT_S, to=str(directory), adapter=adapter)
     except NotRunningError:
         if home.holder() is not None:
             raise
-        _export_newest(home, directory, adapter)
-    click.echo(str(directory))
-
-
-def _export_newest(home: Home, directory: Path, adapter: bool) -> None:
-    """Copy the model out of the newest checkpoint, or its adapter; or merge that into its base, which loads both."""
-    from swarm.policy import checkpoint
-
-    newest = checkpoint.newest(home.checkpoints)
-    if newest is None:
+        known = {"paused": True}
+    if known.get("paused") and not checkpoint.every(home.checkpoints):
         raise HomeError(f"{home.checkpoints} holds no whole checkpoint yet; the node writes them while it learns")
-    has_adapter = checkpoint.has_adapter(newest)
-    if adapter and not has_adapter:
-        raise PolicyError("this policy has no adapter: all weights are trained; export it without --adapter")
-    if has_adapter and not adapter:
-        _merge(home, newest, directory)
-        return
-    partial = directory.with_name(f".{directory.name}-partial")
-    with storage(directory.parent):
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(newest / checkpoint.MODEL, partial)
-        partial.replace(directory)
 
+    from swarm.serving.exporting import export_newest, write_card
 
-def _merge(home: Home, path: Path, directory: Path) -> None:
-    """Have a policy opened from the checkpoint at `path` write itself."""
-    import trio
-
-    from swarm.config.load import load
-    from swarm.serving.trained import open_policy
-
-    async def run() -> None:
-        async with open_policy(load(home.path), path) as policy:
-            await policy.export(directory)
-
-    trio.run(run)
+    if known.get("paused"):
+        known = export_newest(home, config, directory, adapter=adapter)
+    command = f"swarmd export{' --adapter' * adapter} --to {directory.name}"
+    write_card(home, config, directory, known, adapter=adapter, command=command)
+    click.echo(str(directory))

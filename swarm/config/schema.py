@@ -6,26 +6,10 @@ Training keys carry TRL's names and meanings.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
 
-
-def setting(
-    default: Any,
-    help: str,
-    *,
-    choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    above: float | None = None,
-    maximum: float | None = None,
-    off: Any = None,
-) -> Any:
-    """A field with its one-sentence explanation: what it does, its unit, and what more or less of it costs.
-
-    What is allowed: one of `choices`, at least `minimum` or more than `above`, at most `maximum`; `swarm.config.load` checks it.
-    A defence says with which value it is `off`, for simulations that measure what it is worth.
-    """
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "off": off}
-    return field(default=tuple(default) if isinstance(default, list | tuple) else default, metadata=metadata)
+from swarm.config.guest import GuestSection
+from swarm.config.sampling import SamplingSection
+from swarm.config.setting import setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,33 +234,6 @@ class TrainingSection:
 
 
 @dataclass(frozen=True, slots=True)
-class SamplingSection:
-    """Which groups are trained on."""
-
-    sampler: str = setting(
-        "useful",
-        "How groups are drawn: useful (informative own groups first, better-than-average foreign answers), uniform (the paper's, for whole groups) or rollouts (the paper's own: training.local and training.external then count completions, so set tasks.per_round).",
-        choices=("useful", "uniform", "rollouts"),
-    )
-    max_policy_age: int = setting(
-        24,
-        "Foreign groups whose policy is more than this many of its own updates behind its signer's newest are not drawn.",
-        minimum=0,
-    )
-    max_age_s: float = setting(3600.0, "Foreign groups received longer ago than this many seconds are not drawn.", above=0)
-    freshness: str = setting(
-        "available",
-        "available trains on what is there; fresh first waits for as many foreign groups within max_policy_age as it draws: steadier, and as slow as the swarm.",
-        choices=("available", "fresh"),
-    )
-    max_wait_s: float = setting(
-        30.0,
-        "Seconds that a round waits for fresh groups at most, before it trains on what is there; take a few rounds' time.",
-        above=0,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class TasksSection:
     """What the node proposes to itself."""
 
@@ -380,26 +337,6 @@ class CheckpointSection:
 
     every_rounds: int = setting(20, "Rounds between checkpoints; at most this much training is lost by a kill.", minimum=1)
     keep: int = setting(3, "Checkpoints kept; each is about three times the size of the trained weights.", minimum=1)
-
-
-@dataclass(frozen=True, slots=True)
-class GuestSection:
-    """When the node gives way to others on this machine: it then proposes, generates and trains nothing, and gives its memory back."""
-
-    hours: tuple[str, ...] = setting(
-        (), "Local times of day at which the node may compute, like 22:00-07:00; empty is always. At their end it pauses after its round."
-    )
-    gpu: bool = setting(
-        False,
-        "Pause while another process uses the NVIDIA GPU (a tenth of its time, or half a GiB for computing), until a minute after it has stopped.",
-    )
-    battery: bool = setting(False, "Pause while the machine runs on its battery.")
-    duty: float = setting(
-        1.0,
-        "Share of the time in which the policy may compute; below 1 it rests after each round, which caps the mean power and heat without root.",
-        above=0,
-        maximum=1,
-    )
 
 
 @dataclass(frozen=True, slots=True)

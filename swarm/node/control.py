@@ -62,10 +62,13 @@ def _verbs(node: Node) -> dict[str, Verb]:
         target = Path(str(request.get("to", "")))
         if not target.is_absolute() or not _is_unicode(str(target)):
             raise HomeError("the directory to export to must be an absolute path of valid Unicode")
+        if node.guest.paused:
+            return {"paused": True}  # its memory is given back: the newest checkpoint is this policy
         await node.policy.export(target, adapter=request.get("adapter") is True)
         # Read at once: the next update cannot have been answered yet, so this is the policy that was written.
         tag = node.policy.tag
-        return {"to": str(target), "model": tag.model, "step": tag.step, "digest": tag.digest.hex()}
+        known = {"round": node.round, "totals": dict(node.totals)}
+        return {"to": str(target), "model": tag.model, "step": tag.step, "digest": tag.digest.hex(), **known}
 
     async def on_pause(request: Mapping[str, Any]) -> Any:
         seconds = request.get("seconds")

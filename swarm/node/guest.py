@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from swarm.clock import Clock
+from swarm.config.guest import GuestSection
 from swarm.config.hours import Hours, opens
-from swarm.config.schema import GuestSection
 from swarm.node.activity import Activity
 from swarm.node.machine import list_gpu_processes, on_battery, own_processes, wants_gpu
 from swarm.policy import checkpoint

@@ -1,17 +1,7 @@
-"""What training was good for: held-out accuracy of a checkpoint and of the base model, on the same tasks, with intervals.
-
-The tasks are those that no node of any swarm trains on (swarm/tasks/held_out.py), answered greedily. Accuracy is the share of
-them that are solved, that is rewarded with 1 in full, so its 95 % interval is Wilson's for a share. The tasks are the same
-before and after: those `won` and `lost` say more about the change than two intervals do.
-"""
+"""What training was good for: a checkpoint and the base model on the same held-out tasks, which no node of any swarm trains on
+(swarm/tasks/held_out.py), answered greedily."""
 
 from __future__ import annotations
-
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import trio
 
@@ -19,80 +9,13 @@ from swarm.clock import WallClock
 from swarm.config.manifest import find_manifest
 from swarm.config.schema import Config
 from swarm.errors import ConfigError
-from swarm.home import Home, storage, write_atomically
-from swarm.node.evaluation import HeldOut, held_out_set, solved
+from swarm.home import Home
+from swarm.node.evaluation import held_out_set, solved
 from swarm.node.node import rendering_of
 from swarm.roles.examples import gather_examples
+from swarm.serving.comparison import Evaluation, compare, remember
 from swarm.serving.trained import choose, open_policy
 from swarm.tasks.scoring import Scorer
-
-Z = 1.959964  # of the normal distribution, for 95 %
-ALL = "all"
-KEPT = 100  # results remembered in a home
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """`solved` of `tasks`, as a share with its 95 % interval."""
-
-    tasks: int
-    solved: int
-    accuracy: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One environment: the base model, the checkpoint, and on how many tasks they differ. Without a checkpoint only the base."""
-
-    environment: str
-    base: Share
-    now: Share | None
-    won: int
-    lost: int
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """`step` and `digest` (hex) are the checkpoint's, or the base model's; the last comparison is over all environments."""
-
-    model: str
-    step: int
-    digest: str
-    swarm: str
-    rendering: str
-    comparisons: tuple[Comparison, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
-
-
-def wilson(right: int, count: int) -> Share:
-    """The share `right / count` with Wilson's score interval, which holds near 0 and 1 and for few tasks too."""
-    share, square = right / count, Z * Z / count
-    centre = (share + square / 2) / (1 + square)
-    half = Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    return Share(count, right, share, max(0.0, centre - half), min(1.0, centre + half))
-
-
-def compare(base: Mapping[str, Sequence[bool]], now: Mapping[str, Sequence[bool]] | None) -> tuple[Comparison, ...]:
-    """Each environment's comparison, and that of all tasks together."""
-    before = {**base, ALL: [right for each in base.values() for right in each]}
-    after = None if now is None else {**now, ALL: [right for name in base for right in now[name]]}
-    return tuple(_compare(name, before[name], None if after is None else after[name]) for name in before)
-
-
-def _compare(environment: str, base: Sequence[bool], now: Sequence[bool] | None) -> Comparison:
-    pairs = list(zip(base, base if now is None else now, strict=True))
-    return Comparison(
-        environment,
-        base=wilson(sum(base), len(base)),
-        now=None if now is None else wilson(sum(now), len(now)),
-        won=sum(is_ and not was for was, is_ in pairs),
-        lost=sum(was and not is_ for was, is_ in pairs),
-    )
 
 
 def run_evaluation(home: Home, config: Config, which: str, tasks: int) -> Evaluation:
@@ -101,20 +24,8 @@ def run_evaluation(home: Home, config: Config, which: str, tasks: int) -> Evalua
     Works beside a daemon and without one, and needs no network. Raises `SwarmdError`.
     """
     evaluation = trio.run(_evaluate, home, config, which, tasks)
-    known = [each for each in known_evaluations(home) if each["digest"] != evaluation.digest]
-    write_atomically(home.evaluations, json.dumps([*known, evaluation.to_json()][-KEPT:]).encode())
+    remember(home, evaluation)
     return evaluation
-
-
-def known_evaluations(home: Home) -> list[dict[str, Any]]:
-    """What was measured before, oldest first, as `Evaluation.to_json` gives it."""
-    with storage(home.path):
-        if not home.evaluations.exists():
-            return []
-        try:
-            return list(json.loads(home.evaluations.read_bytes()))
-        except (ValueError, TypeError):
-            return []  # damaged: it can be measured again
 
 
 async def _evaluate(home: Home, config: Config, which: str, tasks: int) -> Evaluation:
@@ -127,7 +38,7 @@ async def _evaluate(home: Home, config: Config, which: str, tasks: int) -> Evalu
     max_tokens = min(config.generation.max_completion_length or manifest.max_completion_tokens, manifest.max_completion_tokens)
     path = await trio.to_thread.run_sync(choose, home, which)
     async with Scorer(config.scoring.workers, config.scoring.timeout_s, WallClock()) as scorer:
-        blocks: list[HeldOut] = await held_out_set(scorer, manifest, tasks)
+        blocks = await held_out_set(scorer, manifest, tasks)
         examples = await gather_examples(scorer, manifest, rendering, config.policy.examples)
         answers = []
         # One after the other: together they may not fit into the memory.

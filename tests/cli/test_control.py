@@ -139,8 +139,17 @@ def test_invite(home: Home) -> None:
 
 
 def test_export_asks_the_daemon_for_the_current_policy(home: Home, tmp_path: Path) -> None:
-    with answering(home, result({"to": "x", "step": 4})) as requests:
+    def exported(request: dict[str, Any]) -> bytes:
+        Path(request["to"]).mkdir()
+        totals = {"groups_trained_own": 7, "groups_trained_foreign": 0}
+        return result({"to": request["to"], "step": 4, "digest": "abc", "round": 5, "totals": totals})(request)
+
+    with answering(home, exported) as requests:
         assert swarmd(home, "export", "--to", str(tmp_path / "out")).exit_code == 0
+        card = (tmp_path / "out" / "README.md").read_text()
+        assert "4, in 5 rounds" in card
+        assert "7 own and 0 foreign" in card
+        assert "not evaluated" in card
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "mine").touch()
         assert swarmd(home, "export", "--to", str(tmp_path / "full")).exit_code == 4
@@ -160,7 +169,7 @@ def test_export_without_a_daemon_takes_the_newest_whole_checkpoint(home: Home, t
     for target in (tmp_path / "out", tmp_path / "empty"):
         shown = swarmd(home, "export", "--to", str(target))
         assert (shown.exit_code, shown.stdout) == (0, f"{target}\n")
-        assert [file.name for file in target.iterdir()] == ["config.json"]
+        assert sorted(file.name for file in target.iterdir()) == ["README.md", "config.json"]
         assert (target / "config.json").read_text() == "2"
     assert swarmd(home, "export", "--to", "/dev/null/out").exit_code in (2, 4)
 
