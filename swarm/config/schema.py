@@ -18,7 +18,7 @@ class SwarmSection:
 
     manifest: str = setting(
         "embedded",
-        "The swarm's rules: the path of a manifest file, the name of a built-in one (embedded, reasoning, scratch), or the 64 hex digits of a swarm id, whose manifest is then fetched from a bootstrap peer.",
+        "The swarm's rules: the path of a manifest file, the name of a built-in one (embedded, reasoning, scratch, words, code), or the 64 hex digits of a swarm id, whose manifest is then fetched from a bootstrap peer.",
     )
     bootstrap: tuple[str, ...] = setting(
         (), "Multiaddrs (with /p2p/<peer id>) of peers to join by; empty starts a swarm of one, which others can join."
