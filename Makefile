@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 
 # What takes half an hour and more, one after the other; the matrix of attacks takes hours, and goes on where it was stopped.
 SOAKS := crash soak attacks
-BENCHMARKS := $(filter-out make_% %_attacker $(SOAKS),$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out make_% %_attacker smollm2 $(SOAKS),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help sim test lint format bench soak docs clean
 

@@ -94,7 +94,7 @@ class NetworkSection:
 class PolicySection:
     """The model that this node trains."""
 
-    model: str = setting("embedded", "The base model: embedded, the path of a Hugging Face model folder, or a hub name.")
+    model: str = setting("embedded", "The base model: embedded, smollm2 (out of a package, docs/smollm2.md), the path of a Hugging Face model folder, or a hub name; swarmd models lists some.")
     revision: str = setting("", "The hub revision (commit hash) to pin; empty takes the newest, which can change under you.")
     device: str = setting("auto", "Where the policy runs: auto, cpu, cuda, cuda:0, mps.")
     dtype: str = setting(
