@@ -18,6 +18,7 @@ MAX_HEAD_BYTES = 16384
 MAX_BODY_BYTES = 2**20
 REQUEST_WITHIN_S = 30.0  # from its first byte, or the answer before, to its last
 WRITTEN_WITHIN_S = 30.0
+DRAINED_WITHIN_S = 1.0
 NAMES = ("127.0.0.1", "localhost")
 READ_BYTES = 65536
 
@@ -67,7 +68,7 @@ def answer_json(value: Any, status: int = 200, headers: tuple[tuple[str, str], .
     return Response(status, json.dumps(value).encode(), headers=headers)
 
 
-async def converse(stream: trio.SocketStream, port: int, handler: Handler) -> None:
+async def converse(stream: trio.abc.HalfCloseableStream, port: int, handler: Handler) -> None:
     """Answer the requests of one connection until either side ends it."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     try:
@@ -84,6 +85,7 @@ async def converse(stream: trio.SocketStream, port: int, handler: Handler) -> No
                 return
             await _respond(connection, stream, response)
             if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+                await _drain(stream)
                 return
             connection.start_next_cycle()
     except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
@@ -93,7 +95,16 @@ async def converse(stream: trio.SocketStream, port: int, handler: Handler) -> No
             await stream.aclose()
 
 
-async def _request(connection: h11.Connection, stream: trio.SocketStream, port: int) -> Request | None:
+async def _drain(stream: trio.abc.HalfCloseableStream) -> None:
+    """Read for a moment what is still being sent: closing upon it would take the answer back from the client."""
+    left = 2 * MAX_BODY_BYTES
+    with trio.move_on_after(DRAINED_WITHIN_S):
+        await stream.send_eof()
+        while left > 0 and (chunk := await stream.receive_some(READ_BYTES)):
+            left -= len(chunk)
+
+
+async def _request(connection: h11.Connection, stream: trio.abc.HalfCloseableStream, port: int) -> Request | None:
     """The next request; None at the end of the connection. Raises `HttpError`."""
     head: h11.Request | None = None
     body = bytearray()
@@ -134,7 +145,7 @@ def _check_origin(headers: Mapping[str, str], port: int) -> None:
         raise HttpError(403, f"web pages of {origin!r} may not use this server", "foreign_origin")
 
 
-async def _respond(connection: h11.Connection, stream: trio.SocketStream, response: Response) -> None:
+async def _respond(connection: h11.Connection, stream: trio.abc.HalfCloseableStream, response: Response) -> None:
     if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return
     headers = [

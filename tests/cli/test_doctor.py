@@ -1,0 +1,168 @@
+"""`swarmd doctor`: each thing that can be wrong is found, and said with its fix."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from protocols.manifest import Manifest
+from swarm.cli.main import main
+from swarm.config.manifest import built_in
+from swarm.config.schema import Config, NetworkSection, PolicySection, SwarmSection
+from swarm.doctor import doctor as doctor_module
+from swarm.doctor import gpu, machine, network
+from swarm.doctor.finding import Finding, Verdict
+from swarm.home import Home
+from swarm.identity import create
+
+RTX = "NVIDIA GeForce RTX 3060, 550.54.14, 8.6, 12288, 11802\n"
+BLACKWELL = "NVIDIA GeForce RTX 5090, 570.86, 12.0, 32607, 9000\n"
+CUDA = {"version": "2.6.0+cu124", "cuda": "12.4", "archs": ["sm_50", "sm_80", "sm_86", "sm_90"], "devices": ["RTX"], "mps": False}
+CPU = {"version": "2.6.0+cpu", "cuda": None, "archs": [], "devices": [], "mps": False}
+PEER = "12D3KooWQYV9dGMFoRzNStwpXztXaBUjtPqi6aU76ZgUriHhKust"
+
+
+def worst(findings: list[Finding]) -> dict[str, str]:
+    return {finding.subject: str(finding.verdict) for finding in findings if finding.verdict != Verdict.OK}
+
+
+@pytest.mark.parametrize(
+    ("answer", "torch", "device", "expected"),
+    [
+        (RTX, CUDA, "auto", {}),
+        (None, CPU, "auto", {}),
+        (None, CPU, "cuda", {"gpu": "fail"}),
+        (RTX, CPU, "auto", {"torch": "warn"}),
+        (RTX, CPU, "cuda:0", {"torch": "fail"}),
+        (RTX, {**CUDA, "devices": [], "archs": []}, "auto", {"torch": "fail"}),
+        (BLACKWELL, CUDA, "auto", {"gpu memory": "warn", "torch": "fail"}),
+        (BLACKWELL, {**CUDA, "archs": ["sm_120"]}, "auto", {"gpu memory": "warn"}),
+        ('Field "compute_cap" is not a valid field to query.\n', CPU, "auto", {"gpu": "warn"}),
+        (RTX, None, "auto", {}),
+    ],
+)
+def test_the_gpu_against_torch(answer: str | None, torch: dict[str, Any] | None, device: str, expected: dict[str, str]) -> None:
+    found = list(gpu.examine(answer, torch, device, False))
+    assert worst(found) == expected
+    assert all(finding.fix for finding in found if finding.verdict != Verdict.OK)
+
+
+@pytest.mark.parametrize(
+    ("archs", "capability", "runs"),
+    [
+        (["sm_80"], (8, 6), True),
+        (["sm_86"], (8, 0), False),
+        (["sm_80"], (9, 0), False),
+        (["compute_80"], (9, 0), True),
+        (["compute_90"], (8, 9), False),
+        (["sm_90a"], (9, 0), True),
+        (["sm_100a"], (10, 3), False),
+        (["sm_120"], (12, 0), True),
+        ([], (8, 0), False),
+    ],
+)
+def test_which_code_runs_where(archs: list[str], capability: tuple[int, int], runs: bool) -> None:
+    assert gpu.runs_on(archs, capability) is runs
+
+
+def test_sharing_a_gpu_needs_its_driver() -> None:
+    assert worst(list(gpu.examine(None, CPU, "auto", True))) == {"gpu sharing": "warn"}
+
+
+def test_memory_disk_and_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, here = Config(), {"here": True, "device": "cpu", "kind": "none", "needs": 2**29}
+    assert worst([*machine.memory(config, here, running=False), *machine.model(config, here)]) == {}
+    assert worst(list(machine.memory(config, {**here, "needs": 2**50}, running=False))) == {"memory": "fail"}
+    assert worst(list(machine.memory(config, {**here, "needs": 2**50}, running=True))) == {}
+    assert worst(list(machine.model(config, {"error": "gated"}))) == {"model": "fail"}
+    assert worst(list(machine.model(config, None))) == {"model": "skipped"}
+    away = {**here, "here": False, "download": 2**60}
+    assert worst(list(machine.disk(config, tmp_path / "not" / "there", away))).get("disk for the model") == "fail"
+    big = replace(config, pool=replace(config.pool, max_bytes=2**60))
+    assert worst(list(machine.disk(big, tmp_path, here))) == {"disk": "warn"}
+
+
+def listening(*addresses: str) -> Config:
+    return Config(network=replace(NetworkSection(), listen=addresses))
+
+
+def test_ports() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"
+        assert worst(list(network.ports(listening(address), running=False))) == {"port": "fail"}
+        assert worst(list(network.ports(listening(address), running=True))) == {}
+    assert worst(list(network.ports(listening("/ip4/127.0.0.1/tcp/0", "/ip4/0.0.0.0/tcp/0"), running=False))) == {}
+    assert worst(list(network.ports(listening("/dns4/x/udp/1"), running=False))) == {"port": "fail"}
+
+
+def test_the_clock() -> None:
+    assert network.clock_finding([800, 2000, 90_000]).verdict == Verdict.OK, "one message may have been late"
+    assert "ahead of" in network.clock_finding([3_600_000]).found
+    assert network.clock_finding([-3_600_000]).verdict == Verdict.FAIL
+    assert network.web_clock(Config(), built_in()["embedded"]).verdict == Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"), [(built_in()["embedded"], {"bootstrap": "warn"}), (None, {"bootstrap": "warn", "manifest": "fail"})]
+)
+async def test_a_bootstrap_peer_that_is_not_there(manifest: Manifest | None, expected: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    swarm = replace(SwarmSection(), bootstrap=(f"/ip4/127.0.0.1/tcp/{port}/p2p/{PEER}",), manifest="00" * 32)
+    found = worst(await network.peers_and_clock(Config(swarm=swarm), manifest))
+    assert found == {**expected, "clock": "skipped"}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The answers of the processes that load the heavy libraries."""
+    versions = {rule.name.partition("/")[0]: rule.version for rule in built_in()["embedded"].environments}
+    answers: dict[str, Any] = {
+        "swarm.tasks.installed": {"versions": versions},
+        "swarm.policy.devices": {"torch": CPU, "model": {"here": True, "device": "cpu", "kind": "none", "needs": 2**29}},
+    }
+
+    async def ask(module: str, question: Any = None) -> tuple[Any, str]:
+        return answers[module], "its last words"
+
+    monkeypatch.setattr(doctor_module.machine, "ask_module", ask)
+    return answers
+
+
+def examine(home: Path, *arguments: str) -> tuple[int, dict[str, str]]:
+    overrides = ["--set", "network.listen=/ip4/127.0.0.1/tcp/0"]
+    shown = CliRunner().invoke(main, ["--home", str(home), "doctor", "--json", *overrides, *arguments])
+    return shown.exit_code, worst([Finding(**each) for each in json.loads(shown.stdout)])
+
+
+def test_it_works_before_init_and_beside_a_daemon(tmp_path: Path, quick: dict[str, Any]) -> None:
+    nothing = {"home": "skipped", "clock": "skipped"}
+    assert examine(tmp_path / "none") == (0, nothing)
+    assert not (tmp_path / "none").exists()
+    home = Home(tmp_path / "home").create()
+    create(home.identity_key)
+    assert examine(home.path) == (0, {"clock": "skipped"})
+    with home.lock():
+        assert examine(home.path) == (0, {"clock": "skipped", "contents": "skipped"})
+    text = CliRunner().invoke(main, ["--home", str(home.path), "doctor"]).output
+    assert "identity" in text
+
+
+def test_what_is_broken_hides_nothing_else(tmp_path: Path, quick: dict[str, Any]) -> None:
+    home = Home(tmp_path / "home").create()
+    create(home.identity_key)
+    home.identity_key.chmod(0o644)
+    quick["swarm.policy.devices"] = None
+    quick["swarm.tasks.installed"] = {"versions": {"reasoning_gym": "0.0.1"}}
+    code, found = examine(home.path)
+    assert code == 11
+    assert found == {"home": "fail", "torch": "fail", "model": "skipped", "environments": "fail", "clock": "skipped"}
+    home.node_toml.write_text("nonsense = 1\n")
+    assert examine(home.path)[1]["settings"] == "fail"
+    assert PolicySection().model == "embedded"
