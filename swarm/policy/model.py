@@ -82,7 +82,9 @@ class LanguageModel:
         layers = [module for module in self.model.modules() if isinstance(module, GradientCheckpointingLayer)]
         if not (self.model.supports_gradient_checkpointing and layers):
             raise PolicyError("this model has no gradient checkpointing; set policy.gradient_checkpointing = off")
-        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        # Newer releases of transformers call it otherwise, and warn of the name they had.
+        enable = getattr(self.model, "activation_checkpointing_enable", None) or self.model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
         self._recomputed = layers
 
     def _forwards(self, cache: Any) -> None:

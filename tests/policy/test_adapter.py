@@ -158,7 +158,7 @@ def test_a_policy_without_an_adapter_exports_none(model_folder, tmp_path):
 @pytest.mark.parametrize("adapter", ["none", "lora"])
 def test_gradient_checkpointing_gives_the_same_gradient(model_folder, adapter):
     plain, again = (opened(model_folder, adapter=adapter, gradient_checkpointing=setting) for setting in ("off", "on"))
-    assert again._policy.model.is_gradient_checkpointing
+    assert len(again._policy._recomputed) == 3
     seen = []
     for layer in again._policy._recomputed:
         forward = layer.forward
