@@ -24,6 +24,7 @@ from swarm.bench.table import summary
 
 KEPT = (
     "wall_s",
+    "rounds",
     "models_per_node",
     "eval_before_per_node",
     "eval_after_per_node",
@@ -38,10 +39,10 @@ LANGUAGE_MODEL = (
 EMBEDDED = "embedded,node.min_round_s=15"
 SETTINGS = ("swarm.manifest=words", "policy.niceness=0", "defences.canary_tasks=0", "training.local=2")
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "alone": ("--nodes", "1", "--rounds", "16", "--model", LANGUAGE_MODEL, "--set", "training.external=0"),
+    "alone": ("--nodes", "1", "--rounds", "10", "--model", LANGUAGE_MODEL, "--set", "training.external=0"),
     "mixed": (
         *("--nodes", "4", "--rounds", "32", "--model", LANGUAGE_MODEL, "--model", EMBEDDED),
-        *("--set", "training.external=4", "--set", "training.foreign_time=0"),
+        *("--set", "training.external=4", "--set", "training.foreign_time=0", "--evaluate-every", "8"),
     ),
 }
 
@@ -49,15 +50,14 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 def command(part: str, seed: int) -> Command:
     """Of `swarmd`."""
     settings = tuple(text for setting in SETTINGS for text in ("--set", setting))
-    return ("sim", *PARTS[part], "--seed", str(seed), "--evaluate-every", "8", *settings)
+    return ("sim", *PARTS[part], "--seed", str(seed), *settings)
 
 
 def points(report: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
     """Per base model the learning curve: rounds and mean held-out accuracy of its nodes."""
-    rows = [
-        (0, report["eval_before_per_node"]),
-        *zip(report["curve"]["rounds"], report["curve"]["accuracy_per_node"], strict=True),
-    ]
+    rows = [(0, report["eval_before_per_node"]), (report["rounds"], report["eval_after_per_node"])]
+    if curve := report["curve"]:
+        rows[1:] = zip(curve["rounds"], curve["accuracy_per_node"], strict=True)
     return {
         model: [
             (rounds, statistics.mean(a for a, m in zip(row, report["models_per_node"], strict=True) if m == model))

@@ -16,6 +16,7 @@ from typing import Any
 
 import platformdirs
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from swarm.errors import PolicyError
@@ -41,7 +42,7 @@ def smollm2_folder(cache: Path | None = None) -> Path:
         tokenizer.save_pretrained(partial)
         if not folder.is_dir():
             partial.rename(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter is its library's wrapping of the former
         if not folder.is_dir():
             raise PolicyError(f"cannot write {folder}: {error}; free 600 MB, or move the cache with XDG_CACHE_HOME") from None
     finally:
