@@ -13,28 +13,28 @@ import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from swarm.errors import PolicyError
+from swarm.policy.estimate import GIB, TRAINED_BYTES, Shape, shape_of
 from swarm.policy.model import LanguageModel
 
-GIB = 2**30
 # Rows sampled at once; more only add memory, since by then the machine's arithmetic is busy.
 MAX_ROWS = 1024
 # What estimates leave free: fragments, the libraries' workspaces, one slice of logits.
 MARGIN = 0.1
-# Bytes per weight that is trained, without the weight itself: gradient and AdamW's two moments, and the half of a float32 copy.
-TRAINED_FLOAT32, TRAINED_BFLOAT16 = 12, 12
 
 
 class Memory:
     """The policy's memory. A shortage at the smallest size is a `PolicyError`, every other one is counted."""
 
     def __init__(self, language_model: LanguageModel, share: float) -> None:
-        self._lm = language_model
-        self._budget = budget(language_model.device, share)
+        self._device = language_model.device
+        spare = budget(language_model.device, share) - resident_bytes(language_model)
+        self._free = spare * (1 - MARGIN)  # bytes for what comes and goes
+        self._slot_bytes, self._place_bytes = slot_bytes(language_model)
+        self._token_bytes = token_bytes(language_model)
         self._most_slots = MAX_ROWS
         self._most_tokens = 1 << 62
         self._shortages = 0
@@ -51,15 +51,19 @@ class Memory:
 
     def slots(self, length: int) -> int:
         """How many completions may be sampled at once when each, with its prompt, may have `length` tokens."""
-        return max(1, min(self._most_slots, int(self._free() // slot_bytes(self._lm, length))))
+        return max(1, min(self._most_slots, int(self._free // (self._slot_bytes + self._place_bytes * length))))
+
+    def share(self) -> float:
+        """The part of a GPU's memory that generation may have while training has none, the policy's own weights left out."""
+        return max(0.05, self._free / torch.cuda.mem_get_info(self._device)[1])
 
     def holds(self, size: int) -> bool:
         """Whether so many bytes may be kept while something else is done."""
-        return size <= self._free() // 4
+        return size <= self._free // 4
 
     def micro_batch_tokens(self, most: int) -> int:
         """Tokens of one forward and backward pass."""
-        return max(1, min(most, self._most_tokens, int(self._free() // token_bytes(self._lm))))
+        return max(1, min(most, self._most_tokens, int(self._free // self._token_bytes)))
 
     def fewer_slots(self, now: int) -> None:
         """Memory ran out with so many completions at once."""
@@ -94,11 +98,7 @@ class Memory:
         self._shortages += 1
         for drop in self._held:
             drop()
-        give_back(self._lm.device)
-
-    def _free(self) -> float:
-        """Bytes for what comes and goes."""
-        return (self._budget - resident_bytes(self._lm)) * (1 - MARGIN)
+        give_back(self._device)
 
 
 def ran_out(error: BaseException) -> bool:
@@ -150,25 +150,24 @@ def resident_bytes(language_model: LanguageModel) -> int:
     for weight in language_model.model.parameters():
         total += weight.numel() * weight.element_size()
         if weight.requires_grad:
-            total += weight.numel() * (TRAINED_FLOAT32 if weight.dtype == torch.float32 else TRAINED_BFLOAT16)
+            total += weight.numel() * TRAINED_BYTES
     return total
 
 
-def slot_bytes(language_model: LanguageModel, length: int) -> int:
-    """Bytes that one completion of `length` tokens, prompt included, takes while it is sampled."""
-    shape = _shape(language_model)
-    size = language_model.dtype.itemsize
-    distributions = _vocabulary(language_model) * (size + 4 * 4)  # logits and four float32 tensors of that width
-    return int(2 * shape["layers"] * shape["cached"] * size * length + distributions)
+def slot_bytes(language_model: LanguageModel) -> tuple[int, int]:
+    """Bytes that one completion takes while it is sampled, and more of them for each of its tokens, prompt included."""
+    shape, size = _shape(language_model), language_model.dtype.itemsize
+    # Logits, and in float32 what draws from them; keys and values.
+    return shape.vocabulary * (size + 5 * 4), 2 * shape.layers * shape.cached * size
 
 
 def token_bytes(language_model: LanguageModel) -> int:
     """Bytes that one token of a training pass takes, roughly: what the backward pass needs of the forward one."""
     shape, size = _shape(language_model), language_model.dtype.itemsize
-    layer = (16 * shape["hidden"] + 4 * shape["inner"]) * size
+    layer = (16 * shape.hidden + 4 * shape.inner) * size
     if checkpoints_layers(language_model):  # each layer keeps its input, and one at a time everything
-        return int(layer + shape["layers"] * shape["hidden"] * size)
-    return int(layer * shape["layers"])
+        return layer + shape.layers * shape.hidden * size
+    return layer * shape.layers
 
 
 def checkpoints_layers(language_model: LanguageModel) -> bool:
@@ -176,17 +175,5 @@ def checkpoints_layers(language_model: LanguageModel) -> bool:
     return any(getattr(module, "gradient_checkpointing", False) for module in language_model.model.modules())
 
 
-def _shape(language_model: LanguageModel) -> dict[str, int]:
-    config: Any = language_model.model.config.get_text_config(decoder=True)
-    hidden, heads = config.hidden_size, config.num_attention_heads
-    width = getattr(config, "head_dim", None) or hidden // heads
-    return {
-        "hidden": hidden,
-        "inner": getattr(config, "intermediate_size", None) or 4 * hidden,
-        "layers": config.num_hidden_layers,
-        "cached": (getattr(config, "num_key_value_heads", None) or heads) * width,
-    }
-
-
-def _vocabulary(language_model: LanguageModel) -> int:
-    return int(language_model.model.get_input_embeddings().num_embeddings)
+def _shape(language_model: LanguageModel) -> Shape:
+    return shape_of(language_model.model.config.to_dict())

@@ -36,6 +36,7 @@ class PolicyStatistics:
     checkpoint_seconds: float = 0.0
     updates: int = 0
     skipped_steps: int = 0
+    out_of_memory: int = 0
     restarts: int = 0
 
 
@@ -132,6 +133,7 @@ class Policy:
         self._count(
             trained_tokens=report.tokens, train_seconds=report.seconds, updates=report.updates, skipped_steps=report.skipped
         )
+        self._count(out_of_memory=report.out_of_memory)
         return report
 
     async def save(self, directory: Path, node_state: Mapping[str, Any]) -> None:
@@ -208,6 +210,7 @@ class Policy:
             tuple(Sample(Completion(text, end, len(ids), logprob), tuple(ids)) for text, end, logprob, ids in group)
             for group in answer["groups"]
         ]
+        self._count(out_of_memory=answer["out_of_memory"])
         return groups, answer["seconds"]
 
     async def _request(self, kind: str, body: Any, *, cost: float) -> Any:

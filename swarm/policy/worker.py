@@ -29,8 +29,8 @@ from swarm.errors import HomeError, PolicyError
 from swarm.policy import checkpoint
 from swarm.policy.adapter import Recipe
 from swarm.policy.conversation import encode
+from swarm.policy.engines import ends_of, open_engine
 from swarm.policy.fitting import kind_of_training, recomputes
-from swarm.policy.generation import CacheEngine, Engine
 from swarm.policy.memory import Memory
 from swarm.policy.model import LanguageModel, load, load_base, public_name
 from swarm.policy.optimizer import Optimizer
@@ -66,7 +66,7 @@ class Worker:
 
     def __init__(self, config: PolicySection, generation: GenerationSection, training: TrainingSection) -> None:
         self._config = config
-        self._temperature = generation.temperature
+        self._generation = generation
         self._training = training
 
     def open(self, path: str | None, *, trained: bool = True) -> None:
@@ -93,7 +93,8 @@ class Worker:
         elif path is not None:
             self._restore_optimizer(Path(path) / checkpoint.OPTIMIZER, meta["step"])
         self._memory = Memory(self._policy, self._config.memory)
-        self._engine: Engine = CacheEngine(self._policy)
+        self._engine = open_engine(self._policy, self._generation, self._memory)
+        self._ends = ends_of(self._policy, self._generation)
         self._reference = self._load_reference() if self._training.beta > 0 else None
         self._digest = self._policy.digest()
 
@@ -124,8 +125,9 @@ class Worker:
             seed=body["seed"],
         )
         texts = iter(self._policy.decode([sampled.token_ids for group in groups for sampled in group]))
-        rows = [[[next(texts), s.finished, s.logprob, s.token_ids] for s in group] for group in groups]
-        return {"groups": rows, "seconds": time.perf_counter() - started}
+        rows = [[[self._ends.cut(next(texts)), s.finished, s.logprob, s.token_ids] for s in group] for group in groups]
+        shortages = self._memory.take_shortages()
+        return {"groups": rows, "out_of_memory": shortages, "seconds": time.perf_counter() - started}
 
     def train(self, body: list[dict[str, Any]]) -> dict[str, Any]:
         """One round's updates on the groups."""
@@ -136,7 +138,7 @@ class Worker:
             self._optimizer,
             [_training_group(fields) for fields in body],
             self._training,
-            self._temperature,
+            self._generation.temperature,
             self._memory,
         )
         if sum(weight.numel() for _, weight in self._policy.parameters) < DIGEST_EVERY_STEP_BELOW:

@@ -103,7 +103,7 @@ def test_greedy_equals_transformers_generate(llama):
 
 
 def test_batches_beyond_the_row_limit_keep_groups_whole(llama, monkeypatch):
-    monkeypatch.setattr("swarm.policy.generation.MAX_ROWS", 9)
+    monkeypatch.setattr("swarm.policy.memory.MAX_ROWS", 9)
     groups = sample(llama, n=4, temperature=1.0)
     assert [len(group) for group in groups] == [4] * len(PROMPTS)
     for ids, group in zip(llama.encode_prompts(PROMPTS), groups, strict=True):
