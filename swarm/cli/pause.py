@@ -54,12 +54,13 @@ def resume(home: Home, as_json: bool) -> None:
     _show(ask(home, "resume"), as_json)
 
 
-def _show(paused: dict[str, Any] | None, as_json: bool) -> None:
+def _show(answer: dict[str, Any], as_json: bool) -> None:
+    paused = answer["paused"]
     if as_json:
-        print_json({"paused": paused})
+        print_json(answer)
     elif paused is None:
         click.echo("not paused")
     else:
         until = f" until {paused['until']}" if paused["until"] else ""
-        when = "" if paused["in_effect"] else f"; it begins when this is done: {paused['state']}"
+        when = "" if paused["in_effect"] else f"; it begins when this is done: {answer['state']}"
         click.echo(printable(f"paused: {paused['why']}{until}{when}"))

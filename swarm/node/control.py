@@ -75,11 +75,11 @@ def _verbs(node: Node) -> dict[str, Verb]:
         if not (seconds is None or (isinstance(seconds, int | float) and 0 < seconds <= LONGEST_PAUSE_S)):
             raise ConfigError(f"a pause lasts above 0 and at most {LONGEST_PAUSE_S:g} seconds, or until it is taken back")
         node.guest.pause(seconds)
-        return pause_of(node)
+        return {"paused": pause_of(node), "state": node.activity.state}
 
     async def on_resume(request: Mapping[str, Any]) -> Any:
         node.guest.resume()
-        return pause_of(node)
+        return {"paused": pause_of(node), "state": node.activity.state}
 
     return {
         "status": on_status,

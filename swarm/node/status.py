@@ -72,7 +72,7 @@ def pause_of(node: Node) -> dict[str, Any] | None:
     if pause is None:
         return None
     until = None if pause.until_ms is None else local(pause.until_ms)
-    return {"why": pause.why, "until": until, "in_effect": node.guest.paused, "state": node.activity.state}
+    return {"why": pause.why, "until": until, "in_effect": node.guest.paused}
 
 
 def peers(node: Node) -> list[dict[str, Any]]:

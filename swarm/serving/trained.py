@@ -109,7 +109,8 @@ class Trained:
                 )
             except ChildDied:
                 # Killed for memory, perhaps: whoever asks next finds it there again.
-                await self._policy.restart(self._path)
+                gone = self._path is not None and not self._path.exists()
+                await self._policy.restart(await trio.to_thread.run_sync(choose, self._home, "newest") if gone else self._path)
                 raise
 
     async def follow(self) -> None:

@@ -229,3 +229,16 @@ def test_stop_of_a_daemon_that_does_not_answer(home: Home) -> None:
         assert swarmd(home, "stop", "--timeout", "0.2", "--force").exit_code == 0
         assert process.wait(60) == -9
     assert swarmd(home, "stop", "--force").exit_code == 7
+
+
+def test_pause_and_resume(home: Home) -> None:
+    paused = {"why": "by hand", "until": "2026-01-01 00:00", "in_effect": False}
+    with answering(home, result({"paused": paused, "state": "training"})) as requests:
+        shown = swarmd(home, "pause", "--for", "1d2h30m").stdout
+        assert shown == "paused: by hand until 2026-01-01 00:00; it begins when this is done: training\n"
+        assert json.loads(swarmd(home, "pause", "--json").stdout)["paused"] == paused
+    assert [each["seconds"] for each in requests] == [86400 + 2 * 3600 + 1800, None]
+    with answering(home, result({"paused": None, "state": "training"})):
+        assert swarmd(home, "resume").stdout == "not paused\n"
+    for wrong in ("2", "h", "-1h", "2 hours", ""):
+        assert swarmd(home, "pause", "--for", wrong).exit_code == 2

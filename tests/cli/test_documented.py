@@ -36,7 +36,11 @@ def test_every_command_and_option_has_help(path: str, command: click.Command) ->
 
 
 @pytest.mark.parametrize(
-    "path", ["status", "peers", "id", "invite", "rollouts ls", "rollouts show", "audit", "config explain", "sim"]
+    "path",
+    [
+        *("status", "peers", "id", "invite", "rollouts ls", "rollouts show", "audit", "config explain", "sim"),
+        *("doctor", "eval", "checkpoints", "pause", "resume"),
+    ],
 )
 def test_every_reading_verb_has_json(path: str) -> None:
     (command,) = [command for name, command in ALL if name == f"swarmd {path}"]

@@ -121,15 +121,15 @@ async def test_the_operator_steers_and_nobody_else(tmp_path: Path) -> None:
 
         for seconds in (0, -1, 1e12, "2h", [1]):
             assert (await ask("pause", seconds=seconds))["exit_code"] == 3
-        assert (await ask("pause", seconds=1000))["result"]["until"]
+        assert (await ask("pause", seconds=1000))["result"]["paused"]["until"]
         with trio.fail_after(60):
             while not (await ask("status"))["result"]["paused"]["in_effect"]:
                 await trio.sleep(0.05)
         assert (await ask("status"))["result"]["policy"]["pid"] is None
         assert (await ask("export", to=str(tmp_path / "again")))["result"] == {"paused": True}, "a checkpoint holds it"
-        assert (await ask("resume"))["result"] is None
-        assert (await ask("pause", seconds=None))["result"]["until"] is None
-        assert (await ask("resume"))["result"] is None
+        assert (await ask("resume"))["result"]["paused"] is None
+        assert (await ask("pause", seconds=None))["result"]["paused"]["until"] is None
+        assert (await ask("resume"))["result"]["paused"] is None
 
         assert (await ask("stop"))["result"]["stopping"]
         with trio.fail_after(30):
