@@ -56,6 +56,7 @@ class Node:
         sampler, defences = SAMPLERS[self.sampler], DefencesSection()
         found = candidates(
             self.store,
+            max_uses=SamplingSection().max_uses,
             since_ms=self.now_ms - int(SamplingSection().max_age_s * 1000),
             max_policy_age=SamplingSection().max_policy_age,
             rendering="compact",

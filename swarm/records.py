@@ -15,12 +15,16 @@ TURN = "\x1e"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """scorer → policy: a recipe and what it rebuilds to. `prompts` maps renderings ("prose", "compact", …) to prompt texts."""
+    """scorer → policy: a recipe and what it rebuilds to. `prompts` maps renderings ("prose", "compact", …) to prompt texts.
+
+    `solutions` maps them to a completion that is right; it is known where the task was built and of no concern later.
+    """
 
     recipe: Recipe
     seed: int
     prompts: Mapping[str, str] = field(hash=False)
     answer: str
+    solutions: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Which simulations a benchmark compares: each is a command line of `swarmd sim`, so that anybody can repeat one alone.
 
 The paper's controlled experiment (arXiv 2509.08721, section 4, its table as `PAPER`): 8 nodes, one question per node and round,
-8 completions per question, 8 rollouts trained per round, of which J are foreign; no curriculum. Settings that would make it
+8 completions per question, 8 rollouts trained per round, of which J are foreign; tasks as they come. Settings that would make it
 another experiment are set back: J as given and one update a round, no weighing of foreign tokens by their plausibility, no
 quota per signer or for newcomers, no return to a checkpoint after unlearning, and only what the others' newest policies wrote,
 as in rounds in step.
@@ -18,12 +18,14 @@ ROLLOUTS = 8
 # J to the cumulative reward that the paper reports, Qwen2.5-0.5B over 2000 rounds.
 PAPER = {0: 561.79, 2: 854.43, 4: 1093.31, 6: 945.87}
 
-GENERATION = {"tasks.per_round": "1", "tasks.curriculum": "false"}
+# Tasks as they come: among chosen ones rewards would say more of the choice than of the policy.
+GENERATION = {"tasks.per_round": "1", "tasks.curriculum": "false", "tasks.choices": "1"}
 PROTOCOL = GENERATION | {
     "training.foreign_time": "0",
     "training.groups_per_update": "0",
     "sampling.sampler": "rollouts",
     "sampling.max_policy_age": "1",
+    "sampling.max_uses": "1",
     "defences.min_probability": "0",
     "defences.signer_share": "1",
     "defences.newcomer_share": "1",

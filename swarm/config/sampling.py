@@ -21,6 +21,11 @@ class SamplingSection:
         "Foreign groups whose policy is more than this many of its own updates behind its signer's newest are not drawn.",
         minimum=0,
     )
+    max_uses: int = setting(
+        4,
+        "How often a foreign group may be drawn, fresh ones first; above 1 a node of few peers fills its places, at the risk of learning a few texts by heart.",
+        minimum=1,
+    )
     max_age_s: float = setting(3600.0, "Foreign groups received longer ago than this many seconds are not drawn.", above=0)
     freshness: str = setting(
         "available",

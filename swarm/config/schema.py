@@ -94,7 +94,10 @@ class NetworkSection:
 class PolicySection:
     """The model that this node trains."""
 
-    model: str = setting("embedded", "The base model: embedded, smollm2 (out of a package, docs/smollm2.md), the path of a Hugging Face model folder, or a hub name; swarmd models lists some.")
+    model: str = setting(
+        "embedded",
+        "The base model: embedded, smollm2 (out of a package, docs/smollm2.md), the path of a Hugging Face model folder, or a hub name; swarmd models lists some.",
+    )
     revision: str = setting("", "The hub revision (commit hash) to pin; empty takes the newest, which can change under you.")
     device: str = setting("auto", "Where the policy runs: auto, cpu, cuda, cuda:0, mps.")
     dtype: str = setting(
@@ -175,22 +178,22 @@ class TrainingSection:
         2, "Own groups trained per round (I of swarm sampling), and the least number of tasks proposed.", minimum=0
     )
     external: int = setting(
-        12, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning.", minimum=0
+        20, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning.", minimum=0
     )
     foreign_time: float = setting(
-        0.6,
+        0.75,
         "Share of a round's seconds for training on foreign groups: the node measures what groups cost it and draws so many, from training.local to training.external; 0 always draws the latter.",
         minimum=0,
         maximum=0.95,
     )
     groups_per_update: int = setting(
-        6,
+        3,
         "Groups per optimizer step: a round's groups make as many steps as they fill. Fewer groups per step learn faster at first and end noisier; 0 makes one step of all.",
         minimum=0,
     )
     learning_rate: float = setting(
-        2e-4,
-        "AdamW's step size; 2e-4 suits the embedded model (at 4e-4 it soon unlearns again), real language models want about 1e-6 (full) or 1e-5 (LoRA).",
+        1e-4,
+        "AdamW's step size; 1e-4 suits the embedded model and its several updates per round (at 4e-4 it soon unlearns again), real language models want about 1e-6 (full) or 1e-5 (LoRA).",
         above=0,
     )
     warmup_steps: int = setting(5, "Updates over which the learning rate rises from 0 to its value.", minimum=0)
@@ -248,6 +251,12 @@ class TasksSection:
     curriculum: bool = setting(
         True,
         "Propose environments and levels whose groups are likely neither solved nor hopeless, by own groups and those heard of others; off draws uniformly.",
+    )
+    choices: int = setting(
+        4,
+        "Tasks looked at for each that is solved: the one is taken whose solution the policy would give about half of the time. More finds more informative ones, and costs a forward pass each; 1 takes what comes.",
+        minimum=1,
+        maximum=32,
     )
     share: bool = setting(True, "Publish own groups; off learns from others without giving anything back.")
     share_uninformative: bool = setting(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from swarm.node.guest import goes_on
 from swarm.roles.evaluator import evaluate
+from swarm.roles.selection import select
 from swarm.roles.solver import solve
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ async def learn(node: Node) -> None:
     while await goes_on(node):
         random = Random(f"{node.seed}/{node.round}")
         with node.activity.doing("proposing"):
-            tasks = await node.proposer.propose(node.tasks_per_round, random)
+            places = await node.proposer.alternatives(node.tasks_per_round, node.config.tasks.choices, random)
+            tasks = await select(node.policy, places, node.rendering, node.examples)
         with node.activity.doing("generating"):
             solved = await solve(
                 node.policy,

@@ -231,6 +231,7 @@ class Node:
         return await self.pool.run(
             lambda store: candidates(
                 store,
+                max_uses=settings.max_uses,
                 since_ms=now_ms - int(settings.max_age_s * 1000),
                 max_policy_age=settings.max_policy_age,
                 rendering=self.rendering,
@@ -386,7 +387,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _take(store: Store, keys: Sequence[int], round: int) -> list[tuple[int, ScoredGroup]]:
-    """Load groups to train on in this round, which are not drawn again, with their keys; those trimmed meanwhile are missing."""
+    """Load groups to train on in this round, with their keys, and count this use of them; those trimmed meanwhile are missing."""
     groups = [(key, group) for key in keys for group in store.load([key])]
     store.mark_trained(keys, round)
     return groups

@@ -118,6 +118,20 @@ class Policy:
             for group, prompt_tokens in zip(answer["groups"], answer["prompt_tokens"], strict=True)
         ]
 
+    async def log_likelihoods(self, prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
+        """How likely (log-probability, nats) each text is as a whole answer to its prompt, end of sequence included.
+
+        Minus infinity for what the model cannot say. One batched pass.
+        """
+        if not texts:
+            return []
+        weight = TRAIN_COST + TRAIN_COST_PER_WEIGHT * self._parameters
+        answer = await self._request(
+            "log_likelihoods", [list(prompts), list(texts)], cost=weight * sum(map(len, (*prompts, *texts)))
+        )
+        likelihoods: list[float] = answer
+        return likelihoods
+
     async def train(self, groups: Sequence[TrainingGroup]) -> TrainReport:
         """One round's updates on own and foreign groups."""
         # Of a foreign completion only the text counts: its `tokens` are a claim.

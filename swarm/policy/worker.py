@@ -31,6 +31,7 @@ from swarm.policy.adapter import Recipe
 from swarm.policy.conversation import encode
 from swarm.policy.engines import ends_of, open_engine
 from swarm.policy.fitting import kind_of_training, recomputes
+from swarm.policy.likelihood import log_likelihoods
 from swarm.policy.memory import Memory
 from swarm.policy.model import LanguageModel, load, load_base, public_name
 from swarm.policy.optimizer import Optimizer
@@ -55,6 +56,7 @@ def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
         "hello": worker.hello,
         "generate": worker.generate,
         "converse": worker.converse,
+        "log_likelihoods": worker.log_likelihoods,
         "train": worker.train,
         "save": worker.save,
         "export": worker.export,
@@ -128,6 +130,11 @@ class Worker:
         rows = [[[self._ends.cut(next(texts)), s.finished, s.logprob, s.token_ids] for s in group] for group in groups]
         shortages = self._memory.take_shortages()
         return {"groups": rows, "out_of_memory": shortages, "seconds": time.perf_counter() - started}
+
+    def log_likelihoods(self, body: list[list[str]]) -> list[float]:
+        """Of texts as answers to prompts: [prompts, texts]."""
+        prompts, texts = body
+        return log_likelihoods(self._policy, prompts, texts, self._temperature)
 
     def train(self, body: list[dict[str, Any]]) -> dict[str, Any]:
         """One round's updates on the groups."""

@@ -33,6 +33,7 @@ class Candidate:
 def candidates(
     store: Store,
     *,
+    max_uses: int,
     since_ms: int,
     max_policy_age: int,
     rendering: str,
@@ -40,7 +41,7 @@ def candidates(
     limit: int,
     old: Collection[bytes] = (),
 ) -> list[Candidate]:
-    """Informative foreign groups not trained on yet, in an order that depends on their content only.
+    """Informative foreign groups trained on fewer than `max_uses` times, in an order that depends on their content only.
 
     `old` are the established signers: up to `limit` groups are theirs, and a quarter as many of everybody else's; without any
     established signer `limit` are of all.
@@ -60,7 +61,7 @@ def candidates(
                     PARTITION BY groups.signer ORDER BY groups.received_ms DESC, epoch DESC, item DESC
                 ) AS turn
             FROM groups JOIN steps ON groups.signer = steps.signer
-            WHERE own = 0 AND informative = 1 AND trained_round IS NULL AND groups.received_ms >= ? AND age <= ?
+            WHERE own = 0 AND informative = 1 AND uses < ? AND groups.received_ms >= ? AND age <= ?
                 AND rendering = ? AND environment IN ({marks})
         ),
         placed AS (
@@ -71,7 +72,8 @@ def candidates(
         WHERE place <= CASE known WHEN 1 THEN ? ELSE ? END ORDER BY known DESC, place
         """,  # noqa: S608 - the only parts put together are question marks
         (
-            json.dumps([signer.hex().upper() for signer in sorted(old)]), since_ms, max_policy_age, rendering, *environments,
+            json.dumps([signer.hex().upper() for signer in sorted(old)]), max_uses, since_ms, max_policy_age, rendering,
+            *environments,
             limit, limit // NEWCOMERS_PART if old else limit,
         ),
     )  # fmt: skip

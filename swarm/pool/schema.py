@@ -12,7 +12,7 @@ import sqlite3
 
 import msgpack
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SEAL_BYTES = 8
 
 # Table -> its columns in order. What follows the columns are constraints.
@@ -26,7 +26,7 @@ _TABLES = {
         "key INTEGER PRIMARY KEY", "signer BLOB NOT NULL", "epoch INTEGER NOT NULL", "item INTEGER NOT NULL",
         "own INTEGER NOT NULL", "environment TEXT NOT NULL", "rendering TEXT NOT NULL", "reward_mean REAL NOT NULL",
         "reward_best REAL NOT NULL", "informative INTEGER NOT NULL", "policy_step INTEGER NOT NULL",
-        "received_ms INTEGER NOT NULL", "trained_round INTEGER",
+        "received_ms INTEGER NOT NULL", "trained_round INTEGER", "uses INTEGER NOT NULL",
         "record BLOB NOT NULL",
     ),
     "refusals": (

@@ -253,7 +253,7 @@ class Store:
             for group in groups:
                 recipe = group.task.recipe
                 db.execute(
-                    "INSERT OR IGNORE INTO groups VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+                    "INSERT OR IGNORE INTO groups VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?)",
                     (
                         group.signer, recipe.epoch, recipe.index, own, recipe.environment, group.rendering,
                         group.reward_mean, max(group.rewards), group.informative, group.policy.step, group.received_ms,
@@ -295,12 +295,12 @@ class Store:
             ) from None
 
     def mark_trained(self, keys: Sequence[int], round: int) -> None:
-        """Remember in which round these groups were trained on, so that they are not drawn again."""
+        """Remember in which round these groups were trained on last, and how often they were."""
         with self.transaction() as db:
-            db.executemany("UPDATE groups SET trained_round = ? WHERE key = ?", [(round, key) for key in keys])
+            db.executemany("UPDATE groups SET trained_round = ?, uses = uses + 1 WHERE key = ?", [(round, key) for key in keys])
 
     def groups(self, *, limit: int, signer: bytes | None = None) -> list[tuple[int, int | None, ScoredGroup]]:
-        """(key, round trained in, group), newest first."""
+        """(key, round trained in last, group), newest first."""
         where, values = ("WHERE signer = ?", (signer,)) if signer is not None else ("", ())
         rows = self.rows(
             f"SELECT key, trained_round, record FROM groups {where} ORDER BY received_ms DESC, key DESC LIMIT ?",  # noqa: S608

@@ -65,8 +65,11 @@ class Curriculum:
 
     def choose(self, random: Random) -> Arm:
         """The environment and level of one task."""
-        probabilities = self._chances()
-        return random.choices(list(probabilities), list(probabilities.values()))[0]
+        return _drawn(self._chances(), random)
+
+    def another(self, arm: Arm, random: Random) -> Arm:
+        """A level of the same environment, for an alternative to a task of `arm`."""
+        return _drawn({each: chance for each, chance in self._chances().items() if each[0] == arm[0]}, random)
 
     def proposing(self) -> dict[str, list[float]]:
         """For each environment the probabilities of its levels, ascending, to be proposed next; all of them sum to 1."""
@@ -146,6 +149,10 @@ def chances(worths: Mapping[Arm, float]) -> dict[Arm, float]:
         for (name, arms), share in zip(levels.items(), shares, strict=True)
         for arm, part in zip(arms, within[name], strict=True)
     }
+
+
+def _drawn(chances: Mapping[Arm, float], random: Random) -> Arm:
+    return random.choices(list(chances), list(chances.values()))[0]
 
 
 def _sharpened(worths: Sequence[float], power: float) -> list[float]:

@@ -65,11 +65,19 @@ class Proposer:
 
         Raises `ChildFailed` for a task that its environment refuses.
         """
+        return [task for place in await self.alternatives(count, 1, random) for task in place]
+
+    async def alternatives(self, count: int, choices: int, random: Random) -> list[list[Task]]:
+        """Like `propose`, with up to `choices` tasks of one environment in place of each, one of which is to be solved."""
         value = self._turn()
         if value is None:
             return []
-        count = min(count, self._manifest.tasks_per_epoch - self._next)
-        recipes = [self._recipe(self._next + offset, *self.curriculum.choose(random)) for offset in range(count)]
+        arms: list[Arm] = []
+        for _ in range(count):
+            first = self.curriculum.choose(random)
+            arms += [first, *(self.curriculum.another(first, random) for _ in range(choices - 1))]
+        count = min(len(arms), self._manifest.tasks_per_epoch - self._next)
+        recipes = [self._recipe(self._next + offset, *arm) for offset, arm in enumerate(arms[:count])]
         self._next += count
         built: list[Sequence[Task]] = [()] * count
         refused: list[ChildFailed] = []
@@ -89,7 +97,8 @@ class Proposer:
                 nursery.start_soon(build, position)
         if refused:
             raise refused[0]
-        return [task for tasks in built for task in tasks]
+        places = [[task for tasks in built[first : first + choices] for task in tasks] for first in range(0, count, choices)]
+        return [place for place in places if place]
 
     def _turn(self) -> bytes | None:
         """Begin the newest epoch whose value is known; the value of the epoch to propose in, None where there is none."""

@@ -22,7 +22,8 @@ class Problem:
     """One rebuilt problem, inside a worker.
 
     `question` is the environment's own prose and `answer` its own solution; `prompts` maps a rendering to the prompt text;
-    `entry` is whatever the environment's verifier needs; `solutions` maps a rendering to a completion that is worth 1.
+    `entry` is whatever the environment's verifier needs; `solutions` maps a rendering, where known, to a right
+    completion.
     """
 
     question: str

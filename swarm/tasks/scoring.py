@@ -216,4 +216,4 @@ def _body(recipe: Recipe, seed: int) -> dict[str, Any]:
 
 
 def _task(recipe: Recipe, seed: int, answer: Mapping[str, Any]) -> Task:
-    return Task(recipe=recipe, seed=seed, prompts=answer["prompts"], answer=answer["answer"])
+    return Task(recipe, seed, answer["prompts"], answer["answer"], answer["solutions"])

@@ -31,7 +31,7 @@ def main(arguments: Any) -> Handlers:
     Every body has `environment` ("family/kind"), `version`, `parameters` ([[name, value], …]), `seed` (63 bits) and `limit_s`
     (seconds, see `_guarded`); raises `EnvironmentRefused` for a recipe that cannot be rebuilt here.
 
-    - `build` → {"prompts": {rendering: text}, "answer": text}
+    - `build` → {"prompts": {rendering: text}, "answer": text, "solutions": {rendering: text}}
     - `score`, which also has `rendering` and `texts` → the same with "rewards" (one per text) and "errors" (verifier failures)
     - `held_out`, which also has `count` → a list of what `build` returns
     - `score_held_out`, the same with `rendering` and `texts`, one per held-out task → {"rewards": […], "errors": n}
@@ -153,4 +153,4 @@ def _judge(families: Mapping[str, Environment], body: Body, pairs: Iterable[tupl
 
 
 def _task(problem: Problem) -> dict[str, Any]:
-    return {"prompts": dict(problem.prompts), "answer": problem.answer}
+    return {"prompts": dict(problem.prompts), "answer": problem.answer, "solutions": dict(problem.solutions)}

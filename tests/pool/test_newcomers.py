@@ -46,7 +46,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def asked(store: Store, old: frozenset[bytes], limit: int = 512) -> list[Candidate]:
-    return candidates(store, since_ms=0, max_policy_age=100, rendering="compact", environments=["toy/add"], limit=limit, old=old)
+    return candidates(
+        store, max_uses=1, since_ms=0, max_policy_age=100, rendering="compact", environments=["toy/add"], limit=limit, old=old
+    )
 
 
 def flooded(store: Store, standing: Standing, *, old_groups: int) -> None:

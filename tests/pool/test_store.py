@@ -178,7 +178,7 @@ def test_pages_damaged_under_a_running_node(tmp_path: Path) -> None:
         lambda store: store.held_items(ONE, 1),
         lambda store: candidates(
             store,
-            since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=9
+            max_uses=1, since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=9
         ),
         lambda store: store.load(range(1, 80)),
         lambda store: store.groups(limit=99),
@@ -277,7 +277,7 @@ def test_a_group_is_kept_once(store: Store) -> None:
 def ask(store: Store, **changes: Any) -> list[int]:
     """Task indices of the candidates, in their order."""
     settings: dict[str, Any] = {
-        "since_ms": 0, "max_policy_age": 100, "rendering": "compact", "environments": ["toy/add"], "limit": 100,
+        "max_uses": 1, "since_ms": 0, "max_policy_age": 100, "rendering": "compact", "environments": ["toy/add"], "limit": 100,
     }  # fmt: skip
     keys = [each.key for each in candidates(store, **(settings | changes))]
     return [group.task.recipe.index for group in store.load(keys)]
@@ -304,10 +304,13 @@ def test_candidates_are_what_may_be_drawn(store: Store) -> None:
     assert ask(store, environments=["toy/sort", "toy/add"]) == [0, 6, 1, 7, 2]
     assert ask(store, environments=[]) == []
     assert ask(store, limit=2) == [0, 6]
-    (first, *_) = candidates(store, since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=1)
+    (first, *_) = candidates(
+        store, max_uses=1, since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=1
+    )
     assert (first.signer, first.environment, first.reward_mean, first.policy_age) == (ONE, "toy/add", 0.5, 0)
     store.mark_trained([first.key], 3)
     assert ask(store) == [1, 6, 7]
+    assert ask(store, max_uses=2) == [0, 6, 1, 7], "a second time"
     assert [trained for _, trained, group in store.groups(limit=9) if group.task.recipe.index == 0] == [3]
     assert store.statistics().foreign_groups_trained == 1
 
@@ -318,7 +321,7 @@ def test_a_signer_that_went_back_to_a_checkpoint_is_drawn_again(store: Store) ->
     assert ask(store, max_policy_age=8) == [1, 0]
     ages = [each.policy_age for each in candidates(
             store,
-        since_ms=0, max_policy_age=8, rendering="compact", environments=["toy/add"], limit=9
+        max_uses=1, since_ms=0, max_policy_age=8, rendering="compact", environments=["toy/add"], limit=9
     )]  # fmt: skip
     assert ages == [0, 0], "an age is never negative"
 
