@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
+from statistics import fmean
 from typing import Any
 
 import trio
@@ -253,7 +254,7 @@ class Node:
         seconds = self.activity.take_seconds()
         self.split.measured(seconds, batch.own, foreign)
         parts = batch.learned(report)
-        learned = {key: share * _mean(parts.get(key, [1.0])) for key, share in batch.shares.items()}
+        learned = {key: share * fmean(parts.get(key, [1.0])) for key, share in batch.shares.items()}
         learned_from = {peer_id(key): share for key, share in learned.items() if key != self.identity.public_key}
         self.emit(
             RoundFinished(
@@ -265,7 +266,7 @@ class Node:
                 trained_own=batch.own,
                 trained_foreign=foreign,
                 trained_from=dict(Counter(peer_id(signer) for signer in batch.signers)),
-                policy_age=_mean(batch.policy_ages) if batch.policy_ages else 0.0,
+                policy_age=fmean(batch.policy_ages) if batch.policy_ages else 0.0,
                 generated_tokens=tokens,
                 peers=self.connected_peers,
                 loss=report.loss if report else 0.0,
@@ -380,10 +381,6 @@ class Node:
         """Told by the supervisor."""
         self.activity.state = f"restarting {part}: {error}"
         self.emit(PartRestarted(self.identity.peer_id, part, error))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _take(store: Store, keys: Sequence[int], round: int) -> list[tuple[int, ScoredGroup]]:

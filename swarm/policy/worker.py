@@ -134,7 +134,7 @@ class Worker:
     def log_likelihoods(self, body: list[list[str]]) -> list[float]:
         """Of texts as answers to prompts: [prompts, texts]."""
         prompts, texts = body
-        return log_likelihoods(self._policy, prompts, texts, self._temperature)
+        return log_likelihoods(self._policy, prompts, texts, self._generation.temperature)
 
     def train(self, body: list[dict[str, Any]]) -> dict[str, Any]:
         """One round's updates on the groups."""
