@@ -31,9 +31,10 @@ def run_server(home: Home, config: Config, port: int, ready: Callable[[str], Non
 
 async def _main(home: Home, config: Config, port: int, ready: Callable[[str], None]) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        # First the port: loading a model only to find it taken would be a waste. Who connects meanwhile waits.
+        listeners = await _listen(port)
+        port = listeners[0].socket.getsockname()[1]
         async with open_trained(home, config) as trained, trio.open_nursery() as nursery:
-            listeners = await _listen(port)
-            port = listeners[0].socket.getsockname()[1]
             nursery.start_soon(trained.follow)
             nursery.start_soon(_serve, listeners, port, Endpoints(trained))
             logger.info("%s, step %d, is ready", trained.name, trained.step)

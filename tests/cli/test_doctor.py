@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.manifest import Manifest
+from protocols.envelope import seal
+from protocols.limits import MAX_INLINE_BODY_BYTES
+from protocols.manifest import Manifest, topic
+from protocols.messages import Announce
 from swarm.cli.main import main
+from swarm.clock import WallClock
 from swarm.config.manifest import built_in
 from swarm.config.schema import Config, NetworkSection, PolicySection, SwarmSection
 from swarm.doctor import doctor as doctor_module
@@ -20,6 +26,9 @@ from swarm.doctor import gpu, machine, network
 from swarm.doctor.finding import Finding, Verdict
 from swarm.home import Home
 from swarm.identity import create
+from swarm.net.libp2p import open_libp2p
+from swarm.net.network import Network
+from swarm.net.network import Verdict as Accepts
 
 RTX = "NVIDIA GeForce RTX 3060, 550.54.14, 8.6, 12288, 11802\n"
 BLACKWELL = "NVIDIA GeForce RTX 5090, 570.86, 12.0, 32607, 9000\n"
@@ -117,6 +126,30 @@ async def test_a_bootstrap_peer_that_is_not_there(manifest: Manifest | None, exp
     swarm = replace(SwarmSection(), bootstrap=(f"/ip4/127.0.0.1/tcp/{port}/p2p/{PEER}",), manifest="00" * 32)
     found = worst(await network.peers_and_clock(Config(swarm=swarm), manifest))
     assert found == {**expected, "clock": "skipped"}
+
+
+async def test_a_bootstrap_peer_answers_and_tells_the_time() -> None:
+    rules, key = built_in()["embedded"], Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
+    settings = replace(NetworkSection(), listen=("/ip4/127.0.0.1/tcp/0",), mdns=False)
+    hours_ago_ms = WallClock().now_ms() - 2 * 3_600_000
+
+    async def publish(peer: Network) -> None:
+        for sequence in range(1, 1000):
+            body = Announce(bytes(32), MAX_INLINE_BODY_BYTES + 1)
+            await peer.publish(seal(key, sequence, bytes([1]) * 32, hours_ago_ms, body, rules.id).to_bytes())
+            await trio.sleep(0.1)
+
+    def accept(data: bytes) -> Accepts:
+        return Accepts.ACCEPT
+
+    opened = open_libp2p(bytes([7]) * 32, topic=topic(rules), validate=accept, clock=WallClock(), config=settings)
+    async with opened as peer, trio.open_nursery() as nursery:
+        nursery.start_soon(publish, peer)
+        swarm = replace(SwarmSection(), bootstrap=peer.addresses())
+        found = await network.peers_and_clock(Config(swarm=swarm), rules)
+        nursery.cancel_scope.cancel()
+    assert worst(found) == {"clock": "fail"}
+    assert "7200 s ahead of" in found[-1].found.replace("7201", "7200").replace("7202", "7200")
 
 
 @pytest.fixture
