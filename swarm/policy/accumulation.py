@@ -54,6 +54,7 @@ def in_smaller_parts(
 
     Raises `PolicyError` when not even one completion fits into memory.
     """
+    alone = False  # whether the last failure was of a single completion
     while True:
         optimizer.clear()
         sums = torch.zeros(3)
@@ -69,7 +70,8 @@ def in_smaller_parts(
         if too_large is None:
             return parts, sums
         optimizer.clear()
-        memory.smaller_micro_batch(too_large.tokens, len(too_large.ids))
+        memory.smaller_micro_batch(too_large.tokens, len(too_large.ids), again=alone)
+        alone = len(too_large.ids) == 1
         most = too_large.tokens // 2
         parts = [half for part in parts for half in (part.halves(policy) if part.micro.tokens > most else [part])]
 

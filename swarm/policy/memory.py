@@ -35,7 +35,7 @@ class Memory:
         self._free = spare * (1 - MARGIN)  # bytes for what comes and goes
         self._slot_bytes, self._place_bytes = slot_bytes(language_model)
         self._token_bytes = token_bytes(language_model)
-        self._most_slots = MAX_ROWS
+        self.most_slots = MAX_ROWS
         self._most_tokens = 1 << 62
         self._shortages = 0
         self._held: list[Callable[[], None]] = []
@@ -51,7 +51,7 @@ class Memory:
 
     def slots(self, length: int) -> int:
         """How many completions may be sampled at once when each, with its prompt, may have `length` tokens."""
-        return max(1, min(self._most_slots, int(self._free // (self._slot_bytes + self._place_bytes * length))))
+        return max(1, min(self.most_slots, int(self._free // (self._slot_bytes + self._place_bytes * length))))
 
     def share(self) -> float:
         """The part of a GPU's memory that generation may have while training has none, the policy's own weights left out."""
@@ -73,12 +73,12 @@ class Memory:
                 "the device has too little memory to sample even one completion; lower generation.max_completion_length, give "
                 "policy.memory more, or take a smaller policy.model"
             )
-        self._most_slots = now // 2
+        self.most_slots = now // 2
 
-    def smaller_micro_batch(self, tokens: int, rows: int) -> None:
-        """Memory ran out in a pass over so many tokens of so many completions."""
+    def smaller_micro_batch(self, tokens: int, rows: int, *, again: bool) -> None:
+        """Memory ran out in a pass over so many tokens of so many completions; `again` with one alone, and all else freed."""
         self._shortage()
-        if rows <= 1:
+        if rows <= 1 and again:
             raise PolicyError(
                 "the device has too little memory to train on even one completion; lower generation.max_completion_length, give "
                 "policy.memory more, or train adapters instead of all weights, or a smaller policy.model"

@@ -1,0 +1,87 @@
+"""Log-probabilities slice by slice: the numbers and gradients of the full table, and much less memory at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_models import write_model
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from swarm.config.schema import PolicySection, TrainingSection
+from swarm.policy import logprobs
+from swarm.policy.batch import make_batch
+from swarm.policy.logprobs import full_logprobs, plain_head, token_logprobs
+from swarm.policy.model import load_base
+from swarm.policy.update import micro_batch_logprobs
+from swarm.records import TrainingGroup
+
+from protocols.messages import Completion  # isort: skip
+
+
+def values(function, hidden, weight, ids, temperature):
+    hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+    found = function(hidden, weight, ids, temperature)
+    (found * torch.linspace(-1, 1, len(found))).sum().backward()
+    return found.detach(), hidden.grad, weight.grad
+
+
+def full(hidden, weight, ids, temperature):
+    return full_logprobs(hidden @ weight.t(), ids, temperature)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("slice_", [1, 700, 1 << 20])
+def test_values_and_gradients_are_those_of_the_full_table(monkeypatch, temperature, slice_):
+    monkeypatch.setattr(logprobs, "SLICE", slice_)
+    torch.manual_seed(0)
+    hidden, weight, ids = torch.randn(23, 16), torch.randn(101, 16), torch.randint(101, (23,))
+    for found, expected in zip(
+        values(token_logprobs, hidden, weight, ids, temperature), values(full, hidden, weight, ids, temperature), strict=True
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_frozen_head_gets_no_gradient():
+    hidden, weight = torch.randn(5, 4, requires_grad=True), torch.randn(9, 4)
+    token_logprobs(hidden, weight, torch.arange(5), 1.0).sum().backward()
+    assert hidden.grad is not None
+    assert weight.grad is None
+
+
+class LargestTensor(TorchDispatchMode):
+    """The most elements that any operation's result had whose last dimension is the vocabulary."""
+
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.vocabulary, self.elements = vocabulary, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for each in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(each, torch.Tensor) and each.dim() and each.shape[-1] == self.vocabulary:
+                self.elements = max(self.elements, each.numel())
+        return result
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_training_is_the_same_with_less_at_once(tmp_path, monkeypatch, architecture, packed):
+    if not packed:
+        monkeypatch.setattr("swarm.policy.packing.MAX_ROW_TOKENS", 0)
+    lm = load_base(PolicySection(model=str(write_model(tmp_path / "m", architecture, hidden=16, layers=1)), device="cpu"))
+    completions = tuple(Completion("12 + 3 = " * 10 + str(i), True, 1, -1.0) for i in range(4))
+    group = TrainingGroup("1+1=", completions, (1.0, 0.0, 0.0, 1.0), (1.0,) * 4, True, None)
+    (micro,) = make_batch(lm, [group], TrainingSection()).micro_batches
+    assert (micro.packing is not None) == packed
+    vocabulary = len(plain_head(lm.model).weight)
+    found = []
+    for slice_ in (1 << 26, 64 * vocabulary):
+        monkeypatch.setattr(logprobs, "SLICE", slice_)
+        lm.model.zero_grad()
+        with LargestTensor(vocabulary) as largest:
+            values = micro_batch_logprobs(lm, micro, 1.0)
+            (values * micro.scale).sum().backward()
+        found.append((values.detach(), torch.cat([p.grad.flatten() for _, p in lm.parameters]), largest.elements))
+    torch.testing.assert_close(found[0][:2], found[1][:2], atol=1e-5, rtol=1e-4)
+    assert found[0][2] >= micro.ids.numel() * vocabulary
+    assert found[1][2] <= found[0][2] / 4
