@@ -66,6 +66,21 @@ async def test_indices_are_capped() -> None:
     assert one.take_proposed() == Proposed(EPOCH, 97, 3)
 
 
+async def test_alternatives_are_of_one_environment_and_account_for_their_indices() -> None:
+    one = proposer(StillClock(), next_index=90)
+    places = await one.alternatives(2, 4, Random(1))
+    assert [[task.recipe.index for task in place] for place in places] == [[90, 91, 92, 93], [94, 95, 96, 97]]
+    assert [len({task.recipe.environment for task in place}) for place in places] == [1, 1]
+    assert [[task.recipe.index for task in place] for place in await one.alternatives(2, 4, Random(1))] == [[98, 99]]
+    assert one.take_proposed() == Proposed(EPOCH, 90, 10)
+
+
+async def test_what_cannot_be_built_leaves_its_place_to_the_alternatives() -> None:
+    late = ChildTimeout("late")
+    one = proposer(StillClock(), scorer=Builder({0: late, 2: late, 3: late}))
+    assert [[task.recipe.index for task in place] for place in await one.alternatives(3, 2, Random(1))] == [[1], [4, 5]]
+
+
 async def test_a_new_epoch_begins_at_zero() -> None:
     clock = StillClock()
     one = proposer(clock, next_index=42)

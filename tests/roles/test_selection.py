@@ -1,0 +1,68 @@
+"""Choosing among alternatives: the task that is neither solved nor hopeless, by the own policy's likelihoods alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from swarm_shapes import Peer, task_of
+
+from protocols.recipe import Recipe
+from swarm.records import TURN, Task
+from swarm.roles.examples import Examples
+from swarm.roles.selection import select
+
+
+class Opinion:
+    """A policy that gives texts these probabilities."""
+
+    def __init__(self, **likelihoods: float) -> None:
+        self.likelihoods = likelihoods
+        self.asked: list[str] = []
+
+    async def log_likelihoods(self, prompts: list[str], texts: list[str]) -> list[float]:
+        self.asked += prompts
+        return [math.log(self.likelihoods[text]) if self.likelihoods[text] else -math.inf for text in texts]
+
+
+def task(index: int, solution: str = "") -> Task:
+    plain = task_of(Recipe("toy/add", "1", (("level", 0),), 1, Peer(1).key, index), seed=index)
+    return dataclasses.replace(plain, solutions={"compact": solution} if solution else {})
+
+
+def places(*rows: str) -> list[list[Task]]:
+    """One place per row of solutions; "-" is a task without one."""
+    numbers = iter(range(99))
+    return [[task(next(numbers), "" if word == "-" else word) for word in row.split()] for row in rows]
+
+
+async def chosen(policy: Opinion, rows: list[list[Task]]) -> list[int]:
+    return [task.recipe.index for task in await select(policy, rows, "compact")]  # type: ignore[arg-type]
+
+
+async def test_the_nearest_to_a_half_is_chosen_of_every_place():
+    policy = Opinion(solved=0.97, likely=0.7, even=0.45, hopeless=0.0)
+    assert await chosen(policy, places("solved even hopeless", "hopeless likely", "solved likely even")) == [1, 4, 7]
+
+
+async def test_of_hopeless_ones_the_least_hopeless_is_chosen():
+    assert await chosen(Opinion(never=0.0, hardly=1e-6), places("never hardly never")) == [1]
+
+
+async def test_where_no_solution_is_known_the_first_is_taken():
+    assert await chosen(Opinion(), places("- - -", "-")) == [0, 3]
+    assert await chosen(Opinion(hopeless=0.0), places("- hopeless")) == [0]
+
+
+async def test_a_single_task_is_not_asked_about():
+    policy = Opinion(even=0.5)
+    assert await chosen(policy, places("even", "even")) == [0, 1]
+    assert policy.asked == []
+
+
+async def test_the_policy_is_asked_about_what_it_will_be_shown():
+    policy = Opinion(even=0.5, solved=1.0)
+    (row,) = places("even solved")
+    prompts = [each.prompts["compact"] for each in row]
+    await select(policy, [row], "compact", Examples({("toy/add", (("level", 0),)): f"2={TURN}two{TURN}"}))  # type: ignore[arg-type]
+    assert policy.asked == [TURN.join(("2=", "two", prompt)) for prompt in prompts]
