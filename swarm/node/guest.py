@@ -31,7 +31,7 @@ LOOK_S = 15.0  # between looks at the battery and the GPU
 # Whoever stops using the GPU is given so long to come back, so that a program between two jobs does not find it full.
 GPU_QUIET_S = 60.0
 # What the policy does of a round, by the names that the loop gives it.
-COMPUTING = ("generating", "training", "looking at held-out tasks")
+COMPUTING = ("proposing", "generating", "training", "looking at held-out tasks")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,11 +74,12 @@ def test_a_pause_gives_the_memory_back_and_loses_nothing(tmp_path: Path) -> None
         await trio.sleep(200)
         assert node.policy.pid is None
         assert not psutil.pid_exists(child)
-        shown = (await status(node))["paused"]
+        whole = await status(node)
+        shown = whole["paused"]
         assert shown["in_effect"]
         assert shown["until"] is not None
         assert "by hand" in shown["why"]
-        assert "paused: by hand" in shown["state"]
+        assert "paused: by hand" in whole["state"]
         gone.append(node.round)
         await trio.sleep(50)
         assert node.round == gone[0], "nothing is learned meanwhile"
@@ -135,7 +136,7 @@ def test_a_duty_cycle_rests_in_proportion(tmp_path: Path) -> None:
     _, _, events = lone(tmp_path, "duty", node_min_round_s=0, node_rounds=2, guest_duty=0.1)
     assert len(finished(events)) == 2
     for event in finished(events):
-        busy = event.seconds["generating"] + event.seconds["training"]
+        busy = sum(event.seconds[what] for what in ("proposing", "generating", "training"))
         assert event.seconds["waiting"] == pytest.approx(9 * busy, rel=0.1)
 
 
