@@ -15,6 +15,7 @@ from swarm.node import canary
 from swarm.node.canary import PATIENCE, Canary
 from swarm.node.learning import keep_learning
 from swarm.policy import checkpoint
+from swarm.roles.examples import NO_EXAMPLES
 
 
 class Answers:
@@ -34,7 +35,7 @@ class Answers:
 
     async def look(self, watcher: Canary, right: int, of: int = 50):
         self.right = [True] * right + [False] * (of - right)
-        return await watcher.look(self, "compact", 18)
+        return await watcher.look(self, "compact", 18, NO_EXAMPLES)
 
 
 @pytest.fixture

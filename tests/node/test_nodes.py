@@ -19,6 +19,7 @@ from swarm_shapes import Peer
 from protocols import messages
 from protocols.manifest import EnvironmentRule, topic
 from protocols.messages import Announce, Kind
+from swarm.config.schema import SamplingSection
 from swarm.errors import ConfigError, HomeError, NetworkError
 from swarm.events import Checkpointed, Event, NodeStarted, NodeStopped, PartRestarted, Refused
 from swarm.net.network import Verdict
@@ -50,7 +51,8 @@ def test_nodes_learn_from_each_other_and_a_late_one_joins_in(tmp_path: Path) -> 
             trained[index] = sources
             assert node.identity.peer_id not in sources
             assert node.totals["groups_trained_foreign"] == sources.total() > 0
-            assert (await node.pool.run(lambda store: store.statistics())).foreign_groups_trained == sources.total()
+            held = await node.pool.run(lambda store: store.statistics())
+            assert held.foreign_groups_trained <= sources.total() <= SamplingSection().max_uses * held.foreign_groups_trained
             assert node.admission.statistics().refused == {}
             await trio.sleep(60)
 
@@ -256,7 +258,7 @@ def test_a_used_up_epoch_and_texts_that_peers_would_refuse(tmp_path: Path) -> No
     rules = replace(EMBEDDED, tasks_per_epoch=3, max_completion_chars=1, epoch_seconds=60)
 
     async def main(medium: Medium) -> None:
-        async with medium.node(0, events, rules=rules, tasks_share_uninformative=True) as node:
+        async with medium.node(0, events, rules=rules, tasks_share_uninformative=True, tasks_choices=1) as node:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(keep_learning, node)
                 await trio.sleep(20)
@@ -280,7 +282,7 @@ def test_what_does_not_fit_into_one_share_is_left_out_and_its_indices_are_accoun
     events: list[Event] = []
 
     async def main(medium: Medium) -> None:
-        async with medium.node(0, events, tasks_share_uninformative=True, node_rounds=3) as node:
+        async with medium.node(0, events, tasks_share_uninformative=True, tasks_choices=1, node_rounds=3) as node:
             await keep_learning(node)
             log = await checked_log(node)
             assert [(share.count, len(share.groups)) for _, share in log] == [(2, 1)] * 3
