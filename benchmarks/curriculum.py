@@ -1,6 +1,6 @@
 """What choosing tasks by their difficulty saves: `python -m benchmarks.curriculum [--seeds 1 2 3] [--rounds 40]`.
 
-The same swarm (8 nodes, in memory) with tasks.curriculum on and off. Every finished run is one line of a file (--runs) and is not
+The same swarm (8 nodes, in memory) with the curriculum and its choice among alternatives, and with neither. Every finished run is one line of a file (--runs) and is not
 made again. Prints JSON, mean and standard deviation over seeds of
 
     zero_first, zero_second  share of the proposed groups without advantage, in either half of the run
@@ -23,14 +23,15 @@ from benchmarks.unequal import settings
 from swarm.bench.runs import Command, make
 from swarm.bench.table import summary
 
-MODES = {"on": "true", "off": "false"}
+# "off" proposes uniformly and takes what comes.
+MODES: dict[str, dict[str, str]] = {"on": {}, "off": {"tasks.curriculum": "false", "tasks.choices": "1"}}
 KEPT = ("wall_s", "eval_before", "eval_after", "eval_per_task", "zero_advantage_share_per_half", "cumulative_reward", "digest")
 
 
 def command(mode: str, seed: int, options: argparse.Namespace) -> Command:
     """Of `swarmd`."""
     asked = {"--nodes": str(options.nodes), "--network": "memory", "--rounds": str(options.rounds), "--seed": str(seed)}
-    return ("sim", *(each for pair in asked.items() for each in pair), *settings({"tasks.curriculum": MODES[mode]}))
+    return ("sim", *(each for pair in asked.items() for each in pair), *settings({"policy.niceness": "0", **MODES[mode]}))
 
 
 def figures(report: Mapping[str, Any]) -> dict[str, float]:
