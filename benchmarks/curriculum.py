@@ -1,7 +1,7 @@
 """What choosing tasks by their difficulty saves: `python -m benchmarks.curriculum [--seeds 1 2 3] [--rounds 40]`.
 
-The same swarm (8 nodes, in memory) with the curriculum and its choice among alternatives, and with neither. Every finished run is one line of a file (--runs) and is not
-made again. Prints JSON, mean and standard deviation over seeds of
+The same swarm (8 nodes, in memory) with the curriculum and its choice among alternatives, and with neither. Every finished run
+is one line of a file (--runs) and is not made again. Prints JSON, mean and standard deviation over seeds of
 
     zero_first, zero_second  share of the proposed groups without advantage, in either half of the run
     held_out                 accuracy on held-out prompts after the rounds, over all tasks; weakest_task is the least of any task
