@@ -256,7 +256,7 @@ class TasksSection:
         4,
         "Tasks looked at for each that is solved: the one is taken whose solution the policy would give about half of the time. More finds more informative ones, and costs a forward pass each; 1 takes what comes.",
         minimum=1,
-        maximum=32,
+        maximum=8,
     )
     share: bool = setting(True, "Publish own groups; off learns from others without giving anything back.")
     share_uninformative: bool = setting(
