@@ -37,12 +37,32 @@ LANGUAGE_MODEL = (
 )
 # The embedded model does a hundred rounds in the time of one of the other's; it waits, so that both have news for each other.
 EMBEDDED = "embedded,node.min_round_s=15"
-SETTINGS = ("swarm.manifest=words", "policy.niceness=0", "defences.canary_tasks=0", "training.local=2")
+SETTINGS = ("swarm.manifest=words", "policy.niceness=0", "defences.canary_tasks=0")
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "alone": ("--nodes", "1", "--rounds", "10", "--model", LANGUAGE_MODEL, "--set", "training.external=0"),
+    "alone": (
+        "--nodes",
+        "1",
+        "--rounds",
+        "10",
+        "--model",
+        LANGUAGE_MODEL,
+        "--set",
+        "training.external=0",
+        "--set",
+        "training.local=4",
+    ),
     "mixed": (
         *("--nodes", "4", "--rounds", "32", "--model", LANGUAGE_MODEL, "--model", EMBEDDED),
-        *("--set", "training.external=4", "--set", "training.foreign_time=0", "--evaluate-every", "8"),
+        *(
+            "--set",
+            "training.external=4",
+            "--set",
+            "training.foreign_time=0",
+            "--set",
+            "training.local=2",
+            "--evaluate-every",
+            "8",
+        ),
     ),
 }
 
