@@ -96,8 +96,8 @@ class TrainReport:
     """policy → loop: what a round's `updates` did. Norms and losses are means over their steps; `tokens` were trained on.
 
     `skipped` counts steps that were not applied, because their loss or gradient was not finite. `plausible` gives, per group,
-    the share of its tokens that `min_probability` let through; 1 where there are none. `out_of_memory` counts how often the device
-    ran out of memory, and the work was done again in smaller parts.
+    the share of its tokens that `min_probability` let through; 1 where there are none. `out_of_memory` counts how often the
+    device ran out of memory, and the work was done again in smaller parts.
     """
 
     tag: PolicyTag
