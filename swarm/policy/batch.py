@@ -43,7 +43,7 @@ class MicroBatch:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one update trains on."""
+    """What one update trains on; `completions` and `tokens` count equal ones of a group once."""
 
     micro_batches: list[MicroBatch]
     groups: int
@@ -78,11 +78,14 @@ def make_batch(
                 masked = settings.mask_truncated_completions and not completion.finished
                 candidates.append((number, ids, advantage * weight, masked))
     counted = sum(len(ids) for _, ids, _, masked in candidates if not masked)
-    rows = [
-        _Row(number, ids, advantage, _token_share(settings.loss_type, len(ids), counted, len(candidates)))
-        for number, ids, advantage, masked in candidates
-        if not masked and (advantage != 0 or settings.beta > 0)
-    ]
+    # Equal answers have equal gradients, and good answers are often equal: each is forwarded once, with the shares of all.
+    shares: dict[tuple[int, tuple[int, ...], float], float] = {}
+    for number, ids, advantage, masked in candidates:
+        if not masked and (advantage != 0 or settings.beta > 0):
+            same = number, tuple(ids), advantage
+            share = _token_share(settings.loss_type, len(ids), counted, len(candidates))
+            shares[same] = shares.get(same, 0.0) + share
+    rows = [_Row(number, list(ids), advantage, share) for (number, ids, advantage), share in shares.items()]
     # Prompts of similar length together, so that little is spent on padding; the order is a function of the input alone.
     rows.sort(key=lambda row: (len(prompts[row.prompt]), row.prompt))
     parts = _split(rows, prompts, tokens or settings.micro_batch_tokens, repeats_prompts(language_model))

@@ -169,9 +169,21 @@ def test_what_is_trained_on(small):
     batch = make_batch(lm, GROUPS, TrainingSection())
     assert (batch.completions, batch.tokens) == (7, (2 + 2 + 6 + 1) + (3 + 10 + 2))
     with_kl = make_batch(lm, GROUPS, TrainingSection(beta=0.1))
-    assert (with_kl.completions, with_kl.tokens) == (10, batch.tokens + 6)
+    assert (with_kl.completions, with_kl.tokens) == (8, batch.tokens + 2), "three equal answers are forwarded once"
     masked = make_batch(lm, GROUPS, TrainingSection(mask_truncated_completions=True))
     assert (masked.completions, masked.tokens) == (6, batch.tokens - 10)
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_equal_answers_are_forwarded_once_and_weigh_as_many(small, loss_type, beta):
+    lm = open_model(small)
+    settings = {"loss_type": loss_type, "beta": beta, "scale_rewards": "none"}
+    twice, once = group("1+1=", ["2", "37", "2", "37"], [1, 0, 1, 0]), group("1+1=", ["2", "37"], [1, 0])
+    assert make_batch(lm, [twice], TrainingSection(**settings)).completions == 2
+    torch.testing.assert_close(gradient(lm, [twice], **settings), gradient(lm, [once], **settings), atol=1e-7, rtol=1e-5)
+    thrice = group("1+1=", ["2", "37", "2", "2"], [1, 0, 1, 1])
+    assert not torch.allclose(gradient(lm, [thrice], **settings), gradient(lm, [once], **settings), rtol=1e-2)
 
 
 def test_skipping_zero_advantages_changes_nothing(small):
