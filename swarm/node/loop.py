@@ -24,7 +24,7 @@ async def learn(node: Node) -> None:
     while await goes_on(node):
         random = Random(f"{node.seed}/{node.round}")
         with node.activity.doing("proposing"):
-            places = await node.proposer.alternatives(node.tasks_per_round, node.config.tasks.choices, random)
+            places = await node.proposer.propose(node.tasks_per_round, node.config.tasks.choices, random)
             tasks = await select(node.policy, places, node.rendering, node.examples)
         with node.activity.doing("generating"):
             solved = await solve(

@@ -58,17 +58,12 @@ class Proposer:
         """What this node proposes from."""
         return tuple(self._rules)
 
-    async def propose(self, count: int, random: Random) -> list[Task]:
-        """Up to `count` tasks, in order; fewer at the end of the epoch's indices, which the manifest caps.
+    async def propose(self, count: int, choices: int, random: Random) -> list[list[Task]]:
+        """Up to `count` places, in order, each with up to `choices` tasks of one environment, one of which is to be solved.
 
-        None while no epoch that is recent enough has a known value.
-
-        Raises `ChildFailed` for a task that its environment refuses.
+        Fewer at the end of the epoch's indices, which the manifest caps, and none while no epoch that is recent enough has a
+        known value. Raises `ChildFailed` for a task that its environment refuses.
         """
-        return [task for place in await self.alternatives(count, 1, random) for task in place]
-
-    async def alternatives(self, count: int, choices: int, random: Random) -> list[list[Task]]:
-        """Like `propose`, with up to `choices` tasks of one environment in place of each, one of which is to be solved."""
         value = self._turn()
         if value is None:
             return []

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from random import Random
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -16,6 +17,7 @@ from protocols.messages import Announce, Body, Completion, PolicyTag, RolloutGro
 from protocols.recipe import Recipe
 from swarm.errors import ChildDied, ChildFailed
 from swarm.records import ScoredGroup, Task
+from swarm.roles.proposer import Proposer
 
 HOUR_MS = 3_600_000
 EPOCH = 472_222
@@ -79,6 +81,11 @@ def rewards_of(texts: Sequence[str]) -> tuple[float, ...]:
 
 def task_of(recipe: Recipe, seed: int = 7) -> Task:
     return Task(recipe, seed, {"compact": f"{recipe.environment}:{seed % 1000}=", "prose": "Please."}, "right")
+
+
+async def tasks_of(proposer: Proposer, count: int, random: Random) -> list[Task]:
+    """What it proposes without alternatives."""
+    return [task for place in await proposer.propose(count, 1, random) for task in place]
 
 
 def answers(*texts: str, tokens: int = 5) -> tuple[Completion, ...]:

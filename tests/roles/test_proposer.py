@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
-from swarm_shapes import EPOCH, HOUR_MS, RULES, Peer, StillClock, scored, task_of
+from swarm_shapes import EPOCH, HOUR_MS, RULES, Peer, StillClock, scored, task_of, tasks_of
 
 from protocols.manifest import EnvironmentRule, permits
 from protocols.recipe import Recipe, local_beacon, seed
@@ -45,7 +45,7 @@ def proposer(clock: StillClock, *, epoch: int = EPOCH, next_index: int = 0, scor
 
 
 async def indices(proposer: Proposer, count: int) -> list[int]:
-    return [task.recipe.index for task in await proposer.propose(count, Random(1))]
+    return [task.recipe.index for task in await tasks_of(proposer, count, Random(1))]
 
 
 async def test_indices_have_no_gaps_and_shares_account_for_all_of_them() -> None:
@@ -68,17 +68,17 @@ async def test_indices_are_capped() -> None:
 
 async def test_alternatives_are_of_one_environment_and_account_for_their_indices() -> None:
     one = proposer(StillClock(), next_index=90)
-    places = await one.alternatives(2, 4, Random(1))
+    places = await one.propose(2, 4, Random(1))
     assert [[task.recipe.index for task in place] for place in places] == [[90, 91, 92, 93], [94, 95, 96, 97]]
     assert [len({task.recipe.environment for task in place}) for place in places] == [1, 1]
-    assert [[task.recipe.index for task in place] for place in await one.alternatives(2, 4, Random(1))] == [[98, 99]]
+    assert [[task.recipe.index for task in place] for place in await one.propose(2, 4, Random(1))] == [[98, 99]]
     assert one.take_proposed() == Proposed(EPOCH, 90, 10)
 
 
 async def test_what_cannot_be_built_leaves_its_place_to_the_alternatives() -> None:
     late = ChildTimeout("late")
     one = proposer(StillClock(), scorer=Builder({0: late, 2: late, 3: late}))
-    assert [[task.recipe.index for task in place] for place in await one.alternatives(3, 2, Random(1))] == [[1], [4, 5]]
+    assert [[task.recipe.index for task in place] for place in await one.propose(3, 2, Random(1))] == [[1], [4, 5]]
 
 
 async def test_a_new_epoch_begins_at_zero() -> None:
@@ -86,7 +86,7 @@ async def test_a_new_epoch_begins_at_zero() -> None:
     one = proposer(clock, next_index=42)
     assert await indices(one, 1) == [42]
     clock.ms += HOUR_MS
-    tasks = await one.propose(2, Random(1))
+    tasks = await tasks_of(one, 2, Random(1))
     assert [(task.recipe.epoch, task.recipe.index) for task in tasks] == [(EPOCH + 1, 0), (EPOCH + 1, 1)]
     assert one.epoch == EPOCH + 1
     assert one.take_proposed() == Proposed(EPOCH + 1, 0, 2), "what was not shared of the epoch before is nobody's business"
@@ -101,7 +101,7 @@ async def test_it_goes_on_where_the_log_ended() -> None:
 
 
 async def test_every_recipe_is_permitted_and_its_seed_follows_from_it() -> None:
-    tasks = await proposer(StillClock()).propose(60, Random(3))
+    tasks = await tasks_of(proposer(StillClock()), 60, Random(3))
     for task in tasks:
         assert permits(RULES, task.recipe) is None
         assert task.recipe.proposer == KEY
@@ -120,13 +120,13 @@ async def test_a_task_that_cannot_be_built_in_time_is_left_out_alone(failure: Ex
 
 async def test_an_environment_that_refuses_is_an_error_to_be_seen() -> None:
     with pytest.raises(ChildFailed):
-        await proposer(StillClock(), scorer=Builder({1: ChildFailed("EnvironmentRefused", "no")})).propose(4, Random(1))
+        await tasks_of(proposer(StillClock(), scorer=Builder({1: ChildFailed("EnvironmentRefused", "no")})), 4, Random(1))
 
 
 async def test_only_chosen_environments_are_proposed() -> None:
     one = proposer(StillClock(), environments=("toy/sort",))
     assert one.environments == ("toy/sort",)
-    assert {task.recipe.environment for task in await one.propose(20, Random(1))} == {"toy/sort"}
+    assert {task.recipe.environment for task in await tasks_of(one, 20, Random(1))} == {"toy/sort"}
     with pytest.raises(ConfigError, match=r"'toy/none'; it has toy/add, toy/sort"):
         chosen_rules(RULES, TasksSection(environments=("toy/none",)))
 
@@ -137,7 +137,7 @@ async def test_the_curriculum_decides_what_is_proposed() -> None:
         one.curriculum.observe([scored(KEY, index, environment="toy/sort", parameters=(("level", 0),), rewards=(1.0, 1.0))])
         one.curriculum.observe([scored(KEY, index, parameters=(("level", 0),), rewards=(0.0, 0.0))])
         one.curriculum.observe([scored(KEY, index, parameters=(("level", 2),), rewards=(0.0, 0.0))])
-    arms = [dict(task.recipe.parameters)["level"] for task in await one.propose(100, Random(2))]
+    arms = [dict(task.recipe.parameters)["level"] for task in await tasks_of(one, 100, Random(2))]
     assert arms.count(1) > 50
 
 
@@ -156,7 +156,7 @@ async def test_every_node_rebuilds_the_same_task_and_held_out_prompts_are_never_
         one = Proposer(
             rules, KEY, mine, lambda epoch: local_beacon(rules.id, epoch), clock, TasksSection(), epoch=0, next_index=0
         )
-        tasks = await one.propose(60, Random(4))
+        tasks = await tasks_of(one, 60, Random(4))
         again = await theirs.build([(task.recipe, seed(task.recipe, local_beacon(rules.id, one.epoch))) for task in tasks])
         assert again == tasks
         assert not any(held_out(f"{task.recipe.environment}\n{task.prompts['compact']}") for task in tasks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from swarm_shapes import EPOCH, HOUR_MS, RULES, Peer, StillClock, task_of
+from swarm_shapes import EPOCH, HOUR_MS, RULES, Peer, StillClock, task_of, tasks_of
 
 from protocols.recipe import seed
 from swarm.config.schema import TasksSection
@@ -23,7 +23,7 @@ def proposer(clock: StillClock, known: dict[int, bytes], *, epoch: int = 0, next
 
 
 async def proposed(one: Proposer, count: int) -> list[tuple[int, int]]:
-    return [(task.recipe.epoch, task.recipe.index) for task in await one.propose(count, Random(1))]
+    return [(task.recipe.epoch, task.recipe.index) for task in await tasks_of(one, count, Random(1))]
 
 
 async def test_without_a_value_nothing_is_proposed_and_no_index_used() -> None:
@@ -41,13 +41,13 @@ async def test_a_late_value_leaves_the_epoch_before_for_half_an_epoch() -> None:
     one = proposer(clock, known, epoch=EPOCH - 1, next_index=7)
     assert await proposed(one, 1) == [(EPOCH - 1, 7)]
     clock.ms += HOUR_MS // 2 - 1
-    (task,) = await one.propose(1, Random(1))
+    (task,) = await tasks_of(one, 1, Random(1))
     assert task.recipe.index == 8
     assert task.seed == seed(task.recipe, b"a" * 32)
     clock.ms += 1
     assert await proposed(one, 1) == [], "it might be stale before it is shared"
     known[EPOCH] = b"b" * 32
-    (task,) = await one.propose(1, Random(1))
+    (task,) = await tasks_of(one, 1, Random(1))
     assert (task.recipe.epoch, task.recipe.index) == (EPOCH, 0)
     assert task.seed == seed(task.recipe, b"b" * 32)
 
