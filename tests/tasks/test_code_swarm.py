@@ -6,6 +6,7 @@ from random import Random
 import pytest
 import trio
 from node_shapes import Medium, on_virtual_time
+from swarm_shapes import tasks_of
 
 from protocols.messages import Completion
 from swarm.config.manifest import built_in
@@ -42,7 +43,7 @@ def test_programs_are_shared_run_and_admitted_and_false_rewards_are_not(tmp_path
     async def main(medium: Medium) -> None:
         async with medium.node(0, rules=RULES) as one, medium.node(1, rules=RULES) as other:
             signer = one.identity.public_key
-            tasks = await one.proposer.propose(6, Random(1))
+            tasks = await tasks_of(one.proposer, 6, Random(1))
             assert {task.recipe.environment for task in tasks} <= {rule.name for rule in RULES.environments}
             assert len(tasks) == 6
             groups = [solved(one, task, [f"```python\n{task.answer}```", WRONG, task.answer, "print(1)"]) for task in tasks]
