@@ -35,11 +35,17 @@ def finished(path: Path) -> dict[Command, dict[str, Any]]:
 
 
 def make(
-    commands: Sequence[Sequence[str]], path: Path, kept: Sequence[str], jobs: int, say: Callable[[str], None]
+    commands: Sequence[Sequence[str]],
+    path: Path,
+    kept: Sequence[str],
+    jobs: int,
+    say: Callable[[str], None],
+    program: Sequence[str] = SWARMD,
 ) -> dict[Command, dict[str, Any]]:
-    """The reports of all these command lines of `swarmd`, after running those that the file does not hold, `jobs` at once.
+    """The reports of all these command lines, after running those that the file does not hold, `jobs` at once.
 
-    Of each report the keys `kept` are kept. Raises `ChildDied` for a run that fails; what was finished before is not lost.
+    They are command lines of `swarmd`, or of another `program` that ends as it does and takes `--report` as well. Of each report
+    the keys `kept` are kept. Raises `ChildDied` for a run that fails; what was finished before is not lost.
     """
     missing = list(dict.fromkeys(map(tuple, commands)) - finished(path).keys())
     missing.sort(key=[tuple(command) for command in commands].index)
@@ -49,7 +55,7 @@ def make(
         with path.open("a", encoding="utf-8") as file, ThreadPoolExecutor(jobs) as pool:
             if cut_off:
                 file.write("\n")
-            runs = [pool.submit(_run, command, kept) for command in missing]
+            runs = [pool.submit(_run, program, command, kept) for command in missing]
             try:
                 for number, run in enumerate(as_completed(runs), 1):
                     entry = run.result()
@@ -61,10 +67,10 @@ def make(
     return finished(path)
 
 
-def _run(command: Command, kept: Sequence[str]) -> dict[str, Any]:
+def _run(program: Sequence[str], command: Command, kept: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="swarmd-bench-") as directory:
         ended = subprocess.run(  # noqa: S603 - this very program
-            [*SWARMD, *command, "--report", directory], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+            [*program, *command, "--report", directory], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
         )
         if ended.returncode:
             last = (ended.stderr.strip().splitlines() or ["nothing was said"])[-1]

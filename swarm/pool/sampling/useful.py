@@ -1,6 +1,6 @@
 """Groups by what they can teach this node.
 
-Three differences from the paper's uniform draw, measured together in docs/lab-log.md:
+Three differences from the paper's uniform draw, measured together and one by one (docs/lab-log.md, benchmarks/ablations.py):
 
 1. Own groups that are all right or all wrong teach nothing, so their places go to foreign groups.
 2. Foreign groups are drawn with a probability that grows with the spread of their rewards, p(1 - p), with what this node
@@ -14,7 +14,7 @@ Three differences from the paper's uniform draw, measured together in docs/lab-l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from swarm.pool.candidates import Candidate
@@ -24,21 +24,34 @@ from swarm.records import ScoredGroup
 # Even where a node's pass rate is 1 a little is drawn, so that a skill is not forgotten unseen.
 LEAST_NEED = 0.1
 
+Factor = Callable[[Candidate, Skill], float]
+
 
 def choose_own(own: Sequence[ScoredGroup], local: int, random: Random) -> list[ScoredGroup]:
     """The informative ones; the places of the others go to foreign groups."""
     return [group for group in own if group.informative][:local]
 
 
+def spread(candidate: Candidate, skill: Skill) -> float:
+    """Of its rewards: nearest to a half right has the most to say."""
+    return max(candidate.reward_mean * (1 - candidate.reward_mean), 1e-3)
+
+
+def need(candidate: Candidate, skill: Skill) -> float:
+    """What this node still fails at in the group's environment."""
+    return max(LEAST_NEED, 1 - skill.pass_rates.get(candidate.environment, 0.0))
+
+
+def freshness(candidate: Candidate, skill: Skill) -> float:
+    """By this node's own clock: a signer may say of its policy what it likes."""
+    return 1 / (1 + max(skill.now_ms - candidate.received_ms, 0) / skill.round_ms)
+
+
 def usefulness(candidate: Candidate, skill: Skill) -> float:
-    """Spread of the rewards, times what this node still fails at, times freshness; 0 where no answer is good enough."""
+    """The product of the three; 0 where no answer is good enough."""
     if candidate.reward_best < skill.best.get(candidate.environment, 0.0):
         return 0.0
-    spread = candidate.reward_mean * (1 - candidate.reward_mean)
-    need = max(LEAST_NEED, 1 - skill.pass_rates.get(candidate.environment, 0.0))
-    # By this node's own clock: a signer may say of its policy what it likes.
-    freshness = 1 / (1 + max(skill.now_ms - candidate.received_ms, 0) / skill.round_ms)
-    return max(spread, 1e-3) * need * freshness
+    return spread(candidate, skill) * need(candidate, skill) * freshness(candidate, skill)
 
 
 def foreign_weights(group: ScoredGroup, skill: Skill) -> tuple[float, ...]:
