@@ -40,7 +40,7 @@ def make(
     kept: Sequence[str],
     jobs: int,
     say: Callable[[str], None],
-    program: Sequence[str] = SWARMD,
+    program: Sequence[str] = (),
 ) -> dict[Command, dict[str, Any]]:
     """The reports of all these command lines, after running those that the file does not hold, `jobs` at once.
 
@@ -55,7 +55,7 @@ def make(
         with path.open("a", encoding="utf-8") as file, ThreadPoolExecutor(jobs) as pool:
             if cut_off:
                 file.write("\n")
-            runs = [pool.submit(_run, program, command, kept) for command in missing]
+            runs = [pool.submit(_run, program or SWARMD, command, kept) for command in missing]
             try:
                 for number, run in enumerate(as_completed(runs), 1):
                     entry = run.result()
