@@ -95,11 +95,20 @@ def make_batch(
 
 
 def _token_ids(language_model: LanguageModel, groups: Sequence[TrainingGroup]) -> list[list[list[int]]]:
-    """Per group, the tokens of its completions: as sampled for own groups, re-encoded from the text for foreign ones."""
-    foreign = [completion for group in groups if group.token_ids is None for completion in group.completions]
+    """Per group, the tokens of its completions: as sampled for own groups, re-encoded from the text for foreign ones (none for
+    those of weight 0)."""
+    foreign = [
+        completion
+        for group in groups
+        if group.token_ids is None
+        for completion, weight in zip(group.completions, group.weights, strict=True)
+        if weight
+    ]
     encoded = iter(language_model.encode_completions([c.text for c in foreign], [c.finished for c in foreign]))
     return [
-        [next(encoded) for _ in group.completions] if group.token_ids is None else [list(ids) for ids in group.token_ids]
+        [next(encoded) if weight else [] for weight in group.weights]
+        if group.token_ids is None
+        else [list(ids) for ids in group.token_ids]
         for group in groups
     ]
 
