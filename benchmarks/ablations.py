@@ -2,8 +2,8 @@
 
     useful   the sampler of the defaults with one of its parts taken out: own groups that teach nothing keep their places, the
              chance of a foreign group without one of its factors, all of its answers trained on; 8 nodes, --rounds
-    paper    the paper's 4/4, and what bounds it at this scale: only better-than-average foreign rollouts, whole groups drawn
-             uniformly instead of rollouts, half the learning rate; four times --rounds
+    paper    what bounds the paper's mixtures at this scale, beside the rows of `swarmd bench swarm`: only better-than-average
+             foreign rollouts, whole groups drawn uniformly instead of rollouts, half the learning rate; four times --rounds
 
 All in memory. Every finished run is one line of a file (--runs) and is not made again. Prints JSON, mean and standard deviation
 over seeds. `python -m benchmarks.ablations VARIANT sim …` is `swarmd sim …` with that variant's sampler.
@@ -76,11 +76,8 @@ PARTS: dict[str, dict[str, Variant]] = {
         "uniform": Variant({"sampling.sampler": "uniform"}),
     },
     "paper": {
-        "8/0": Variant(SWARM["8/0"]),
-        "4/4": Variant(SWARM["4/4"]),
         "4/4, better than average": Variant(SWARM["4/4"], "rollouts", BETTER_ONLY),
         "2/6, better than average": Variant(SWARM["2/6"], "rollouts", BETTER_ONLY),
-        "groups 1/0": Variant(whole_groups(0)),
         "groups 1/1": Variant(whole_groups(1)),
         "groups 1/3": Variant(whole_groups(3)),
         "8/0, half the rate": Variant(half_rate("8/0")),
