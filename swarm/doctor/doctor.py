@@ -143,10 +143,17 @@ async def _environments(patient: Patient) -> list[Finding]:
     if answer is None or "error" in answer:
         return [fail("environments", words if answer is None else answer["error"], "repair or remove the package that it names")]
     versions: Mapping[str, str] = answer["versions"]
-    found = [ok("environments", ", ".join(f"{family} {version}" for family, version in sorted(versions.items())))]
+    refused: Mapping[str, str] = answer["refused"]
+    named = (
+        f"{family} {version}" if family not in refused else f"{family} cannot be used" for family, version in versions.items()
+    )
+    found = [ok("environments", ", ".join(sorted(named)))]
     rules = chosen_rules(patient.manifest, patient.config.tasks) if patient.manifest else ()
     wanted = {(rule.name.partition("/")[0], rule.version) for rule in rules}
     for family, version in sorted(wanted - set(versions.items())):
         have = f"{versions[family]} is installed" if family in versions else "it is not installed"
         found.append(fail("environments", f"the swarm needs {family} {version}, and {have}", "install the swarm's version"))
+    for family in sorted({family for family, _ in wanted} & set(refused)):
+        fix = "join a swarm without it, with `swarmd join`, or run the node where it can be used"
+        found.append(fail("environments", f"the swarm needs {family}: {refused[family]}", fix))
     return found

@@ -29,6 +29,8 @@ from swarm.identity import create
 from swarm.net.libp2p import open_libp2p
 from swarm.net.network import Network
 from swarm.net.network import Verdict as Accepts
+from swarm.tasks.code.sandbox import Sandbox
+from swarm.tasks.installed import installed
 
 RTX = "NVIDIA GeForce RTX 3060, 550.54.14, 8.6, 12288, 11802\n"
 BLACKWELL = "NVIDIA GeForce RTX 5090, 570.86, 12.0, 32607, 9000\n"
@@ -157,7 +159,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The answers of the processes that load the heavy libraries."""
     versions = {rule.name.partition("/")[0]: rule.version for rule in built_in()["embedded"].environments}
     answers: dict[str, Any] = {
-        "swarm.tasks.installed": {"versions": versions},
+        "swarm.tasks.installed": {"versions": versions, "refused": {}},
         "swarm.policy.devices": {"torch": CPU, "model": {"here": True, "device": "cpu", "kind": "none", "needs": 2**29}},
     }
 
@@ -192,10 +194,24 @@ def test_what_is_broken_hides_nothing_else(tmp_path: Path, quick: dict[str, Any]
     create(home.identity_key)
     home.identity_key.chmod(0o644)
     quick["swarm.policy.devices"] = None
-    quick["swarm.tasks.installed"] = {"versions": {"reasoning_gym": "0.0.1"}}
+    quick["swarm.tasks.installed"] = {"versions": {"reasoning_gym": "0.0.1"}, "refused": {}}
     code, found = examine(home.path)
     assert code == 11
     assert found == {"home": "fail", "torch": "fail", "model": "skipped", "environments": "fail", "clock": "skipped"}
     home.node_toml.write_text("nonsense = 1\n")
     assert examine(home.path)[1]["settings"] == "fail"
     assert PolicySection().model == "embedded"
+
+
+def test_a_family_that_is_refused_here_is_not_listed_as_usable(
+    tmp_path: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sandbox, "_trial", lambda self: "there are none")
+    quick["swarm.tasks.installed"] = installed()
+    version = quick["swarm.tasks.installed"]["versions"]["code"]
+    for manifest, code, sentence in (("embedded", 0, "code cannot be used, "), ("code", 11, "there are none; choose a swarm")):
+        settings = ["--set", "network.listen=/ip4/127.0.0.1/tcp/0", "--set", f"swarm.manifest={manifest}"]
+        shown = CliRunner().invoke(main, ["--home", str(tmp_path / "none"), "doctor", *settings])
+        assert shown.exit_code == code, shown.output
+        assert sentence in shown.output
+        assert f"code {version}" not in shown.output
