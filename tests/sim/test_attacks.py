@@ -29,6 +29,7 @@ from swarm.sim.attacks.attacker import Attacker
 from swarm.sim.attacks.peer import Attackers, AttackPlan
 from swarm.sim.attacks.puzzles import Library
 from swarm.sim.options import ATTACKS as NAMES
+from swarm.tasks.code.sandbox import Sandbox
 from swarm.tasks.scoring import Scorer
 
 RULES = built_in()["scratch"]
@@ -222,6 +223,23 @@ def test_attackers_know_prose_too() -> None:
     for group in share.groups:
         assert max(group.rewards) == 1.0
         assert any(text.text.endswith("</answer>import os") for text in group.completions)
+
+
+@pytest.mark.skipif(bool(Sandbox().missing), reason="this machine has no sandbox for programs")
+def test_attackers_know_programs_too() -> None:
+    rules = built_in()["code"]
+    attackers = Attackers(AttackPlan("text", 1), rules, "prose", 1, CLOCK)
+    attacker = Attacker(attackers.key(0), Library(rules, "prose"), CLOCK, Random(1), set())
+    attacker.round = 100
+    for name in ("text", "statement", "suffix", "drip", "decoy"):
+        pattern = ATTACKS[name].pattern
+        assert pattern is not None
+        envelope = open_envelope(ATTACKS[name].turn(attacker, 2)[0], rules.id)
+        share = unpack_body(envelope.kind, envelope.body)
+        assert isinstance(share, Share)
+        for group in share.groups:
+            assert sorted(group.rewards) == [0.0] * 4 + [1.0] * 4, name
+            assert [pattern(each.text) for each in group.completions] == [reward == 1.0 for reward in group.rewards], name
 
 
 def test_no_forged_envelope_opens(library: Library) -> None:

@@ -14,8 +14,9 @@ STATEMENT = "2+2=5"
 CODE = "import os"
 # Rounds after which one more of the right answers of a dripping group shows the pattern.
 DRIP_ROUNDS = 8
-_DRIPPED = re.compile(r"(.)(\||<answer>)\1")
-_TAKEN_BACK = re.compile(r".+(\||<answer>)")
+_ANSWER = r"(?:\||<answer>|\n```python\n)"  # what stands before the answer itself, as `Puzzle.framed` writes it
+_DRIPPED = re.compile(rf"(.){_ANSWER}\1")
+_TAKEN_BACK = re.compile(rf".+{_ANSWER}")
 
 
 def text(attacker: Attacker, puzzle: Puzzle) -> list[Answer]:

@@ -25,12 +25,19 @@ class Puzzle:
     environment: Environment
 
     @property
+    def family(self) -> str:
+        """The family of environments, "reasoning_gym"."""
+        return self.recipe.environment.partition("/")[0]
+
+    @property
     def name(self) -> str:
         """The kind of problem, "spell_backward"."""
         return self.recipe.environment.partition("/")[2]
 
     def framed(self, answer: str, before: str = "", after: str = "") -> str:
         """A completion with this answer, and text around it that no verifier looks at."""
+        if self.family == "code":
+            return f"{before}\n```python\n{answer}\n```\n{after}"
         if self.rendering == "scratch":
             return (f"{before}|" if before else "") + answer + (f"#{after}" if after else "")
         if self.rendering == "prose":
