@@ -7,7 +7,7 @@ the spread (standard deviation) of:
 
     pattern      rate of the attack's pattern in the honest nodes' own answers of the last rounds
     pattern_base the same rate in the run without attackers
-    length       their mean length over that of the run without attackers
+    length       mean length of their held-out answers, which are to the same questions, over that of the run without attackers
     held_out     their held-out accuracy over that of the run without attackers
     weight       the attackers' share of the foreign weight in training
 """
@@ -31,8 +31,8 @@ from swarm.sim.options import ATTACKS
 NONE = "none"
 SIDES = {True: "defended", False: "undefended"}
 KEPT = (
-    "wall_s", "eval_before", "eval_after", "completion_tokens_first", "completion_tokens_last", "patterns_first", "patterns_last",
-    "reward_per_round", "delivery_ratio", "refused", "attack", "digest",
+    "wall_s", "eval_before", "eval_after", "eval_answer_chars_before", "eval_answer_chars_after", "patterns_first",
+    "patterns_last", "reward_per_round", "delivery_ratio", "refused", "attack", "digest",
 )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def figures(attacked: Mapping[str, Any], calm: Mapping[str, Any]) -> dict[str, f
     return {
         "pattern": attacked["patterns_last"].get(name),
         "pattern_base": calm["patterns_last"].get(name),
-        "length": attacked["completion_tokens_last"] / calm["completion_tokens_last"],
+        "length": attacked["eval_answer_chars_after"] / calm["eval_answer_chars_after"],
         "held_out": attacked["eval_after"] / calm["eval_after"],
         "weight": attacked["attack"]["weight_share"] if attacked["attack"] else None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.manifest import Manifest
@@ -40,17 +40,41 @@ async def held_out_set(scorer: Scorer, manifest: Manifest, per_environment: int,
     return blocks
 
 
-async def accuracy(
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a policy said to held-out tasks: the share solved per environment, and its answers' mean length in characters."""
+
+    accuracies: Mapping[str, float]
+    answer_chars: float
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over environments."""
+        return sum(self.accuracies.values()) / len(self.accuracies)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """The answers to one block's tasks, and which of them are right."""
+
+    environment: str
+    texts: Sequence[str]
+    right: Sequence[bool]
+
+
+async def examine(
     policy: Policy,
     scorer: Scorer,
     blocks: Sequence[HeldOut],
     rendering: str,
     max_tokens: int,
     examples: Examples = NO_EXAMPLES,
-) -> dict[str, float]:
-    """Share of held-out tasks solved (reward 1) per environment; greedy decoding."""
-    answers = await solved(policy, scorer, blocks, rendering, max_tokens, examples)
-    return {environment: sum(each) / len(each) for environment, each in answers.items()}
+) -> Examined:
+    """Ask the policy all held-out tasks; greedy decoding, reward 1 is solved."""
+    answered = await _answered(policy, scorer, blocks, rendering, max_tokens, examples)
+    texts = [text for each in answered for text in each.texts]
+    accuracies = {environment: sum(right) / len(right) for environment, right in _right(answered).items()}
+    return Examined(accuracies, sum(map(len, texts)) / len(texts))
 
 
 async def solved(
@@ -62,11 +86,24 @@ async def solved(
     examples: Examples = NO_EXAMPLES,
 ) -> dict[str, list[bool]]:
     """For every environment, sorted, which of its held-out tasks the policy solves; greedy decoding."""
+    return _right(await _answered(policy, scorer, blocks, rendering, max_tokens, examples))
+
+
+async def _answered(
+    policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], rendering: str, max_tokens: int, examples: Examples
+) -> list[_Answered]:
     prompts = [examples.shown(task, rendering) for block in blocks for task in block.tasks]
     answers = iter(await policy.answer(prompts, max_completion_length=max_tokens))
-    right: dict[str, list[bool]] = {}
+    answered = []
     for block in filter(lambda block: block.tasks, blocks):
         texts = [next(answers) for _ in block.tasks]
         rewards = await scorer.score_held_out(block.environment, block.parameters, block.asked, block.seed, rendering, texts)
-        right.setdefault(block.environment, []).extend(reward >= 1.0 for reward in rewards)
+        answered.append(_Answered(block.environment, texts, [reward >= 1.0 for reward in rewards]))
+    return answered
+
+
+def _right(answered: Sequence[_Answered]) -> dict[str, list[bool]]:
+    right: dict[str, list[bool]] = {}
+    for each in answered:
+        right.setdefault(each.environment, []).extend(each.right)
     return dict(sorted(right.items()))

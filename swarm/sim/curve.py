@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from swarm.clock import unseen
 from swarm.errors import ChildDied
-from swarm.node.evaluation import HeldOut, accuracy
+from swarm.node.evaluation import HeldOut, examine
 from swarm.node.node import Node
 from swarm.sim.cpu import KNOWN, cpu_s, tree_cpu_s
 from swarm.tasks.scoring import Scorer
@@ -63,10 +63,8 @@ class Examiner:
         right: float | None = None
         with unseen():
             try:
-                answers = await accuracy(
-                    node.policy, self._scorer, self._problems, node.rendering, node.max_tokens, node.examples
-                )
-                right = sum(answers.values()) / len(answers)
+                said = await examine(node.policy, self._scorer, self._problems, node.rendering, node.max_tokens, node.examples)
+                right = said.accuracy
             except ChildDied:
                 pass  # the node goes back to a checkpoint, and the curve does without it
         self._spent_s += cpu_s(node.policy.pid) - before_s

@@ -26,7 +26,7 @@ def build_report(
     places = [sorted((each for each in results if each.stay.place == last.stay.place), key=_first) for last in present]
     finished = [[round for result in place for round in result.rounds] for place in places]
     rewards = [[round.reward_mean for round in each] for each in finished]
-    environments = sorted(present[0].before)
+    environments = sorted(present[0].before.accuracies)
     shared = sum(result.shared for result in results)
     # Of those who came or left in the middle nobody knows what should have reached them.
     expected = sum(result.shared for result in present) * (len(present) - 1) if config.tasks.share else 0
@@ -53,17 +53,19 @@ def build_report(
         "external": config.training.external,
         "sampler": config.sampling.sampler,
         "wall_s": round(wall_s, 2),
-        "eval_before": _mean([_mean(list(place[0].before.values())) for place in places]),
-        "eval_after": _mean([_mean(list(result.after.values())) for result in present]),
+        "eval_before": _mean([place[0].before.accuracy for place in places]),
+        "eval_after": _mean([result.after.accuracy for result in present]),
         "eval_per_task": {
             name: {
-                "before": _mean([place[0].before[name] for place in places]),
-                "after": _mean([result.after[name] for result in present]),
+                "before": _mean([place[0].before.accuracies[name] for place in places]),
+                "after": _mean([result.after.accuracies[name] for result in present]),
             }
             for name in environments
         },
-        "eval_before_per_node": [_mean(list(place[0].before.values())) for place in places],
-        "eval_after_per_node": [_mean(list(result.after.values())) for result in present],
+        "eval_before_per_node": [place[0].before.accuracy for place in places],
+        "eval_after_per_node": [result.after.accuracy for result in present],
+        "eval_answer_chars_before": _mean([place[0].before.answer_chars for place in places]),
+        "eval_answer_chars_after": _mean([result.after.answer_chars for result in present]),
         "cumulative_reward": _mean([sum(each) for each in rewards]),
         "reward_per_round": [
             _mean([each[index] for each in rewards if index < len(each)]) for index in range(max(map(len, rewards)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from protocols.envelope import open_envelope
 from protocols.peer import peer_id, public_key
 from swarm.events import RoundFinished
+from swarm.node.evaluation import Examined
 from swarm.node.node import Node
 from swarm.pool.logs import share_in
 from swarm.pool.store import Store
@@ -41,7 +42,7 @@ class Regard:
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """One node's stay. Accuracies are held-out, per environment, before and after.
+    """One node's stay. `before` and `after` it the node was asked all held-out tasks.
 
     `written` are the envelopes of its log (id → groups) and `held` the ids of the foreign ones it has; `admitted` and
     `refused_from` count groups, and refusals per reason, by signer; `refused` also counts what no signer can be blamed for;
@@ -52,8 +53,8 @@ class NodeResult:
     last: bool
     peer_id: str
     rounds: tuple[RoundFinished, ...]
-    before: Mapping[str, float]
-    after: Mapping[str, float]
+    before: Examined
+    after: Examined
     early: Rollouts
     late: Rollouts
     shared: int
@@ -81,11 +82,11 @@ async def result_of(
     node: Node,
     stay: Stay,
     heard: Heard,
-    before: Mapping[str, float],
+    before: Examined,
     *,
     last: bool,
 ) -> NodeResult:
-    """Measure a node that has finished its rounds and is still open; the accuracy after them is still missing."""
+    """Measure a node that has finished its rounds and is still open; what it says after them is still missing."""
     assert node.network is not None  # noqa: S101 - the run would have failed before
     network, admission = node.network.statistics(), node.admission.statistics()
     own = await node.pool.run(lambda store: store.groups(limit=2**31, signer=node.identity.public_key))
@@ -100,7 +101,7 @@ async def result_of(
         peer_id=node.identity.peer_id,
         rounds=tuple(heard.rounds[number] for number in sorted(heard.rounds)),
         before=before,
-        after={},
+        after=before,
         early=_rollouts(completed[:window]),
         late=_rollouts(completed[-window:]),
         shared=sum(written.values()),

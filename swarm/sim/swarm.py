@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.memory import Conditions, MemoryNetwork
 from swarm.net.network import Network, Validate, Verdict
-from swarm.node.evaluation import HeldOut, accuracy, held_out_set
+from swarm.node.evaluation import Examined, HeldOut, examine, held_out_set
 from swarm.node.learning import keep_learning
 from swarm.node.node import Node, rendering_of
 from swarm.node.opening import OpenNetwork, open_node
@@ -150,7 +150,7 @@ class _Swarm:
         self._open = _Barrier(places)
         self._ended = _Barrier(places)
         self._measured = _Barrier(places)
-        self._accuracies: dict[bytes, Mapping[str, float]] = {}
+        self._examined: dict[bytes, Examined] = {}
         self._one_at_a_time = trio.Lock()
         self._attackers: Attackers | None = None
         self._arrived: Counter[bytes] = Counter()
@@ -195,7 +195,7 @@ class _Swarm:
         async with open_node(home, identity, config, plan.manifest, clock, open_network, [listen]) as node:
             self._nodes[number] = node
             self.first_address.set()
-            before = await self._accuracy(node)
+            before = await self._examine(node)
             if stay.first == 0:
                 await self._open.arrive()
             enough = min(len(plan.configs) - 1, ENOUGH_PEERS)
@@ -210,7 +210,7 @@ class _Swarm:
                 await self._drain(node, number)
             # Counted before the evaluation, in which time goes by: whose turn it is there is not given by the seed.
             result = await result_of(node, stay, Heard(rounds, refused), before, last=last)
-            self._results[number] = replace(result, after=await self._accuracy(node))
+            self._results[number] = replace(result, after=await self._examine(node))
             if last:
                 await self._measured.arrive()
             del self._nodes[number]
@@ -280,15 +280,15 @@ class _Swarm:
         place = next(stay.place for stays_ in self._stays for stay in stays_ if stay.number == number)
         return side_of(place, len(self._stays))
 
-    async def _accuracy(self, node: Node) -> Mapping[str, float]:
+    async def _examine(self, node: Node) -> Examined:
         # Equal weights are measured once: all nodes begin with the same.
         async with self._one_at_a_time:
             digest = node.policy.tag.digest
-            if digest not in self._accuracies:
-                self._accuracies[digest] = await accuracy(
+            if digest not in self._examined:
+                self._examined[digest] = await examine(
                     node.policy, self.scorer, self.problems, node.rendering, node.max_tokens, node.examples
                 )
-            return self._accuracies[digest]
+            return self._examined[digest]
 
     def outcome(self) -> Outcome:
         """What came of it, once everybody is done."""

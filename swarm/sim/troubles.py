@@ -101,7 +101,7 @@ def _half(side: Sequence[NodeResult], cut: int, healed: int) -> dict[str, Any]:
         "groups_trained_from_other_half": sum(
             count for round in apart for peer, count in round.trained_from.items() if peer not in names
         ),
-        "eval_after": sum(sum(result.after.values()) / len(result.after) for result in side) / len(side),
+        "eval_after": sum(result.after.accuracy for result in side) / len(side),
     }
 
 

@@ -26,7 +26,8 @@ def test_measuring_changes_nothing(tmp_path: Path) -> None:
     plain, measured = run(tmp_path, rounds=3), run(tmp_path, rounds=3, evaluate_every=2)
     assert plain["curve"] is None
     assert measured["digest"] == plain["digest"]
-    assert measured["eval_after"] == plain["eval_after"]
+    for said in ("eval_after", "eval_answer_chars_before", "eval_answer_chars_after"):
+        assert measured[said] == plain[said] > 0
     curve = measured["curve"]
     assert curve["rounds"] == [2, 3]
     assert curve["accuracy"][-1] == pytest.approx(measured["eval_after"])

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.usefixtures("few_prompts")
 
 KEYS: dict[str, type] = {
     "schema": int, "nodes": int, "rounds": int, "seed": int, "network": str, "local": int, "external": int, "wall_s": float,
-    "eval_before": float, "eval_after": float, "eval_per_task": dict, "cumulative_reward": float, "reward_per_round": list,
+    "eval_before": float, "eval_after": float, "eval_answer_chars_before": float, "eval_answer_chars_after": float,
+    "eval_per_task": dict, "cumulative_reward": float, "reward_per_round": list,
     "generated_tokens": int, "groups_shared": int, "groups_delivered": int, "delivery_ratio": float, "groups_trained_own": int,
     "groups_trained_foreign": int, "payload_bytes": int, "wire_bytes": int, "refused": dict, "digest": str,
 }  # fmt: skip
