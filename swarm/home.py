@@ -80,6 +80,11 @@ class Home:
         return self.path / "control.json"
 
     @property
+    def pause(self) -> Path:
+        """There while the node is paused by hand: the end of that (ms since 1970), or nothing where it has none."""
+        return self.path / "pause"
+
+    @property
     def lock_file(self) -> Path:
         """Locked by the running daemon, whose process id it holds."""
         return self.path / "lock"

@@ -38,7 +38,7 @@ def pause(home: Home, as_json: bool, for_s: float | None) -> None:
     """Have the daemon give this machine's memory and computing time back.
 
     It finishes its round, saves, and ends the policy's process. The network and the checks of what others share go on. A
-    daemon that is started anew is not paused.
+    daemon that is started anew is still paused.
     """
     _show(ask(home, "pause", seconds=for_s), as_json)
 

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import trio
 from swarm.errors import ConfigError, HomeError, SwarmdError
 from swarm.home import write_atomically
 from swarm.node.node import Node
+from swarm.node.punctuality import Punctuality
 from swarm.node.status import invite, pause_of, peers, status
 
 logger = logging.getLogger(__name__)
@@ -31,22 +33,24 @@ LONGEST_PAUSE_S = 366 * 86400.0
 Verb = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
-async def serve_control(node: Node) -> None:
-    """Answer the operator until cancelled."""
+async def serve_control(node: Node, punctuality: Punctuality) -> None:
+    """Answer the operator until cancelled. Whoever calls this has `punctuality` watch the loop."""
     token = secrets.token_hex(32)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
     write_atomically(node.home.control, json.dumps({"port": port, "token": token, "pid": os.getpid()}).encode())
-    verbs = _verbs(node)
+    verbs = _verbs(node, punctuality)
     try:
         await trio.serve_listeners(lambda stream: _answer(stream, verbs, token), listeners)
     finally:
         node.home.control.unlink(missing_ok=True)
 
 
-def _verbs(node: Node) -> dict[str, Verb]:
+def _verbs(node: Node, punctuality: Punctuality) -> dict[str, Verb]:
+    keeping = trio.Lock()
+
     async def on_status(request: Mapping[str, Any]) -> Any:
-        return await status(node)
+        return await status(node) | {"loop": asdict(punctuality.statistics())}
 
     async def on_peers(request: Mapping[str, Any]) -> Any:
         return peers(node)
@@ -75,10 +79,15 @@ def _verbs(node: Node) -> dict[str, Verb]:
         if not (seconds is None or (isinstance(seconds, int | float) and 0 < seconds <= LONGEST_PAUSE_S)):
             raise ConfigError(f"a pause lasts above 0 and at most {LONGEST_PAUSE_S:g} seconds, or until it is taken back")
         node.guest.pause(seconds)
-        return {"paused": pause_of(node), "state": node.activity.state}
+        return await paused()
 
     async def on_resume(request: Mapping[str, Any]) -> Any:
         node.guest.resume()
+        return await paused()
+
+    async def paused() -> Any:
+        async with keeping:
+            await trio.to_thread.run_sync(node.guest.keep, node.home.pause)
         return {"paused": pause_of(node), "state": node.activity.state}
 
     return {

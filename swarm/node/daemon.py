@@ -21,10 +21,12 @@ from swarm.home import Home, write_atomically
 from swarm.identity import Identity
 from swarm.net.network import Verdict
 from swarm.node.control import serve_control
+from swarm.node.guest import said
 from swarm.node.joining import libp2p_opener
 from swarm.node.learning import keep_learning
 from swarm.node.node import Node
 from swarm.node.opening import OpenNetwork, open_node
+from swarm.node.punctuality import Punctuality
 from swarm.node.receiving import MANIFEST_PROTOCOL
 from swarm.node.supervisor import find, supervise
 
@@ -78,7 +80,11 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
             saved = False
             addresses = node.network.addresses() if node.network else ()
             logger.info("node %s listens on %s", who.peer_id, ", ".join(addresses))
-            nursery.start_soon(serve_control, node)
+            if (pause := node.guest.restore(home.pause)) is not None:
+                logger.warning("paused %s; go on with: swarmd --home %s resume", said(pause), home.path)
+            punctuality = Punctuality()
+            nursery.start_soon(punctuality.watch)
+            nursery.start_soon(serve_control, node, punctuality)
             if config.guest.battery or config.guest.gpu:
                 nursery.start_soon(lambda: supervise("guest", node.guest.watch, node.part_failed))
             await keep_learning(node)

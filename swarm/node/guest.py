@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,6 +19,8 @@ import trio
 from swarm.clock import Clock
 from swarm.config.guest import GuestSection
 from swarm.config.hours import Hours, opens
+from swarm.errors import HomeError
+from swarm.home import storage, write_atomically
 from swarm.node.activity import Activity
 from swarm.node.machine import list_gpu_processes, on_battery, own_processes, wants_gpu
 from swarm.policy import checkpoint
@@ -67,7 +70,9 @@ class Guest:
 
     def pause(self, seconds: float | None = None) -> None:
         """By hand, for so long or until `resume`."""
-        until_ms = None if seconds is None else self._clock.now_ms() + int(seconds * 1000)
+        self._pause_until(None if seconds is None else self._clock.now_ms() + int(seconds * 1000))
+
+    def _pause_until(self, until_ms: int | None) -> None:
         self._by_hand = Pause("by hand (swarmd resume ends it)", until_ms)
         self.wake()
 
@@ -75,6 +80,25 @@ class Guest:
         """Take back a pause by hand; the others stay."""
         self._by_hand = None
         self.wake()
+
+    def keep(self, path: Path) -> None:
+        """Have what was asked for by hand outlive the daemon: a pause is a file, no pause is none. Takes the time of a disk."""
+        if self._by_hand is None:
+            with storage(path.parent):
+                path.unlink(missing_ok=True)
+        else:
+            write_atomically(path, str(self._by_hand.until_ms or "").encode())
+
+    def restore(self, path: Path) -> Pause | None:
+        """Pause by hand as `keep` has left it; the pause, if it is not over."""
+        with storage(path.parent):
+            kept = path.read_bytes() if path.exists() else None
+        if kept is None:
+            return None
+        if kept and not (kept.isdigit() and len(kept) < 15):
+            raise HomeError(f"{path} is damaged; remove it, and pause the node again once it runs")
+        self._pause_until(int(kept) if kept else None)
+        return self.reason() and self._by_hand
 
     def wake(self) -> None:
         """Have whoever waits look again."""

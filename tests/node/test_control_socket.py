@@ -17,6 +17,7 @@ from protocols.invite import Invite
 from swarm.clock import WallClock
 from swarm.node.control import serve_control
 from swarm.node.learning import keep_learning
+from swarm.node.punctuality import Punctuality
 
 # What `issues` and docs promise of `status --json`.
 STATUS: dict[str, type | tuple[type, ...]] = {
@@ -74,7 +75,7 @@ def hang_up_rudely(port: int, data: bytes) -> None:
 async def test_the_operator_steers_and_nobody_else(tmp_path: Path) -> None:
     medium = Medium(tmp_path, WallClock())
     async with medium.node(0, node_min_round_s=0.5, node_rounds=1000) as node, trio.open_nursery() as nursery:
-        nursery.start_soon(serve_control, node)
+        nursery.start_soon(serve_control, node, Punctuality())
         nursery.start_soon(keep_learning, node)
         with trio.fail_after(30):
             while not node.home.control.exists() or node.round < 2:

@@ -16,7 +16,7 @@ from swarm.clock import WallClock
 from swarm.config.guest import GuestSection
 from swarm.config.hours import Hours, opens
 from swarm.config.load import load
-from swarm.errors import ConfigError
+from swarm.errors import ConfigError, HomeError
 from swarm.events import Checkpointed, Event, PartRestarted
 from swarm.node import guest as guest_module
 from swarm.node.guest import Guest
@@ -130,6 +130,30 @@ def test_a_pause_by_hand_is_taken_back_and_hours_are_not(tmp_path: Path, greenwi
     assert seen == ["outside guest.hours2026-01-01 00:30:00+00:00"]
     assert len(finished(events)) == 4
     assert 1700 < shown["guest"]["paused_s"] <= 1800
+
+
+async def test_what_was_asked_for_by_hand_is_kept(tmp_path: Path) -> None:
+    def guest() -> Guest:
+        return Guest(GuestSection(), WallClock())
+
+    file, first = tmp_path / "pause", guest()
+    assert first.restore(file) is None
+    for seconds in (None, 3600.0):
+        first.pause(seconds)
+        first.keep(file)
+        again = guest()
+        assert again.restore(file) == again.reason() == first.reason()
+    first.pause(0.01)
+    first.keep(file)
+    await trio.sleep(0.02)
+    assert guest().restore(file) is None, "a pause that has ended meanwhile is over"
+    first.resume()
+    first.keep(file)
+    first.keep(file)
+    assert not file.exists()
+    file.write_text("tomorrow")
+    with pytest.raises(HomeError, match="remove it"):
+        guest().restore(file)
 
 
 def test_a_duty_cycle_rests_in_proportion(tmp_path: Path) -> None:
