@@ -23,9 +23,5 @@ def test_a_pause_by_hand_outlives_the_daemon(tmp_path: Path, daemon: Callable[..
 
     one.ok("resume")
     one.until("it goes on", lambda status: status["round"] > after["round"])
-    one.stopped()
-    one.start()
-    again = one.until("it goes on without being asked", lambda status: status["round"] > after["round"] + 1)
-    assert again["paused"] is None
-    assert again["guest"]["pauses"] == 0
+    assert not one.home.pause.exists(), "the next daemon is not paused"
     one.stopped()
