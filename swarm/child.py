@@ -6,7 +6,8 @@ and reasoning-gym takes seconds and hundreds of megabytes; one process imports t
 too, is a fork of it that starts in milliseconds and shares the memory. The node itself never imports them.
 
 A frame is four bytes of big-endian length and that many bytes of MessagePack. One request is in flight at a time. The
-parent sends `[kind, body]`; the child answers `[True, result]` or `[False, [exception type, message]]`.
+parent sends `[kind, body]`; the child answers `[True, result, seconds]` or `[False, [exception type, message], seconds]`, by its
+own clock.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.context import BaseContext
@@ -60,6 +62,7 @@ class Child:
         self._process: Any = None
         self._stream: trio.SocketStream | None = None
         self._lock = trio.Lock()
+        self._busy_s = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -97,13 +100,19 @@ class Child:
             if self._stream is None:
                 raise ChildDied(f"the child {self._target} is not running; start it again")
             with trio.move_on_after(timeout) as scope:
-                ok, result = await self._exchange(self._stream, frame)
+                ok, result, seconds = await self._exchange(self._stream, frame)
             if scope.cancelled_caught:
                 self.kill()
                 raise ChildTimeout(f"the child {self._target} did not answer {kind!r} within {timeout:g} s")
+        self._busy_s += self._clock.took(seconds, cost)
         if not ok:
             raise ChildFailed(*result)
         return result
+
+    def take_busy_s(self) -> float:
+        """Seconds for which the handlers worked since the last call."""
+        taken, self._busy_s = self._busy_s, 0.0
+        return taken
 
     async def _exchange(self, stream: trio.SocketStream, frame: bytes) -> Any:
         try:
@@ -182,15 +191,17 @@ def _run(connection: socket.socket, target: str, arguments: Any, niceness: int) 
         # A connection error is the parent's death; nobody is left to hear of it.
         while len(header := source.read(4)) == 4:
             kind, body = msgpack.unpackb(source.read(struct.unpack(">I", header)[0]), strict_map_key=False)
+            begun = time.perf_counter()
             try:
                 if handlers is None:
                     module, function = target.split(":")
                     handlers = getattr(importlib.import_module(module), function)(arguments)
-                answer = _pack([True, handlers[kind](body)])
+                result = handlers[kind](body)
+                answer = _pack([True, result, time.perf_counter() - begun])
             except Exception as error:  # noqa: BLE001 - whatever a handler raises is the caller's answer
                 # A path in a message may hold what is not Unicode.
                 text = str(error).encode("utf-8", "backslashreplace").decode()
-                answer = _pack([False, [type(error).__name__, text]])
+                answer = _pack([False, [type(error).__name__, text], time.perf_counter() - begun])
             connection.sendall(answer)
 
 

@@ -42,6 +42,9 @@ class Clock(Protocol):
     def work(self, cost: float) -> AbstractAsyncContextManager[None]:
         """Wrap a wait for real work outside the trio loop that is modelled as taking `cost` seconds."""
 
+    def took(self, real_s: float, cost: float) -> float:
+        """The seconds that work counts as which really took `real_s` and is modelled as taking `cost`."""
+
 
 class WallClock:
     """Real time: work takes as long as it takes."""
@@ -54,6 +57,10 @@ class WallClock:
     async def work(self, cost: float) -> AsyncIterator[None]:
         """Nothing to model: the work's real duration is its cost."""
         yield
+
+    def took(self, real_s: float, cost: float) -> float:
+        """What it really took."""
+        return real_s
 
 
 class PacedClock:
@@ -70,6 +77,10 @@ class PacedClock:
     def work(self, cost: float) -> AbstractAsyncContextManager[None]:
         """The same work in `cost / speed` seconds."""
         return self._clock.work(cost / self._speed)
+
+    def took(self, real_s: float, cost: float) -> float:
+        """As much as `work` takes."""
+        return self._clock.took(real_s, cost / self._speed)
 
 
 class VirtualClock:
@@ -96,4 +107,8 @@ class VirtualClock:
             self._outstanding -= 1
             if self._outstanding == 0:
                 self._mock.autojump_threshold = 0
-        await trio.sleep(0 if _UNSEEN.get() else cost)
+        await trio.sleep(self.took(0.0, cost))
+
+    def took(self, real_s: float, cost: float) -> float:
+        """What it is modelled as taking, whatever the machine."""
+        return 0 if _UNSEEN.get() else cost

@@ -24,6 +24,8 @@ class RoundFinished:
     Per foreign signer (peer id): `trained_from` counts the groups drawn, `weight_from` is the part of the batch's weight that was
     learned from it, and `left_out_from` counts those of its groups in which nothing was plausible enough to learn from.
     `policy_age` is the mean age of the foreign groups, in updates of their signers; 0 without any.
+    `took_s` is the time since the round before was finished (rounds may overlap, and then `seconds` do), `busy_s` what of it each
+    process of the policy computed.
     """
 
     peer_id: str
@@ -41,6 +43,8 @@ class RoundFinished:
     weight_from: Mapping[str, float] = field(default_factory=dict, hash=False)
     left_out_from: Mapping[str, int] = field(default_factory=dict, hash=False)
     policy_age: float = 0.0
+    took_s: float = 0.0
+    busy_s: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

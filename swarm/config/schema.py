@@ -100,6 +100,10 @@ class PolicySection:
     )
     revision: str = setting("", "The hub revision (commit hash) to pin; empty takes the newest, which can change under you.")
     device: str = setting("auto", "Where the policy runs: auto, cpu, cuda, cuda:0, mps.")
+    generation_device: str = setting(
+        "",
+        "A second device (cuda:1), on which a copy of the policy generates while the other one trains; it takes the new weights after each update. Empty does both on one. training.max_versions_behind lets them work at once.",
+    )
     dtype: str = setting(
         "auto",
         "Weights and compute: auto (bfloat16 on a GPU that has it, else float32), float32, bfloat16.",
@@ -229,6 +233,12 @@ class TrainingSection:
         choices=("dapo", "grpo"),
     )
     mask_truncated_completions: bool = setting(False, "Leave completions that were cut at the length cap out of the loss.")
+    max_versions_behind: int = setting(
+        0,
+        "Rounds that may be generated before the ones before them have been trained on. 0 does one thing after the other; 1 keeps the device busy while answers are verified and shared, and trains on answers of one version before.",
+        minimum=0,
+        maximum=8,
+    )
     micro_batch_tokens: int = setting(
         16384,
         "Tokens (padding included) per forward and backward pass at most; fewer where policy.memory has less room, or memory once ran out.",

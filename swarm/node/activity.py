@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import trio
+
+# What the policy does of a round, by the names that the loop gives it.
+COMPUTING = ("proposing", "generating", "training", "looking at held-out tasks")
+# Rounds that "the last rounds" are.
+LAST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    took_s: float
+    seconds: Mapping[str, float]
+    busy_s: Mapping[str, float]
 
 
 class Activity:
@@ -15,23 +29,69 @@ class Activity:
     def __init__(self) -> None:
         self.state = "starting"
         self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._now: dict[object, str] = {}
+        self._computing = 0  # activities that are under way
+        self._computing_since = self._computed_s = 0.0
+        self._last: deque[_Round] = deque(maxlen=LAST)
 
     @contextmanager
     def doing(self, what: str, why: str = "") -> Iterator[None]:
         """Name the work inside; its seconds are added up under `what`."""
-        self.state = f"{what}: {why}" if why else what
-        begun = trio.current_time()
+        this, computes, begun = object(), what in COMPUTING, trio.current_time()
+        self._now[this] = f"{what}: {why}" if why else what
+        self.state = ", ".join(self._now.values())
+        self._count(computes)
         try:
             yield
         finally:
             self._seconds[what] += trio.current_time() - begun
+            self._count(-computes)
+            del self._now[this]
+            # What was done last stays to be seen until something else is.
+            self.state = ", ".join(self._now.values()) or self.state
 
-    def spent(self, what: Sequence[str]) -> float:
-        """Seconds of these activities since the last call of `take_seconds`."""
-        return sum(self._seconds.get(each, 0.0) for each in what)
+    def _count(self, more: int) -> None:
+        now = trio.current_time()
+        if self._computing:
+            self._computed_s += now - self._computing_since
+        self._computing_since = now
+        self._computing += more
+
+    def computed_s(self) -> float:
+        """Seconds in which the policy computed, since the last call of `take_seconds`; two activities at once count once."""
+        self._count(0)
+        return self._computed_s
 
     def take_seconds(self) -> dict[str, float]:
         """Seconds per activity since the last call."""
         taken = {what: round(seconds, 4) for what, seconds in self._seconds.items()}
         self._seconds.clear()
+        self._count(0)
+        self._computed_s = 0.0
         return taken
+
+    def round(self, took_s: float, seconds: Mapping[str, float], busy_s: Mapping[str, float]) -> None:
+        """Note where a round's time went: as a whole, per activity, and what of it each process of the policy computed."""
+        self._last.append(_Round(took_s, seconds, busy_s))
+
+    def statistics(self) -> dict[str, Any]:
+        """Of the last rounds: their number, the mean seconds of one, of these per activity, and which part of the time each
+        process of the policy was busy and idle."""
+        rounds = len(self._last)
+        took_s = sum(each.took_s for each in self._last)
+        activities, computed = _sum(each.seconds for each in self._last), _sum(each.busy_s for each in self._last)
+        busy = {name: min(seconds / took_s, 1.0) for name, seconds in computed.items()} if took_s else {}
+        return {
+            "rounds": rounds,
+            "round_s": round(took_s / rounds, 3) if rounds else None,
+            "seconds": {what: round(seconds / rounds, 3) for what, seconds in activities.items()},
+            "busy": {name: round(share, 3) for name, share in busy.items()},
+            "idle": {name: round(1 - share, 3) for name, share in busy.items()},
+        }
+
+
+def _sum(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for each in parts:
+        total.update(each)
+    return dict(total)

@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 LOOK_S = 15.0  # between looks at the battery and the GPU
 # Whoever stops using the GPU is given so long to come back, so that a program between two jobs does not find it full.
 GPU_QUIET_S = 60.0
-# What the policy does of a round, by the names that the loop gives it.
-COMPUTING = ("proposing", "generating", "training", "looking at held-out tasks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class Guest:
     def owed_s(self, activity: Activity) -> float:
         """Seconds of rest that `guest.duty` asks for after a round."""
         duty = self._settings.duty
-        return activity.spent(COMPUTING) * (1 / duty - 1) if duty < 1 else 0.0
+        return activity.computed_s() * (1 / duty - 1) if duty < 1 else 0.0
 
     async def wait(self, pause: Pause) -> None:
         """Until the pause may be over, or something has changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swarm.node.ahead import learn_ahead
 from swarm.node.loop import learn
 from swarm.node.node import Node
 from swarm.node.supervisor import supervise
@@ -16,7 +17,7 @@ async def keep_learning(node: Node) -> None:
         if failed_before:
             await node.recover_policy()
         failed_before = True
-        await learn(node)
+        await (learn_ahead if node.config.training.max_versions_behind else learn)(node)
         if not node.guest.paused:  # then everything is in a checkpoint, and no policy there to write one
             await node.save()
 

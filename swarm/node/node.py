@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
@@ -24,6 +24,7 @@ from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.network import Network
 from swarm.node.activity import Activity
+from swarm.node.batch import Batch
 from swarm.node.beacon import Beacon
 from swarm.node.canary import Canary
 from swarm.node.freshness import Freshness
@@ -31,6 +32,7 @@ from swarm.node.guest import Guest
 from swarm.node.publishing import OwnLog, share_of
 from swarm.node.split import Split
 from swarm.node.syncing import LogSync
+from swarm.node.turns import Turns
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
 from swarm.pool import standings
@@ -41,9 +43,9 @@ from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Skill, training_group
 from swarm.pool.sampling.quota import quotas_of, weigh
 from swarm.pool.store import Store
-from swarm.records import ScoredGroup, TrainingGroup, TrainReport
+from swarm.records import ScoredGroup, TrainReport
 from swarm.roles.examples import Examples
-from swarm.roles.proposer import Proposer
+from swarm.roles.proposer import Proposer, Reached
 from swarm.tasks.scoring import Scorer
 
 logger = logging.getLogger(__name__)
@@ -56,33 +58,6 @@ STANDINGS_WRITTEN = 256
 REST_S = 1.0
 # Weight of the newest round in the running mean of their seconds.
 NEWEST_ROUND = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One update's groups, `own` ones first; `signers` and `policy_ages` are of the others, `shares` is each signer's part of the
-    whole weight."""
-
-    groups: tuple[TrainingGroup, ...]
-    own: int
-    signers: tuple[bytes, ...]
-    policy_ages: tuple[int, ...]
-    shares: Mapping[bytes, float]
-
-    def learned(self, report: TrainReport | None) -> dict[bytes, list[float]]:
-        """For each foreign signer, what part of each of its groups was learned from: good enough, and plausible enough."""
-        parts: dict[bytes, list[float]] = {}
-        for signer, group, plausible in self._foreign(report):
-            parts.setdefault(signer, []).append(plausible if any(group.weights) else 0.0)
-        return parts
-
-    def left_out(self, report: TrainReport | None) -> dict[bytes, int]:
-        """For each foreign signer, how many of its groups were good enough and in nothing plausible enough."""
-        return Counter(signer for signer, group, plausible in self._foreign(report) if any(group.weights) and not plausible)
-
-    def _foreign(self, report: TrainReport | None) -> Iterator[tuple[bytes, TrainingGroup, float]]:
-        if report is not None:
-            yield from zip(self.signers, self.groups[self.own :], report.plausible[self.own :], strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +99,7 @@ class Node:
         self.examples = parts.examples
         self.network: Network | None = None
         self.activity = Activity()
+        self.turns = Turns.of(self.config)
         self.seed = self.config.node.seed or SystemRandom().getrandbits(53)
         self.sync = LogSync(self)
         self.freshness = Freshness(self)
@@ -143,7 +119,11 @@ class Node:
     @property
     def finished(self) -> bool:
         """Whether the loop ends here."""
-        return self.stopping or 0 < self.config.node.rounds <= self.round
+        return self.ends_before(self.round)
+
+    def ends_before(self, round: int) -> bool:
+        """Whether this round, and any after it, is not begun."""
+        return self.stopping or 0 < self.config.node.rounds <= round
 
     @property
     def rendering(self) -> str:
@@ -161,18 +141,18 @@ class Node:
         """Tasks proposed and solved in one round."""
         return self.config.tasks.per_round or self.config.training.local
 
-    async def share(self, own: Sequence[ScoredGroup]) -> None:
-        """Keep own groups, and publish those worth it as the next entry of the own log."""
+    async def share(self, own: Sequence[ScoredGroup], reached: Reached) -> None:
+        """Keep own groups, and publish those worth it as the next entry of the own log, with the indices up to `reached`."""
         worth = [group for group in own if self._worth_sharing(group)][: self.manifest.max_groups_per_share]
         data = b""
         async with self.log.one:
-            worth = [] if self.log.silent else [group for group in worth if self.proposer.unshared(group.task.recipe)]
+            worth = [] if self.log.silent else [group for group in worth if self.proposer.unshared(group.task.recipe, reached)]
             while worth and not data:
                 try:
-                    share = share_of(self.round, self.proposer.proposed, worth)
+                    share = share_of(self.round, self.proposer.proposed(reached), worth)
                     data = await self.log.append(share, worth, self.clock.now_ms())
                     # Only now: indices that no share accounts for would be held against this node.
-                    self.proposer.take_proposed()
+                    self.proposer.take_proposed(reached)
                 except ProtocolError as error:
                     logger.warning("%d groups of round %d do not fit into one share: %s", len(worth), self.round, error)
                     worth = worth[: len(worth) // 2]
@@ -251,7 +231,8 @@ class Node:
         self.totals.update(groups_trained_own=batch.own, groups_trained_foreign=foreign, generated_tokens=tokens)
         self.totals.update(groups_proposed=len(own), groups_informative=sum(group.informative for group in own))
         await self._rest(idle=not own and not batch.groups)
-        seconds = self.activity.take_seconds()
+        seconds, took_s, busy_s = self.activity.take_seconds(), self._took_s(), self.policy.take_busy_s()
+        self.activity.round(took_s, seconds, busy_s)
         self.split.measured(seconds, batch.own, foreign)
         parts = batch.learned(report)
         learned = {key: share * fmean(parts.get(key, [1.0])) for key, share in batch.shares.items()}
@@ -271,6 +252,8 @@ class Node:
                 peers=self.connected_peers,
                 loss=report.loss if report else 0.0,
                 seconds=seconds,
+                took_s=round(took_s, 4),
+                busy_s=busy_s,
                 weight_from=learned_from,
                 left_out_from={peer_id(key): count for key, count in batch.left_out(report).items()},
             )
@@ -304,7 +287,8 @@ class Node:
             if self.canary.bad_in_a_row > 1:
                 async with self.clock.work(0):
                     await trio.to_thread.run_sync(checkpoint.discard_newest, self.home.checkpoints)
-            await self.recover_policy()
+            async with self.turns.generating:
+                await self.recover_policy()
             self.emit(RolledBack(self.identity.peer_id, harmed_in, self.round, reading.best, reading.accuracy))
         return not reading.harmed
 
@@ -315,11 +299,17 @@ class Node:
             why = "node.min_round_s" if rest > owed_s else "guest.duty"
             if idle:
                 why = self.beacon.problem() or "this epoch's task indices are used up and no foreign groups came"
-            with self.activity.doing("waiting", why), trio.move_on_after(rest):
-                await self._stop.wait()
+            # In this turn: nobody generates while the node rests.
+            async with self.turns.generating:
+                with self.activity.doing("waiting", why), trio.move_on_after(rest):
+                    await self._stop.wait()
+
+    def _took_s(self) -> float:
+        """Seconds of the round that ends now."""
         now = trio.current_time()
-        self.round_s += NEWEST_ROUND * (now - self.round_begun - self.round_s)
-        self.round_begun = now
+        took_s, self.round_begun = now - self.round_begun, now
+        self.round_s += NEWEST_ROUND * (took_s - self.round_s)
+        return took_s
 
     # What survives, and what others may ask
 

@@ -100,14 +100,17 @@ class OwnLog:
             store.append_own(entry)
             store.add_groups(carried, own=True)
 
-        await self._pool.run(keep)
+        # Whatever ends a round meanwhile: an envelope that is kept and not counted would be contradicted by the next one.
+        with trio.CancelScope(shield=True):
+            await self._pool.run(keep)
         self.position = Position(envelope.sequence + 1, envelope.id, share.epoch, share.first_index + share.count)
         return entry.envelope
 
     async def append_other(self, body: Body, now_ms: int) -> Envelope:
         """Sign and keep a body that is no share. Raises ProtocolError when it does not fit into an envelope."""
         envelope = self._seal(body, now_ms)
-        await self._pool.run(lambda store: store.append_own(entry_of(envelope, now_ms)))
+        with trio.CancelScope(shield=True):
+            await self._pool.run(lambda store: store.append_own(entry_of(envelope, now_ms)))
         self.position = replace(self.position, sequence=envelope.sequence + 1, previous=envelope.id)
         return envelope
 

@@ -62,6 +62,7 @@ async def status(node: Node) -> dict[str, Any]:
         "standing": asdict(node.admission.standing.statistics(now_ms)),
         "freshness": asdict(node.freshness.statistics()),
         "guest": asdict(node.guest.statistics()),
+        "time": node.activity.statistics(),
         "uptime_s": round((now_ms - node.started_ms) / 1000, 1),
     }
 

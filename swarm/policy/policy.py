@@ -76,6 +76,7 @@ class Policy:
         self._clock = clock
         self._child = self._new_child(checkpoint)
         self._tag: PolicyTag | None = None
+        self._generated_by: PolicyTag | None = None
         self._parameters = 0
         self._totals: dict[str, float] = asdict(PolicyStatistics())
 
@@ -86,18 +87,27 @@ class Policy:
             raise RuntimeError("the policy has not been started")
         return self._tag
 
+    @property
+    def generated_by(self) -> PolicyTag:
+        """Which policy the completions of the newest `generate` are of."""
+        if self._generated_by is None:
+            raise RuntimeError("the policy has not generated anything")
+        return self._generated_by
+
     async def generate(
         self, prompts: Sequence[str], *, num_generations: int, max_completion_length: int, temperature: float, seed: int
     ) -> list[tuple[Sample, ...]]:
         """Sample `num_generations` completions of at most `max_completion_length` tokens for every prompt, in one batched run."""
-        groups, seconds = await self._sample(prompts, num_generations, max_completion_length, temperature, seed)
+        groups, seconds, self._generated_by = await self._sample(
+            prompts, num_generations, max_completion_length, temperature, seed
+        )
         tokens = sum(sample.completion.tokens for group in groups for sample in group)
         self._count(generated_tokens=tokens, generate_seconds=seconds)
         return groups
 
     async def answer(self, prompts: Sequence[str], *, max_completion_length: int) -> list[str]:
         """The likeliest completion of every prompt, token by token (greedy), as text."""
-        groups, seconds = await self._sample(prompts, 1, max_completion_length, 0.0, 0)
+        groups, seconds, _ = await self._sample(prompts, 1, max_completion_length, 0.0, 0)
         self._count(answer_seconds=seconds)
         return [group[0].completion.text for group in groups]
 
@@ -176,6 +186,10 @@ class Policy:
         self._count(restarts=1)
         await self._start()
 
+    def take_busy_s(self) -> dict[str, float]:
+        """Seconds that each process of the policy computed since the last call; loading does not count."""
+        return {"policy": round(self._child.take_busy_s(), 4)}
+
     def statistics(self) -> PolicyStatistics:
         """Totals so far."""
         return PolicyStatistics(**self._totals)  # type: ignore[arg-type]
@@ -203,13 +217,14 @@ class Policy:
         except BaseException:
             self._child.kill()
             raise
+        self._child.take_busy_s()  # loading is no computing
         self._tag = PolicyTag(*answer["tag"])
         self._parameters = answer["parameters"]
 
     async def _sample(
         self, prompts: Sequence[str], num_generations: int, max_completion_length: int, temperature: float, seed: int
-    ) -> tuple[list[tuple[Sample, ...]], float]:
-        """The groups, and the child's seconds."""
+    ) -> tuple[list[tuple[Sample, ...]], float, PolicyTag]:
+        """The groups, the child's seconds, and whose groups they are."""
         body = {
             "prompts": list(prompts),
             "num_generations": num_generations,
@@ -225,7 +240,7 @@ class Policy:
             for group in answer["groups"]
         ]
         self._count(out_of_memory=answer["out_of_memory"])
-        return groups, answer["seconds"]
+        return groups, answer["seconds"], PolicyTag(*answer["tag"])
 
     async def _request(self, kind: str, body: Any, *, cost: float) -> Any:
         try:

@@ -129,7 +129,7 @@ class Worker:
         texts = iter(self._policy.decode([sampled.token_ids for group in groups for sampled in group]))
         rows = [[[self._ends.cut(next(texts)), s.finished, s.logprob, s.token_ids] for s in group] for group in groups]
         shortages = self._memory.take_shortages()
-        return {"groups": rows, "out_of_memory": shortages, "seconds": time.perf_counter() - started}
+        return {"tag": self._tag(), "groups": rows, "out_of_memory": shortages, "seconds": time.perf_counter() - started}
 
     def log_likelihoods(self, body: list[list[str]]) -> list[float]:
         """Of texts as answers to prompts: [prompts, texts]."""

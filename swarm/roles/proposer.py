@@ -28,6 +28,14 @@ class Proposed:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far has been proposed: all indices of this epoch below `next_index`."""
+
+    epoch: int
+    next_index: int
+
+
 class Proposer:
     """`next_index` of `epoch` is where the own log ended; a new epoch begins at 0."""
 
@@ -49,7 +57,9 @@ class Proposer:
         self._beacon = beacon
         self._clock = clock
         self._epoch = epoch
-        self._first = self._next = next_index
+        self._next = next_index
+        # What shares have accounted for; rounds that were proposed since may wait for theirs, one behind the other.
+        self._accounted = Reached(epoch, next_index)
         self._rules = {rule.name: rule for rule in chosen_rules(manifest, settings)}
         self.curriculum = Curriculum(_arms(list(self._rules.values())), adaptive=settings.curriculum)
 
@@ -100,7 +110,7 @@ class Proposer:
         open_now = proposable(self._manifest, self._clock.now_ms())
         newest = next((epoch for epoch in open_now if self._beacon(epoch) is not None), -1)
         if newest > self._epoch:
-            self._epoch, self._first, self._next = newest, 0, 0
+            self._epoch, self._next = newest, 0
         return self._beacon(self._epoch) if self._epoch >= open_now[-1] else None
 
     def _recipe(self, index: int, environment: str, level: int) -> Recipe:
@@ -109,26 +119,35 @@ class Proposer:
         return Recipe(environment, rule.version, parameters, self._epoch, self._key, index)
 
     @property
-    def proposed(self) -> Proposed:
-        """The range that the next share has to account for."""
-        return Proposed(self._epoch, self._first, self._next - self._first)
+    def reached(self) -> Reached:
+        """Where proposing has come to."""
+        return Reached(self._epoch, self._next)
 
-    def take_proposed(self) -> Proposed:
+    def proposed(self, reached: Reached) -> Proposed:
+        """The range that the next share has to account for, when it is about what was proposed until `reached`."""
+        first = self._first(reached)
+        return Proposed(reached.epoch, first, reached.next_index - first)
+
+    def take_proposed(self, reached: Reached) -> Proposed:
         """That range, which a share accounts for now; the one after it begins where this ends."""
-        proposed = self.proposed
-        self._first = self._next
+        proposed = self.proposed(reached)
+        self._accounted = reached
         return proposed
 
-    def unshared(self, recipe: Recipe) -> bool:
-        """Whether the next share can carry this task; `resume` may have left it behind."""
-        return recipe.epoch == self._epoch and recipe.index >= self._first
+    def unshared(self, recipe: Recipe, reached: Reached) -> bool:
+        """Whether that share can carry this task; `resume` may have left it behind."""
+        return recipe.epoch == reached.epoch >= self._accounted.epoch and recipe.index >= self._first(reached)
+
+    def _first(self, reached: Reached) -> int:
+        return self._accounted.next_index if self._accounted.epoch == reached.epoch else 0
 
     def resume(self, epoch: int, next_index: int) -> None:
         """The own log turned out to end here: indices before that are used, in this or an earlier life of this node."""
         if epoch > self._epoch:
-            self._epoch, self._first, self._next = epoch, next_index, next_index
+            self._epoch, self._next = epoch, next_index
         elif epoch == self._epoch:
-            self._first, self._next = next_index, max(self._next, next_index)
+            self._next = max(self._next, next_index)
+        self._accounted = Reached(epoch, next_index) if epoch == self._epoch else self._accounted
 
     @property
     def epoch(self) -> int:

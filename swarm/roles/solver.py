@@ -22,7 +22,6 @@ async def solve(
     """One group of `num_generations` samples per task, in order; `max_tokens` caps each completion."""
     if not tasks:
         return []
-    tag = policy.tag
     samples = await policy.generate(
         [examples.shown(task, rendering) for task in tasks],
         num_generations=settings.num_generations,
@@ -30,4 +29,4 @@ async def solve(
         temperature=settings.temperature,
         seed=seed,
     )
-    return [SolvedGroup(task, rendering, tag, group) for task, group in zip(tasks, samples, strict=True)]
+    return [SolvedGroup(task, rendering, policy.generated_by, group) for task, group in zip(tasks, samples, strict=True)]

@@ -52,10 +52,10 @@ async def test_indices_have_no_gaps_and_shares_account_for_all_of_them() -> None
     one = proposer(StillClock())
     assert await indices(one, 3) == [0, 1, 2]
     assert await indices(one, 2) == [3, 4]
-    assert one.take_proposed() == Proposed(EPOCH, 0, 5)
+    assert one.take_proposed(one.reached) == Proposed(EPOCH, 0, 5)
     assert await indices(one, 2) == [5, 6]
-    assert one.take_proposed() == Proposed(EPOCH, 5, 2)
-    assert one.take_proposed() == Proposed(EPOCH, 7, 0)
+    assert one.take_proposed(one.reached) == Proposed(EPOCH, 5, 2)
+    assert one.take_proposed(one.reached) == Proposed(EPOCH, 7, 0)
 
 
 async def test_indices_are_capped() -> None:
@@ -63,7 +63,7 @@ async def test_indices_are_capped() -> None:
     assert await indices(one, 2) == [97, 98]
     assert await indices(one, 5) == [99]
     assert await indices(one, 5) == []
-    assert one.take_proposed() == Proposed(EPOCH, 97, 3)
+    assert one.take_proposed(one.reached) == Proposed(EPOCH, 97, 3)
 
 
 async def test_alternatives_are_of_one_environment_and_account_for_their_indices() -> None:
@@ -72,7 +72,7 @@ async def test_alternatives_are_of_one_environment_and_account_for_their_indices
     assert [[task.recipe.index for task in place] for place in places] == [[90, 91, 92, 93], [94, 95, 96, 97]]
     assert [len({task.recipe.environment for task in place}) for place in places] == [1, 1]
     assert [[task.recipe.index for task in place] for place in await one.propose(2, 4, Random(1))] == [[98, 99]]
-    assert one.take_proposed() == Proposed(EPOCH, 90, 10)
+    assert one.take_proposed(one.reached) == Proposed(EPOCH, 90, 10)
 
 
 async def test_what_cannot_be_built_leaves_its_place_to_the_alternatives() -> None:
@@ -89,7 +89,7 @@ async def test_a_new_epoch_begins_at_zero() -> None:
     tasks = await tasks_of(one, 2, Random(1))
     assert [(task.recipe.epoch, task.recipe.index) for task in tasks] == [(EPOCH + 1, 0), (EPOCH + 1, 1)]
     assert one.epoch == EPOCH + 1
-    assert one.take_proposed() == Proposed(EPOCH + 1, 0, 2), "what was not shared of the epoch before is nobody's business"
+    assert one.take_proposed(one.reached) == Proposed(EPOCH + 1, 0, 2), "what was not shared of the epoch before is nobody's business"
 
 
 async def test_it_goes_on_where_the_log_ended() -> None:
@@ -115,7 +115,7 @@ async def test_every_recipe_is_permitted_and_its_seed_follows_from_it() -> None:
 async def test_a_task_that_cannot_be_built_in_time_is_left_out_alone(failure: Exception) -> None:
     one = proposer(StillClock(), scorer=Builder({1: failure}))
     assert await indices(one, 4) == [0, 2, 3]
-    assert one.take_proposed() == Proposed(EPOCH, 0, 4), "its index is used up"
+    assert one.take_proposed(one.reached) == Proposed(EPOCH, 0, 4), "its index is used up"
 
 
 async def test_an_environment_that_refuses_is_an_error_to_be_seen() -> None:

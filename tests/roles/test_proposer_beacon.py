@@ -32,7 +32,7 @@ async def test_without_a_value_nothing_is_proposed_and_no_index_used() -> None:
     assert await proposed(one, 2) == []
     known[EPOCH] = bytes(32)
     assert await proposed(one, 2) == [(EPOCH, 0), (EPOCH, 1)]
-    assert one.take_proposed() == Proposed(EPOCH, 0, 2)
+    assert one.take_proposed(one.reached) == Proposed(EPOCH, 0, 2)
 
 
 async def test_a_late_value_leaves_the_epoch_before_for_half_an_epoch() -> None:

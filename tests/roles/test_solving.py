@@ -50,7 +50,7 @@ async def test_a_group_whose_verifier_fails_is_left_out() -> None:
 
 
 class CountingPolicy:
-    tag = POLICY
+    generated_by = POLICY
 
     def __init__(self) -> None:
         self.calls: list[tuple[list[str], dict[str, Any]]] = []
