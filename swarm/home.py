@@ -60,6 +60,11 @@ class Home:
         return self.path / "checkpoints"
 
     @property
+    def handover(self) -> Path:
+        """The newest weights on their way to a second device, while the daemon runs."""
+        return self.path / "handover.safetensors"
+
+    @property
     def address_book(self) -> Path:
         """Peers met before, to join by without a bootstrap peer."""
         return self.path / "address_book.json"

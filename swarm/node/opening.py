@@ -58,7 +58,7 @@ async def open_node(
         scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
         await _check_environments(manifest, config, scorer)
         policy = await stack.enter_async_context(
-            Policy(config.policy, config.generation, config.training, clock, checkpoint=newest)
+            Policy(config.policy, config.generation, config.training, clock, checkpoint=newest, handover=home.handover)
         )
 
         key, tasks = identity.public_key, config.tasks

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from swarm.config.schema import PolicySection
-from swarm.errors import PolicyError
+from swarm.errors import HomeError, PolicyError
 from swarm.policy.adapter import Adapter, Recipe, four_bits
 from swarm.policy.hub import why_not
 from swarm.policy.smollm2 import NAME as SMOLLM2
@@ -167,6 +168,26 @@ class LanguageModel:
             total.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
             total.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
         return total.digest()
+
+    def write_trained(self, path: Path, meta: dict[str, str]) -> None:
+        """Put the weights that are trained into a file, in place as a whole. Raises `HomeError` when the disk refuses."""
+        beside = path.with_name(f".{path.name}")
+        try:
+            save_file({name: weight.detach().cpu().contiguous() for name, weight in self.parameters}, beside, meta)
+            beside.replace(path)
+        except (OSError, SafetensorError) as error:
+            raise HomeError(
+                f"cannot hand the weights over in {path}: {error}; free space, or clear policy.generation_device"
+            ) from None
+
+    @torch.no_grad()
+    def read_trained(self, path: Path) -> dict[str, str]:
+        """Take the weights that `write_trained` put there; what it noted of them."""
+        with safe_open(path, "pt") as file:
+            for name, weight in self.parameters:
+                weight.copy_(file.get_tensor(name))
+            meta: dict[str, str] = file.metadata()
+            return meta
 
     def save(self, directory: Path, *, adapter_of: str | None = None) -> None:
         """Write a plain Hugging Face folder, an adapter merged into its base; or, `adapter_of` the named base, the adapter as

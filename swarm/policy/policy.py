@@ -16,6 +16,7 @@ from swarm.child import Child
 from swarm.clock import Clock
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import ChildFailed, HomeError, PolicyError
+from swarm.policy.second import Second
 from swarm.records import Sample, TrainingGroup, TrainReport
 
 # What a virtual clock charges, in seconds per token: a fixed part, and a part per weight. Of the magnitude of one core.
@@ -57,6 +58,8 @@ class Reply:
 class Policy:
     """The node's own policy. Use as an async context manager; one request is in flight at a time.
 
+    Where `policy.generation_device` names a second device and `handover` a file for the weights on their way there, a second
+    process generates, and `generate` and `log_likelihoods` go on while the first one trains or saves.
     Every method may raise `ChildDied`, after which only `restart` helps, and `PolicyError` with what to do.
     """
 
@@ -69,12 +72,16 @@ class Policy:
         *,
         checkpoint: Path | None,
         trained: bool = True,
+        handover: Path | None = None,
     ) -> None:
         self._config = config
         self._trained = trained
         self._sections = {"policy": asdict(config), "generation": asdict(generation), "training": asdict(training)}
         self._clock = clock
-        self._child = self._new_child(checkpoint)
+        self._handover = handover if config.generation_device else None
+        self._second = None if self._handover is None else Second(config, self._sections, self._handover, clock)
+        self._checkpoint = checkpoint
+        self._child = self._new_child()
         self._tag: PolicyTag | None = None
         self._generated_by: PolicyTag | None = None
         self._parameters = 0
@@ -99,7 +106,7 @@ class Policy:
     ) -> list[tuple[Sample, ...]]:
         """Sample `num_generations` completions of at most `max_completion_length` tokens for every prompt, in one batched run."""
         groups, seconds, self._generated_by = await self._sample(
-            prompts, num_generations, max_completion_length, temperature, seed
+            await self._generating(), prompts, num_generations, max_completion_length, temperature, seed
         )
         tokens = sum(sample.completion.tokens for group in groups for sample in group)
         self._count(generated_tokens=tokens, generate_seconds=seconds)
@@ -107,7 +114,7 @@ class Policy:
 
     async def answer(self, prompts: Sequence[str], *, max_completion_length: int) -> list[str]:
         """The likeliest completion of every prompt, token by token (greedy), as text."""
-        groups, seconds, _ = await self._sample(prompts, 1, max_completion_length, 0.0, 0)
+        groups, seconds, _ = await self._sample(self._child, prompts, 1, max_completion_length, 0.0, 0)
         self._count(answer_seconds=seconds)
         return [group[0].completion.text for group in groups]
 
@@ -136,9 +143,8 @@ class Policy:
         if not texts:
             return []
         weight = TRAIN_COST + TRAIN_COST_PER_WEIGHT * self._parameters
-        answer = await self._request(
-            "log_likelihoods", [list(prompts), list(texts)], cost=weight * sum(map(len, (*prompts, *texts)))
-        )
+        cost = weight * sum(map(len, (*prompts, *texts)))
+        answer = await self._request("log_likelihoods", [list(prompts), list(texts)], cost=cost, of=await self._generating())
         likelihoods: list[float] = answer
         return likelihoods
 
@@ -173,22 +179,29 @@ class Policy:
     async def release(self) -> None:
         """End the child, which gives back all memory that the policy holds, a GPU's too; `resume` or `restart` begins anew."""
         await self._child.end()
+        if self._second is not None:
+            await self._second.end()
 
     async def resume(self, checkpoint: Path) -> None:
         """Go on from a checkpoint after `release`."""
-        self._child = self._new_child(checkpoint)
+        self._checkpoint = checkpoint
+        self._child = self._new_child()
         await self._start()
 
     async def restart(self, checkpoint: Path | None) -> None:
         """Begin anew from a checkpoint (None: from the base model), after the child died."""
-        self._child.kill()
-        self._child = self._new_child(checkpoint)
+        self._kill()
+        self._checkpoint = checkpoint
+        self._child = self._new_child()
         self._count(restarts=1)
         await self._start()
 
     def take_busy_s(self) -> dict[str, float]:
         """Seconds that each process of the policy computed since the last call; loading does not count."""
-        return {"policy": round(self._child.take_busy_s(), 4)}
+        first = round(self._child.take_busy_s(), 4)
+        return (
+            {"policy": first} if self._second is None else {"training": first, "generating": round(self._second.take_busy_s(), 4)}
+        )
 
     def statistics(self) -> PolicyStatistics:
         """Totals so far."""
@@ -204,25 +217,47 @@ class Policy:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self._child.kill()
+        self._kill()
 
-    def _new_child(self, checkpoint: Path | None) -> Child:
-        arguments = {**self._sections, "checkpoint": None if checkpoint is None else str(checkpoint), "trained": self._trained}
+    def _kill(self) -> None:
+        self._child.kill()
+        if self._second is not None:
+            self._second.kill()
+
+    def _new_child(self) -> Child:
+        arguments = {
+            **self._sections,
+            "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
+            "trained": self._trained,
+            "handover": None if self._handover is None else str(self._handover),
+        }
         return Child("swarm.policy.worker:main", arguments, self._clock, niceness=self._config.niceness)
 
     async def _start(self) -> None:
         await self._child.start()
         try:
             answer = await self._request("hello", None, cost=LOAD_COST)
+            if self._second is not None:
+                await self._second.start(self._checkpoint, answer["adapter"], answer["tag"][2], answer["parameters"])
         except BaseException:
-            self._child.kill()
+            self._kill()
             raise
         self._child.take_busy_s()  # loading is no computing
         self._tag = PolicyTag(*answer["tag"])
         self._parameters = answer["parameters"]
 
+    async def _generating(self) -> Child:
+        """The child that generates, with the newest weights."""
+        return self._child if self._second is None else await self._second.newest(self.tag)
+
     async def _sample(
-        self, prompts: Sequence[str], num_generations: int, max_completion_length: int, temperature: float, seed: int
+        self,
+        child: Child,
+        prompts: Sequence[str],
+        num_generations: int,
+        max_completion_length: int,
+        temperature: float,
+        seed: int,
     ) -> tuple[list[tuple[Sample, ...]], float, PolicyTag]:
         """The groups, the child's seconds, and whose groups they are."""
         body = {
@@ -234,7 +269,7 @@ class Policy:
         }
         tokens = len(prompts) * num_generations * max_completion_length
         cost = (GENERATE_COST + GENERATE_COST_PER_WEIGHT * self._parameters) * tokens
-        answer = await self._request("generate", body, cost=cost)
+        answer = await self._request("generate", body, cost=cost, of=child)
         groups = [
             tuple(Sample(Completion(text, end, len(ids), logprob), tuple(ids)) for text, end, logprob, ids in group)
             for group in answer["groups"]
@@ -242,9 +277,9 @@ class Policy:
         self._count(out_of_memory=answer["out_of_memory"])
         return groups, answer["seconds"], PolicyTag(*answer["tag"])
 
-    async def _request(self, kind: str, body: Any, *, cost: float) -> Any:
+    async def _request(self, kind: str, body: Any, *, cost: float, of: Child | None = None) -> Any:
         try:
-            return await self._child.request(kind, body, cost=cost)
+            return await (of or self._child).request(kind, body, cost=cost)
         except ChildFailed as error:
             # The child's own words, as the error that they were there.
             for known in (PolicyError, HomeError):

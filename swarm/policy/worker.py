@@ -44,13 +44,15 @@ DIGEST_EVERY_STEP_BELOW = 50_000_000
 
 
 def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
-    """Make the handlers. `arguments`: sections `policy`, `generation`, `training` as mappings; `checkpoint`, a path or None."""
+    """Make the handlers. `arguments`: sections `policy`, `generation`, `training` as mappings; `checkpoint`, a path or None;
+    `trained`, whether it will be; `handover`, a file to write the weights to after every update, or None."""
     config = PolicySection(**arguments["policy"])
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its thread pool would fight the other processes for the cores
     disable_progress_bar()
     set_verbosity_error()
     torch.set_num_threads(config.threads)
-    worker = Worker(config, GenerationSection(**arguments["generation"]), TrainingSection(**arguments["training"]))
+    generation, training = GenerationSection(**arguments["generation"]), TrainingSection(**arguments["training"])
+    worker = Worker(config, generation, training, handover=arguments.get("handover"))
     worker.open(arguments["checkpoint"], trained=arguments.get("trained", True))
     return {
         "hello": worker.hello,
@@ -58,6 +60,7 @@ def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
         "converse": worker.converse,
         "log_likelihoods": worker.log_likelihoods,
         "train": worker.train,
+        "take": worker.take,
         "save": worker.save,
         "export": worker.export,
     }
@@ -66,10 +69,13 @@ def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
 class Worker:
     """The policy's state and what can be asked of it. Bodies and answers are plain values for MessagePack."""
 
-    def __init__(self, config: PolicySection, generation: GenerationSection, training: TrainingSection) -> None:
+    def __init__(
+        self, config: PolicySection, generation: GenerationSection, training: TrainingSection, *, handover: str | None = None
+    ) -> None:
         self._config = config
         self._generation = generation
         self._training = training
+        self._handover = None if handover is None else Path(handover)
 
     def open(self, path: str | None, *, trained: bool = True) -> None:
         """Load the base model, or continue from a checkpoint; without its optimizer's state where it will not be `trained`."""
@@ -101,8 +107,8 @@ class Worker:
         self._digest = self._policy.digest()
 
     def hello(self, _: Any) -> dict[str, Any]:
-        """What the handle needs to know: the tag and the number of weights."""
-        return {"tag": self._tag(), "parameters": self._policy.size}
+        """What the handle needs to know: the tag, the number of weights and the kind of adapter."""
+        return {"tag": self._tag(), "parameters": self._policy.size, "adapter": self._recipe.kind}
 
     def generate(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Per prompt, the samples as [text, finished, log-probability, token ids]."""
@@ -150,12 +156,20 @@ class Worker:
         )
         if sum(weight.numel() for _, weight in self._policy.parameters) < DIGEST_EVERY_STEP_BELOW:
             self._digest = self._policy.digest()
+        if self._handover is not None:
+            self._policy.write_trained(self._handover, {"digest": self._digest.hex(), "steps": str(self._optimizer.steps)})
         return {
             "tag": self._tag(),
             **asdict(figures),
             "out_of_memory": self._memory.take_shortages(),
             "seconds": time.perf_counter() - started,
         }
+
+    def take(self, path: str) -> int:
+        """Be the policy that another process handed over; its step."""
+        meta = self._policy.read_trained(Path(path))
+        self._digest, self._optimizer.steps = bytes.fromhex(meta["digest"]), int(meta["steps"])
+        return self._optimizer.steps
 
     def save(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Write a checkpoint below the folder `directory`."""
