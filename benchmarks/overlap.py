@@ -1,0 +1,111 @@
+"""How much of the time the policy's device stands still: `python -m benchmarks.overlap [--rounds 20] [--device cpu]`.
+
+One node alone, in real time, with its own verifiers and its store on the disk, does the same rounds in each of these ways:
+
+    strict        one thing after the other (training.max_versions_behind = 0)
+    ahead         a round is generated while the one before is verified and shared (1)
+    two devices   the same, generation in a second process on --generation-device
+
+For a GPU: `--device cuda --model Qwen/Qwen2.5-0.5B-Instruct --tasks 64`, with `--generation-device cuda:1` where there is one.
+Prints JSON. Each way: rounds per minute, idle share and seconds per round of each process of the policy (of the wall time, by
+the process's own clock), the rest by activity, held-out accuracy after the rounds. The first rounds are warming up and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from protocols.manifest import topic
+from swarm.clock import WallClock
+from swarm.config.load import load
+from swarm.config.manifest import find_manifest
+from swarm.events import Event, RoundFinished
+from swarm.home import Home
+from swarm.identity import Identity
+from swarm.net.memory import MemoryNetwork
+from swarm.node.evaluation import accuracy, held_out_set
+from swarm.node.learning import keep_learning
+from swarm.node.opening import open_node
+from swarm.pool.logs import begin
+
+WARM = 3
+HELD_OUT = 30  # problems per environment
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--tasks", type=int, default=32, help="tasks per round, all of them trained on")
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--generation-device", default="cpu", help="of the third way; empty leaves it out")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    options = parser.parse_args()
+    ways = {"strict": {}, "ahead": {"training.max_versions_behind": "1"}}
+    if options.generation_device:
+        ways["two devices"] = {**ways["ahead"], "policy.generation_device": options.generation_device}
+    report = {}
+    for name, more in ways.items():
+        with tempfile.TemporaryDirectory(prefix="swarmd-overlap-") as folder:
+            report[name] = trio.run(measured, Home(Path(folder) / "home").create(), settings(options) | more, options)
+        print(name, report[name], file=sys.stderr)
+    print(json.dumps(report, indent=1))
+
+
+def settings(options: argparse.Namespace) -> dict[str, str]:
+    """Of the node, for all ways."""
+    return {
+        "policy.model": options.model,
+        "policy.device": options.device,
+        "tasks.per_round": str(options.tasks),
+        "training.local": str(options.tasks),
+        "training.external": "0",
+        "node.rounds": str(WARM + options.rounds),
+        "node.seed": str(options.seed),
+        **dict(each.split("=", 1) for each in options.settings),
+    }
+
+
+async def measured(home: Home, asked: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
+    """One way."""
+    events: list[Event] = []
+    config, clock = load(home.path, asked, {}), WallClock()
+    manifest = find_manifest(config.swarm.manifest, home)
+    assert manifest is not None
+    key = Ed25519PrivateKey.from_private_bytes(bytes([options.seed]) * 32)
+    begin(home.pool, key.public_key().public_bytes_raw())
+    network, name = MemoryNetwork(options.seed), topic(manifest)
+
+    def join(validate: Any) -> Any:
+        return network.join(key.private_bytes_raw(), topic=name, validate=validate, clock=clock, config=config.network)
+
+    async with open_node(home, Identity(key), config, manifest, clock, join, [events.append]) as node:
+        problems = await held_out_set(node.scorer, manifest, HELD_OUT)
+        await keep_learning(node)
+        after = await accuracy(node.policy, node.scorer, problems, node.rendering, node.max_tokens, node.examples)
+    rounds = [event for event in events if isinstance(event, RoundFinished)][WARM:]
+    took_s = sum(each.took_s for each in rounds)
+    processes = {process: sum(each.busy_s[process] for each in rounds) for process in rounds[0].busy_s}
+    activities = sorted({what for each in rounds for what in each.seconds})
+    return {
+        "rounds_per_minute": round(60 * len(rounds) / took_s, 2),
+        "round_s": round(took_s / len(rounds), 3),
+        "busy_s": {process: round(busy_s / len(rounds), 3) for process, busy_s in processes.items()},
+        "idle_share": {process: round(1 - busy_s / took_s, 3) for process, busy_s in processes.items()},
+        "seconds": {what: round(fmean(each.seconds.get(what, 0.0) for each in rounds), 3) for what in activities},
+        "eval_after": round(fmean(after.values()), 4),
+    }
+
+
+if __name__ == "__main__":
+    main()
