@@ -10,8 +10,8 @@ and finishes. The last two ask the same policy and take turns at it (turns.py):
 
 So that no answers come from a policy of long ago, a round is generated only when at most `max_versions_behind` of the rounds
 before it have not been trained on yet. What is trained on is then as old as that, and each group carries the tag of the weights
-that it came from. The update takes it as it takes foreign text, whose ratio is that of the policy to itself (policy/update.py): as
-examples with an advantage, not as the policy's own distribution.
+that it came from. The update takes it as it takes foreign text, whose ratio is that of the policy to itself (policy/update.py):
+as examples with an advantage, not as the policy's own distribution.
 
 Nothing is dropped when the node stops or has to give way: no round is begun any more, and those begun are finished. Only after
 going back to a checkpoint they are dropped: they belong to a policy that is no more, and were neither shared nor trained on.

@@ -15,11 +15,14 @@ from node_shapes import Medium, checked_log, finished, on_virtual_time
 
 from swarm.events import Event, PartRestarted, RolledBack
 from swarm.node.learning import keep_learning
+from swarm.node.loop import generate, propose
 from swarm.node.node import Node
 from swarm.node.status import status
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
+from swarm.pool.store import Store, StoredEnvelope
 from swarm.records import ScoredGroup
+from swarm.roles.evaluator import evaluate
 
 SETTINGS = {"tasks_share_uninformative": True, "node_rounds": 6, "training_external": 0, "generation_num_generations": 4}
 
@@ -233,3 +236,32 @@ def test_a_rest_holds_generation_too(tmp_path: Path, watched: Watched) -> None:
         sum(sum(event.busy_s.values()) for event in finished(events)),
     )
     assert 0.1 < busy_s / took_s < 0.3
+
+
+def test_a_share_that_is_cut_off_in_the_middle_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = Store.append_own
+
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, **SETTINGS) as node:
+
+            async def share_one(round: int) -> None:
+                proposal = await propose(node, round)
+                own = await evaluate(node.scorer, await generate(node, proposal), node.identity.public_key, 0)
+                await node.share(own, proposal.reached)
+                node.round += 1
+
+            with trio.CancelScope() as scope:
+
+                def cut(store: Store, entry: StoredEnvelope) -> None:
+                    append(store, entry)
+                    trio.from_thread.run_sync(scope.cancel)
+
+                monkeypatch.setattr(Store, "append_own", cut)
+                await share_one(0)
+            assert scope.cancelled_caught
+            assert node.round == 0
+            monkeypatch.setattr(Store, "append_own", append)
+            await share_one(1)
+            assert len(await checked_log(node)) == 2, "the next envelope follows the one that was kept"
+
+    on_virtual_time(tmp_path, main)

@@ -58,6 +58,25 @@ async def test_indices_have_no_gaps_and_shares_account_for_all_of_them() -> None
     assert one.take_proposed(one.reached) == Proposed(EPOCH, 7, 0)
 
 
+async def test_rounds_that_wait_for_their_share_are_accounted_for_one_by_one() -> None:
+    clock = StillClock()
+    one = proposer(clock)
+    waiting = []
+    for later_ms in (0, 0, HOUR_MS):
+        clock.ms += later_ms
+        (task,) = await tasks_of(one, 1, Random(1))
+        waiting.append((task.recipe, one.reached))
+    ranges = []
+    for recipe, reached in waiting:
+        assert one.unshared(recipe, reached)
+        ranges.append(one.take_proposed(reached))
+        assert not one.unshared(recipe, reached)
+    assert ranges == [Proposed(EPOCH, 0, 1), Proposed(EPOCH, 1, 1), Proposed(EPOCH + 1, 0, 1)]
+    recipe, reached = waiting[0]
+    one.resume(EPOCH + 1, 7)
+    assert not one.unshared(recipe, reached), "an epoch that shares have left is over"
+
+
 async def test_indices_are_capped() -> None:
     one = proposer(StillClock(), next_index=97)
     assert await indices(one, 2) == [97, 98]
@@ -89,7 +108,8 @@ async def test_a_new_epoch_begins_at_zero() -> None:
     tasks = await tasks_of(one, 2, Random(1))
     assert [(task.recipe.epoch, task.recipe.index) for task in tasks] == [(EPOCH + 1, 0), (EPOCH + 1, 1)]
     assert one.epoch == EPOCH + 1
-    assert one.take_proposed(one.reached) == Proposed(EPOCH + 1, 0, 2), "what was not shared of the epoch before is nobody's business"
+    taken = one.take_proposed(one.reached)
+    assert taken == Proposed(EPOCH + 1, 0, 2), "what was not shared of the epoch before is nobody's business"
 
 
 async def test_it_goes_on_where_the_log_ended() -> None:
