@@ -21,7 +21,7 @@ class Figures:
     """One run. Rewards are per node; accuracies are held-out, on prompts that nobody ever trained on.
 
     `ratio` compares the cumulative reward with the same seed's reference; `area` is the mean height of the accuracy's curve;
-    `drop` is the curve's deepest fall below what it had reached before (oscillation, forgetting).
+    `drop` is the curve's deepest fall (oscillation, forgetting).
     """
 
     reward: float
@@ -37,15 +37,20 @@ def figures(report: Report, reference: Report) -> Figures:
     points = curve(report)
     rounds = points[-1][0] - points[0][0]
     area = sum((later - earlier) * (low + high) / 2 for (earlier, low), (later, high) in pairwise(points))
-    heights = [height for _, height in points]
     return Figures(
         reward=report["cumulative_reward"],
         ratio=report["cumulative_reward"] / reference["cumulative_reward"],
-        accuracy=heights[-1],
+        accuracy=points[-1][1],
         area=area / rounds,
-        drop=max(most - height for most, height in zip(accumulate(heights, max), heights, strict=True)),
+        drop=drop(report),
         zero_advantage=report["zero_advantage_share"],
     )
+
+
+def drop(report: Report) -> float:
+    """The deepest fall of held-out accuracy below what it had reached before."""
+    heights = [height for _, height in curve(report)]
+    return max(most - height for most, height in zip(accumulate(heights, max), heights, strict=True))
 
 
 def curve(report: Report) -> list[tuple[int, float]]:
