@@ -235,13 +235,15 @@ def public_name(config: PolicySection) -> str:
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a setting `policy.device`. Raises `PolicyError` where this machine has none such."""
+    """The device of a setting. Raises `PolicyError` where this machine has none such."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         return torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise PolicyError(f"policy.device = {name!r} cannot be used here: {error}; set it to auto or cpu") from None
+        raise PolicyError(
+            f"the device {name!r} cannot be used: {error}; set policy.device to auto or cpu, or clear policy.generation_device"
+        ) from None
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:

@@ -238,11 +238,13 @@ class Policy:
         try:
             answer = await self._request("hello", None, cost=LOAD_COST)
             if self._second is not None:
-                await self._second.start(self._checkpoint, answer["adapter"], answer["tag"][2], answer["parameters"])
+                facts = answer["adapter"], answer["tag"][2], answer["parameters"]
+                second = await self._second.start(self._checkpoint, *facts)
+                await self._request("hello", None, cost=LOAD_COST, of=second)
         except BaseException:
             self._kill()
             raise
-        self._child.take_busy_s()  # loading is no computing
+        self.take_busy_s()  # loading is no computing
         self._tag = PolicyTag(*answer["tag"])
         self._parameters = answer["parameters"]
 

@@ -32,14 +32,16 @@ class Second:
         self._child: Child | None = None
         self._step = self._weights = 0
 
-    async def start(self, checkpoint: Path | None, adapter: str, step: int, weights: int) -> None:
-        """Load what the first process has loaded: a checkpoint or the base, with this kind of adapter and so many weights."""
+    async def start(self, checkpoint: Path | None, adapter: str, step: int, weights: int) -> Child:
+        """Load what the first process has loaded: a checkpoint or the base, with this kind of adapter and so many weights;
+        the process, which does so when it is first asked for anything."""
         policy = {**self._sections["policy"], "device": self._device, "adapter": adapter}
         path = None if checkpoint is None else str(checkpoint)
         arguments = {**self._sections, "policy": policy, "checkpoint": path, "trained": False}
         self._child = Child("swarm.policy.worker:main", arguments, self._clock, niceness=self._niceness)
         self._step, self._weights = step, weights
         await self._child.start()
+        return self._child
 
     async def newest(self, tag: PolicyTag) -> Child:
         """The process that generates, with weights that are at least those of `tag`."""

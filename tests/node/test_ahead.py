@@ -13,6 +13,7 @@ import pytest
 import trio
 from node_shapes import Medium, checked_log, finished, on_virtual_time
 
+from swarm.errors import PolicyError
 from swarm.events import Event, PartRestarted, RolledBack
 from swarm.node.learning import keep_learning
 from swarm.node.loop import generate, propose
@@ -145,6 +146,20 @@ def test_a_second_device_generates_while_the_first_one_trains(tmp_path: Path, wa
         assert watched.order == alone
         assert shown_two["policy"]["digest"] == shown_one["policy"]["digest"], "what is handed over is the whole policy"
     assert not list(tmp_path.rglob("handover*"))
+
+
+def test_an_adapter_is_handed_over(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="the extra lora is not installed")
+    settings = {"policy_adapter": "lora", "node_rounds": 2, "training_learning_rate": 1e-2}
+    _, one = live(tmp_path / "one", **settings)
+    _, two = live(tmp_path / "two", policy_generation_device="cpu", **settings)
+    assert two["policy"] == one["policy"] | {"pid": two["policy"]["pid"]}
+    assert two["policy"]["step"] > 0
+
+
+def test_a_second_device_that_is_none_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"policy\.generation_device"):
+        live(tmp_path, policy_generation_device="cuda:77")
 
 
 @pytest.mark.parametrize("device", ["", "cpu"])
