@@ -32,7 +32,7 @@ from swarm.events import Event, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.memory import MemoryNetwork
-from swarm.node.evaluation import accuracy, held_out_set
+from swarm.node.evaluation import examine, held_out_set
 from swarm.node.learning import keep_learning
 from swarm.node.opening import open_node
 from swarm.pool.logs import begin
@@ -92,7 +92,7 @@ async def measured(home: Home, asked: dict[str, str], options: argparse.Namespac
     async with open_node(home, Identity(key), config, manifest, clock, join, [events.append]) as node:
         problems = await held_out_set(node.scorer, manifest, HELD_OUT)
         await keep_learning(node)
-        after = await accuracy(node.policy, node.scorer, problems, node.rendering, node.max_tokens, node.examples)
+        after = await examine(node.policy, node.scorer, problems, node.rendering, node.max_tokens, node.examples)
     rounds = [event for event in events if isinstance(event, RoundFinished)][WARM:]
     took_s = sum(each.took_s for each in rounds)
     processes = {process: sum(each.busy_s[process] for each in rounds) for process in rounds[0].busy_s}
@@ -103,7 +103,7 @@ async def measured(home: Home, asked: dict[str, str], options: argparse.Namespac
         "busy_s": {process: round(busy_s / len(rounds), 3) for process, busy_s in processes.items()},
         "idle_share": {process: round(1 - busy_s / took_s, 3) for process, busy_s in processes.items()},
         "seconds": {what: round(fmean(each.seconds.get(what, 0.0) for each in rounds), 3) for what in activities},
-        "eval_after": round(fmean(after.values()), 4),
+        "eval_after": round(after.accuracy, 4),
     }
 
 
