@@ -49,7 +49,9 @@ def test_programs_are_shared_run_and_admitted_and_false_rewards_are_not(tmp_path
             groups = [solved(one, task, [f"```python\n{task.answer}```", WRONG, task.answer, "print(1)"]) for task in tasks]
             own = await evaluate(one.scorer, groups, signer, medium.clock.now_ms())
             assert [group.rewards for group in own] == [(1.0, 0.0, 1.0, 0.0)] * 6
-            await one.share([*own[:4], *(replace(group, rewards=(1.0, 0.0, 1.0, 1.0)) for group in own[4:])])
+            await one.share(
+                [*own[:4], *(replace(group, rewards=(1.0, 0.0, 1.0, 1.0)) for group in own[4:])], one.proposer.reached
+            )
             admitted, refusals = await seen(other, signer, 4, 2)
             assert [group.rewards for group in admitted] == [(1.0, 0.0, 1.0, 0.0)] * 4
             assert {group.task for group in admitted} == set(tasks[:4])
