@@ -7,7 +7,7 @@ Four swarms of eight nodes in memory, each beside the same nodes alone (nothing 
     families   four nodes with one base model and four with another of another family and tokenizer (--strong, --other)
     tasks      every node has its own third of the tasks, and is asked about all of them (--specialise)
 
-`python -m benchmarks.make_embedded --out DIR` makes the models: a weak one with `--size small --lessons 1800`, one of another
+`python -m benchmarks.make_embedded --out DIR` makes the models: a weak one with `--size small --lessons 1300`, one of another
 family with `--family gpt2 --lessons 1800`. Every finished run is one line of a file (--runs) and is not made again. Prints JSON:
 held-out accuracy per kind of node, together and alone, mean and standard deviation over seeds; and the gain, together over
 alone, of the same seeds.
