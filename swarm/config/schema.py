@@ -182,7 +182,7 @@ class TrainingSection:
         2, "Own groups trained per round (I of swarm sampling), and the least number of tasks proposed.", minimum=0
     )
     external: int = setting(
-        20, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning.", minimum=0
+        30, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning.", minimum=0
     )
     foreign_time: float = setting(
         0.75,
