@@ -123,6 +123,13 @@ def _dataset(name: str, level: int) -> Any:
     return create_dataset(name, **(_levels(name)[level] | {"seed": 0, "size": 1}))
 
 
+def make_datasets() -> None:
+    """Make what the compact tasks are drawn from, and keep it."""
+    for name in COMPACT:
+        for level in range(len(_levels(name))):
+            _dataset(name, level)
+
+
 @lru_cache(maxsize=256)
 def _build(name: str, seed: int, level: int) -> Problem:
     small_seed = seed >> 32  # 31 bits: numpy's generators take no more than 32

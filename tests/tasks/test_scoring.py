@@ -97,6 +97,19 @@ async def test_tasks_are_rebuilt_in_order_and_right_answers_score_one():
     assert statistics.busy_s > 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads page faults from /proc")
+async def test_a_worker_finds_the_word_lists_made():
+    async with Scorer(1, 10, WallClock()) as scorer:
+        await scorer.build([(gym(scorer, "word_sorting", 0), 7)])  # whatever a first request costs
+        before = page_faults(scorer.pids[0])
+        await scorer.build([(gym(scorer, "spell_backward", level), 7) for level in range(3)])
+        assert page_faults(scorer.pids[0]) - before < 1000, "a list of its own takes some 3,000 pages for each level"
+
+
+def page_faults(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+
 async def test_held_out_tasks_are_distinct_never_built_and_scored_in_order():
     async with Scorer(1, 10, WallClock()) as scorer:
         tasks = await scorer.held_out("reasoning_gym/number_sorting", {"level": 1}, 20, 5)
