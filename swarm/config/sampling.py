@@ -22,7 +22,7 @@ class SamplingSection:
         minimum=0,
     )
     max_uses: int = setting(
-        4,
+        3,
         "How often a foreign group may be drawn, fresh ones first; above 1 a node of few peers fills its places, at the risk of learning a few texts by heart.",
         minimum=1,
     )
