@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
 import click
 
+from swarm.cli.client import ask
 from swarm.cli.options import home_option, json_option, set_option
 from swarm.cli.output import print_json, printable
 from swarm.errors import DoctorError
 from swarm.home import Home
+
+DAEMON_ANSWERS_WITHIN_S = 2.0
 
 
 @click.command()
@@ -19,14 +23,14 @@ from swarm.home import Home
 def doctor(home: Home, as_json: bool, overrides: dict[str, str]) -> None:
     """Look whether a node can work here, and say what to mend.
 
-    Settings, home, GPU and torch, model, memory, disk, port, bootstrap peers, clock, environments: each is ok, or a warning or
-    a failure with its fix. It works before `init`, beside a running daemon and offline, in about half a minute at most. It
-    ends with 0 when nothing fails.
+    Settings, home, GPU and torch, model, memory, disk, port, reachability, bootstrap peers, clock, environments: each is ok, or
+    a warning or a failure with its fix. It works before `init`, beside a running daemon and offline, in about half a minute at
+    most. It ends with 0 when nothing fails.
     """
     from swarm.doctor.doctor import run_doctor
     from swarm.doctor.finding import Verdict
 
-    findings = run_doctor(home, overrides)
+    findings = run_doctor(home, overrides, partial(ask, home, timeout_s=DAEMON_ANSWERS_WITHIN_S))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

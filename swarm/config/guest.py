@@ -17,12 +17,12 @@ class GuestSection:
     )
     gpu: bool = setting(
         False,
-        "Pause while another process uses the NVIDIA GPU (a tenth of its time, or half a GiB for computing), until a minute after it has stopped.",
+        "Pause while another process uses the NVIDIA GPU (a tenth of its time, or half a GiB for computing), until a minute after it has stopped. Without effect where the driver does not list processes, as in WSL2 and most containers: status and doctor tell.",
     )
     battery: bool = setting(False, "Pause while the machine runs on its battery.")
     duty: float = setting(
         1.0,
-        "Share of the time in which the policy may compute; below 1 it rests after each round, which caps the mean power and heat without root.",
+        "Share of the time in which the policy may compute: a duty cycle. Below 1 it rests after each round, which lowers mean power and heat, not their peaks; a cap in watts is the driver's own, nvidia-smi -pl, which needs root.",
         above=0,
         maximum=1,
     )

@@ -7,6 +7,7 @@ and removed, in the home.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -20,14 +21,16 @@ from swarm.clock import WallClock
 from swarm.config.load import load
 from swarm.config.manifest import find_manifest
 from swarm.config.schema import Config
-from swarm.doctor import gpu, machine, network
+from swarm.doctor import gpu, machine, model, network
 from swarm.doctor.finding import Finding, fail, ok, skipped, warn
+from swarm.doctor.reachability import Seen, reachability
 from swarm.errors import SwarmdError
 from swarm.home import Home
+from swarm.node.machine import hidden, list_gpu_processes
 from swarm.policy import checkpoint
 from swarm.roles.proposer import chosen_rules
 
-WITHIN_S = 24.0
+WITHIN_S = 24.0  # and a little more for the daemon's answer: half a minute in all
 LESS_TO_DO = "try again when the machine has less to do"
 # A larger pool takes longer to look through than anybody waits for a doctor.
 AUDITED_BYTES = 16 * 2**20
@@ -42,11 +45,15 @@ class Patient:
     config: Config = field(default_factory=Config)
     manifest: Manifest | None = None
     running: bool = False
+    seen: Seen | None = None
 
 
-def run_doctor(home: Home, overrides: Mapping[str, str]) -> list[Finding]:
-    """All findings, in the order in which they are best mended."""
+def run_doctor(home: Home, overrides: Mapping[str, str], ask: Callable[[str], Any]) -> list[Finding]:
+    """All findings, in the order in which they are best mended. `ask` gives the daemon's answer to a verb, within seconds."""
     patient = Patient(home, running=home.path.exists() and home.holder() is not None)
+    if patient.running:
+        with suppress(SwarmdError):  # it has only begun, or hangs
+            patient.seen = Seen.of(ask("status"), ask("peers"))
     first = [_settings(patient, overrides)]
     return [*first, *trio.run(_examine, patient)]
 
@@ -112,29 +119,61 @@ async def _home(patient: Patient) -> list[Finding]:
 
 async def _machine(patient: Patient) -> list[Finding]:
     config = patient.config
-    answer = await machine.ask_driver()
-    found: list[Finding] = []
-    facts: dict[str, Any] | None = None
-    try:
-        facts, words = await machine.ask_module("swarm.policy.devices", asdict(config.policy))
-        if facts is None:
-            fix = "install swarmd again into a fresh environment"
-            found.append(fail("torch", f"torch and transformers cannot be used: {words}", fix))
-    except trio.TooSlowError:
-        found.append(warn("torch", f"it was not loaded within {machine.ANSWERS_WITHIN_S:g} s", LESS_TO_DO))
-    torch, model = (None, None) if facts is None else (facts["torch"], facts["model"])
-    sized = None if model is None or "error" in model else model
+    answers: dict[str, tuple[Any, list[Finding]]] = {}
+
+    async def look(name: str, ask: Callable[[Patient], Awaitable[tuple[Any, list[Finding]]]]) -> None:
+        answers[name] = await ask(patient)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look, "libraries", _libraries)
+        nursery.start_soon(look, "driver", _driver)
+    (facts, found), (answer, of_driver) = answers["libraries"], answers["driver"]
+    torch, told = (None, None) if facts is None else (facts["torch"], facts["model"])
+    sized = None if told is None or "error" in told else told
+    devices = [device for device in (config.policy.device, config.policy.generation_device) if device]
     return [
         *found,
-        *gpu.examine(answer, torch, config.policy.device, config.guest.gpu),
-        *machine.model(config, model),
-        *machine.memory(config, sized, running=patient.running),
+        *of_driver,
+        *gpu.examine(answer, torch, devices),
+        *model.model(config, told),
+        machine.memory(running=patient.running),
+        *model.memory(config, sized, running=patient.running),
         *machine.disk(config, patient.home.path, sized),
     ]
 
 
+async def _libraries(patient: Patient) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """What torch and the model's libraries say."""
+    config = patient.config
+    question = {"policy": asdict(config.policy), "generation": asdict(config.generation)}
+    try:
+        facts, words = await machine.ask_module("swarm.policy.devices", question)
+    except trio.TooSlowError:
+        return None, [warn("torch", f"it was not loaded within {machine.ANSWERS_WITHIN_S:g} s", LESS_TO_DO)]
+    if facts is None:
+        fix = "install swarmd again into a fresh environment"
+        return None, [fail("torch", f"torch and transformers cannot be used: {words}", fix)]
+    return facts, []
+
+
+async def _driver(patient: Patient) -> tuple[str | None, list[Finding]]:
+    """What the NVIDIA driver says, of the GPUs and of those who use them."""
+    try:
+        answer = await machine.ask_driver()
+    except trio.TooSlowError:
+        text = f"nvidia-smi does not answer within {machine.DRIVER_ANSWERS_WITHIN_S:g} s"
+        return None, [warn("gpu driver", text, "look into dmesg for what the driver says; a reboot may help")]
+    if not patient.config.guest.gpu:
+        return answer, []
+    if patient.seen is not None:
+        return answer, [gpu.sharing(patient.seen.gpu_hidden, answer, listed=True)]
+    listed = await list_gpu_processes()
+    return answer, [gpu.sharing(hidden(listed, (), ours_listed=False), answer, listed=bool(listed))]
+
+
 async def _network(patient: Patient) -> list[Finding]:
     found = list(network.ports(patient.config, running=patient.running))
+    found.append(reachability(patient.config.network, patient.seen, running=patient.running))
     return [*found, *await network.peers_and_clock(patient.config, patient.manifest)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ ASK_DRIVER = (
 )
 GET_TORCH = "install the torch build for your driver, as pytorch.org's selector says"
 MIB_PER_GIB = 1024
+# Of GPU memory in use, more than the driver itself takes: somebody has it.
+UNEXPLAINED_MIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,46 +61,60 @@ def runs_on(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
     return False
 
 
-def examine(answer: str | None, torch: Mapping[str, Any] | None, device: str, other_uses_gpu: bool) -> Iterator[Finding]:
-    """What follows from the driver's answer (None: no driver), `torch_facts` (None: torch cannot be asked) and `policy.device`.
+def examine(answer: str | None, torch: Mapping[str, Any] | None, devices: Collection[str]) -> Iterator[Finding]:
+    """What follows from the driver's answer (None: no driver) and `torch_facts` (None: torch cannot be asked).
 
-    `other_uses_gpu`: `guest.gpu` is set, which asks the driver who uses the GPU.
+    `devices` are those of the settings: policy.device, policy.generation_device. A GPU that they leave alone is only described.
     """
-    wanted = device.startswith("cuda")
-    cards = gpus(answer or "")
-    if not cards:
+    wanted = [device for device in devices if device.startswith("cuda")]
+    used = bool(wanted) or "auto" in devices
+    cards, seen = gpus(answer or ""), torch["devices"] if torch is not None else []
+    if seen and not cards:
+        yield ok("gpu", f"torch sees {', '.join(seen)}; nvidia-smi does not describe it here")
+    elif not cards:
         if wanted:
-            yield fail("gpu", "no NVIDIA GPU answers", f"install its driver, or set policy.device = auto instead of {device}")
+            yield fail("gpu", "no NVIDIA GPU answers", f"install its driver, or set policy.device = auto instead of {wanted[0]}")
         elif torch is not None and torch["mps"]:
-            yield ok("gpu", "none of NVIDIA's; the policy runs on the Apple GPU")
-        elif answer is not None:
+            yield ok("gpu", f"none of NVIDIA's; the policy runs on {'the Apple GPU' if used or 'mps' in devices else 'the CPU'}")
+        elif answer is not None and used:
             yield warn("gpu", "the driver does not describe any GPU", "update the driver if there is a card in this machine")
         else:
-            yield ok("gpu", "no NVIDIA GPU; the policy runs on the CPU")
-        if other_uses_gpu:
-            yield warn("gpu sharing", "guest.gpu is set, and nvidia-smi is not there to ask", "install it with the driver")
+            yield ok("gpu", "no NVIDIA GPU answers; the policy runs on the CPU")
         return
     for card in cards:
         major, minor = card.capability
-        yield ok("gpu", f"{card.name}, compute capability {major}.{minor}, driver {card.driver}")
+        unused = "" if used else f"; the settings leave it alone (policy.device = {', '.join(sorted(set(devices)))})"
+        yield ok("gpu", f"{card.name}, compute capability {major}.{minor}, driver {card.driver}{unused}")
+        if not used:
+            continue
         yield from _memory(card)
         if torch is not None and torch["cuda"] and torch["archs"] and not runs_on(torch["archs"], card.capability):
             text = f"torch {torch['version']} has no code for {card.name} (sm_{major}{minor}), only {', '.join(torch['archs'])}"
             yield fail("torch", text, GET_TORCH)
             return
-    if torch is None:
+    if torch is None or not used:
         return
     if not torch["cuda"]:
         finding = fail if wanted else warn
         yield finding("torch", f"torch {torch['version']} was built without CUDA, so the GPU is not used", GET_TORCH)
-    elif not torch["devices"]:
+    elif not seen:
         yield fail(
             "torch",
             f"torch {torch['version']} for CUDA {torch['cuda']} does not see the GPU that the driver shows",
             f"update the driver, or {GET_TORCH}",
         )
     else:
-        yield ok("torch", f"{torch['version']} for CUDA {torch['cuda']} sees {', '.join(torch['devices'])}")
+        yield ok("torch", f"{torch['version']} for CUDA {torch['cuda']} sees {', '.join(seen)}")
+
+
+def sharing(blind: str, answer: str | None, *, listed: bool) -> Finding:
+    """Whether guest.gpu can work: `blind` is why it cannot, `listed` whether there was any process on the list."""
+    instead = "use guest.hours, or `swarmd pause`, instead of guest.gpu"
+    if blind:
+        return warn("gpu sharing", f"guest.gpu is set, and {blind}", instead)
+    if not listed and any(card.total - card.free > UNEXPLAINED_MIB for card in gpus(answer or "")):
+        return warn("gpu sharing", "guest.gpu is set, and the driver lists no process though GPU memory is in use", instead)
+    return ok("gpu sharing", "the driver lists who uses the GPU (guest.gpu)")
 
 
 def _memory(card: Gpu) -> Iterator[Finding]:

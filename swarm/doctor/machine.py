@@ -1,4 +1,4 @@
-"""The machine besides its GPU: memory, disk, and the model that is to fit into both."""
+"""The machine: what its driver and libraries answer within bounds of time, its main memory, and its disks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,23 @@ import psutil
 import trio
 
 from swarm.config.schema import Config
-from swarm.doctor.finding import Finding, fail, ok, skipped, warn
+from swarm.doctor.finding import Finding, fail, ok, warn
 from swarm.doctor.gpu import ASK_DRIVER
 
 GIB = 2**30
 LEAST_DISK = GIB // 4  # below it the next checkpoint may not fit
 ANSWERS_WITHIN_S = 20.0  # the model's libraries load in five to ten seconds of a core
+DRIVER_ANSWERS_WITHIN_S = 10.0  # without its persistence daemon it wakes every card first
 LEAST_MEMORY = GIB // 2
-SMALLER = "choose a smaller model, or policy.adapter = lora; `swarmd models` lists what fits"
 
 
 async def ask_driver() -> str | None:
-    """The NVIDIA driver's answer; None without one."""
-    try:
-        done = await trio.run_process(ASK_DRIVER, capture_stdout=True, stderr=subprocess.DEVNULL, check=False)
-    except OSError:
-        return None
+    """The NVIDIA driver's answer; None without one. Raises `trio.TooSlowError`, as of a card that has fallen off its bus."""
+    with trio.fail_after(DRIVER_ANSWERS_WITHIN_S):
+        try:
+            done = await trio.run_process(ASK_DRIVER, capture_stdout=True, stderr=subprocess.DEVNULL, check=False)
+        except OSError:
+            return None
     return done.stdout.decode(errors="replace")
 
 
@@ -47,60 +49,52 @@ async def ask_module(module: str, question: Any = None) -> tuple[dict[str, Any] 
     return json.loads(done.stdout.splitlines()[-1]), ""
 
 
-def memory(config: Config, facts: Mapping[str, Any] | None, *, running: bool) -> Iterator[Finding]:
-    """Whether the main memory is enough: for the model, where it runs on the CPU."""
+def memory(*, running: bool) -> Finding:
+    """Whether the main memory is enough for the node besides its policy."""
     free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
     text = f"{free / GIB:.1f} of {total / GIB:.1f} GiB are free"
-    needs = facts["needs"] if facts and facts.get("device") == "cpu" else LEAST_MEMORY
     if running:
-        yield ok("memory", f"{text}, with the daemon running")
-    elif needs > total:
-        yield fail("memory", f"{text}, and training {config.policy.model} takes about {needs / GIB:.1f}", SMALLER)
-    elif needs > free:
-        yield warn("memory", f"{text}, and training takes about {needs / GIB:.1f}", f"close other programs, or {SMALLER}")
-    else:
-        yield ok("memory", text)
+        return ok("memory", f"{text}, with the daemon running")
+    if free < LEAST_MEMORY:
+        return warn("memory", text, "close other programs")
+    return ok("memory", text)
 
 
 def disk(config: Config, home: Path, facts: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Whether the disk holds the pool that the settings allow, and the model to be fetched."""
-    place = next(path for path in (home, *home.parents) if path.exists())
+    """Whether the disks hold what the settings allow: pool and checkpoints in the home, the model in the hub's cache."""
+    place = _existing(home)
     free = shutil.disk_usage(place).free
-    wanted = config.pool.max_bytes + LEAST_DISK
+    # One more than are kept is there while it is written.
+    checkpoints = (config.checkpoint.keep + 1) * facts["checkpoint"] - _size(home / "checkpoints") if facts else 0
+    pool = config.pool.max_bytes - _size(home / "pool.sqlite")
+    least = LEAST_DISK + max(checkpoints, 0)
     text = f"{free / GIB:.1f} GiB are free at {place}"
-    if free < LEAST_DISK:
-        yield fail("disk", text, "free some space, or choose another --home")
-    elif free < wanted:
-        yield warn("disk", f"{text}; the pool may take {config.pool.max_bytes / GIB:.1f}", "free space, or lower pool.max_bytes")
+    if free < least:
+        wanted = f"; {config.checkpoint.keep + 1} checkpoints take {max(checkpoints, 0) / GIB:.1f} more" if facts else ""
+        yield fail("disk", f"{text}{wanted}", "free some space, lower checkpoint.keep, or choose another --home")
+    elif free < least + pool:
+        wanted = f"the pool may take {pool / GIB:.1f} more, and checkpoints {max(checkpoints, 0) / GIB:.1f}"
+        yield warn("disk", f"{text}; {wanted}", "free space, or lower pool.max_bytes")
     else:
         yield ok("disk", text)
-    download = facts.get("download", 0) if facts else 0
-    cache = Path.home()
-    if download and shutil.disk_usage(cache).free < download + LEAST_DISK:
-        yield fail(
-            "disk for the model",
-            f"{config.policy.model} is {download / GIB:.1f} GiB, and {cache} has less free",
-            "free space there, or set HF_HOME to a larger disk",
-        )
+    if facts and facts["download"]:
+        cache = Path(facts["cache"])
+        left, both = shutil.disk_usage(_existing(cache)).free, _existing(cache).stat().st_dev == place.stat().st_dev
+        if left < facts["download"] + (least if both else LEAST_DISK):
+            found = f"{config.policy.model} takes {facts['download'] / GIB:.1f} GiB in {cache}, where {left / GIB:.1f} are free"
+            also = f", and checkpoints {max(checkpoints, 0) / GIB:.1f} on the same disk" if both else ""
+            setting = "XDG_CACHE_HOME" if facts["here"] else "HF_HOME"
+            yield fail("disk for the model", f"{found}{also}", f"free space there, or set {setting} to a folder on a larger disk")
 
 
-def model(config: Config, facts: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Whether the base model is here or can be fetched."""
-    name = config.policy.model
-    if facts is None:
-        yield skipped("model", "torch did not answer")
-    elif "error" in facts:
-        yield fail("model", facts["error"], "see `swarmd models` for what works here, and set policy.model")
-    elif facts["here"]:
-        yield ok("model", f"{name} is on this machine; {_training(facts)}")
-    else:
-        yield ok("model", f"{name} will be fetched at the first start, {facts['download'] / GIB:.1f} GiB; {_training(facts)}")
+def _existing(path: Path) -> Path:
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
-def _training(facts: Mapping[str, Any]) -> str:
-    how = {
-        "none": "all weights are trained",
-        "lora": "an adapter is trained",
-        "qlora": "a 4-bit model's adapter is trained",
-    }
-    return f"{how[facts['kind']]} on {facts['device']}, about {facts['needs'] / GIB:.1f} GiB"
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; 0 of what is not there, or goes meanwhile."""
+    total = 0
+    for each in (path, *path.rglob("*")):
+        with suppress(OSError):
+            total += each.stat().st_size if each.is_file() else 0
+    return total

@@ -31,7 +31,6 @@ LISTENS_S = 8.0  # for messages of peers, once one was reached
 MESSAGES = 3  # that are enough to tell the time by
 KEEP_TRYING = "check that it runs, and both firewalls; the node keeps trying, and learns alone meanwhile"
 ASK_AGAIN = "ask whoever invited you for another address, and join again"
-FORWARD = "forward the port in your router and set network.announce, if others cannot reach this node"
 
 
 def ports(config: Config, *, running: bool) -> Iterator[Finding]:
@@ -45,8 +44,7 @@ def ports(config: Config, *, running: bool) -> Iterator[Finding]:
         elif (error := _bind(kind, host, int(port))) is not None:
             yield fail("port", f"cannot listen on {address}: {error}", "stop what uses it, or change network.listen")
         else:
-            hint = "" if config.network.announce or host.startswith("127.") else f"; {FORWARD}"
-            yield ok("port", f"{address} is free{hint}")
+            yield ok("port", f"{address} is free")
 
 
 def _bind(kind: str, host: str, port: int) -> str | None:

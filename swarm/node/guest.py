@@ -22,7 +22,7 @@ from swarm.config.hours import Hours, opens
 from swarm.errors import HomeError
 from swarm.home import storage, write_atomically
 from swarm.node.activity import Activity
-from swarm.node.machine import list_gpu_processes, on_battery, own_processes, wants_gpu
+from swarm.node.machine import hidden, list_gpu_processes, on_battery, own_processes, wants_gpu
 from swarm.policy import checkpoint
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class GuestStatistics:
-    """Pauses since the start and their seconds."""
+    """Pauses since the start and their seconds; why guest.gpu cannot work here, "" where it can."""
 
     pauses: int
     paused_s: float
+    gpu_hidden: str
 
 
 class Guest:
@@ -64,6 +65,7 @@ class Guest:
         self._changed = trio.Event()
         self._pauses = 0
         self._paused_s = 0.0
+        self._gpu_hidden = ""
         self.paused = False
 
     def pause(self, seconds: float | None = None) -> None:
@@ -125,14 +127,19 @@ class Guest:
 
     async def watch(self) -> None:
         """Look at the machine every so often, for what the settings want. The daemon does; a simulation has no owner."""
-        settings, quiet_since = self._settings, -GPU_QUIET_S
+        settings, quiet_since, seen_at = self._settings, -GPU_QUIET_S, trio.current_time()
         while True:
             if settings.battery:
                 self._battery = Pause("on battery (guest.battery)") if on_battery() else None
             if settings.gpu:
                 async with self._clock.work(0):
                     listed = await list_gpu_processes()
-                other = wants_gpu(listed or (), own_processes(), ours_listed=not self.paused)
+                own = own_processes()
+                other = wants_gpu(listed or (), own, ours_listed=not self.paused)
+                why = hidden(listed, own, ours_listed=not self.paused)
+                seen_at = seen_at if why else trio.current_time()
+                # The policy is on the list only some time after it has begun.
+                self._cannot_see(why if trio.current_time() - seen_at >= GPU_QUIET_S else "")
                 if other is not None:
                     self._gpu = Pause(f"{other.name} (process {other.pid}) uses the GPU (guest.gpu)")
                     quiet_since = trio.current_time()
@@ -140,6 +147,11 @@ class Guest:
                     self._gpu = None
             self.wake()
             await trio.sleep(LOOK_S)
+
+    def _cannot_see(self, why: str) -> None:
+        if why and not self._gpu_hidden:
+            logger.warning("guest.gpu has no effect: %s; use guest.hours or `swarmd pause` instead", why)
+        self._gpu_hidden = why
 
     def began(self) -> None:
         """The policy's memory has been given back."""
@@ -153,7 +165,7 @@ class Guest:
 
     def statistics(self) -> GuestStatistics:
         """Totals so far."""
-        return GuestStatistics(self._pauses, round(self._paused_s, 1))
+        return GuestStatistics(self._pauses, round(self._paused_s, 1), self._gpu_hidden)
 
 
 async def goes_on(node: Node) -> bool:

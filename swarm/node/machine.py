@@ -71,6 +71,15 @@ def wants_gpu(processes: Collection[GpuProcess], own: Collection[int], *, ours_l
     return max(others, key=lambda process: (process.percent, process.mib), default=None)
 
 
+def hidden(processes: Collection[GpuProcess] | None, own: Collection[int], *, ours_listed: bool) -> str:
+    """Why others on the GPU cannot be seen here, or "": `processes` is None where they cannot be listed; see `wants_gpu`."""
+    if processes is None:
+        return "`nvidia-smi pmon` cannot list who uses the GPU here (as in WSL2, and with some drivers)"
+    if ours_listed and not any(process.pid in own for process in processes):
+        return "the driver does not list this node's own process (as in a container or WSL2, or with a policy on the CPU)"
+    return ""
+
+
 async def list_gpu_processes() -> list[GpuProcess] | None:
     """The processes on the NVIDIA GPUs now; None where that cannot be listed."""
     with trio.move_on_after(LISTED_WITHIN_S):

@@ -27,10 +27,11 @@ def _shape(
     return Shape(layers, hidden, inner, heads[0] * head, heads[1] * head, vocabulary, tied, gated=True)
 
 
+SMOLLM2_SHAPE = _shape(30, 576, 1536, (9, 3), 64, 49152)
 # The model that `policy.model = "embedded"` names, which is always here.
 EMBEDDED_LICENCE = "as swarmd"
 KNOWN = (
-    Known("HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", _shape(30, 576, 1536, (9, 3), 64, 49152)),
+    Known("HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", SMOLLM2_SHAPE),
     Known("HuggingFaceTB/SmolLM2-360M-Instruct", "Apache-2.0", _shape(32, 960, 2560, (15, 5), 64, 49152)),
     Known("HuggingFaceTB/SmolLM2-1.7B-Instruct", "Apache-2.0", _shape(24, 2048, 8192, (32, 32), 64, 49152)),
     Known("Qwen/Qwen2.5-0.5B-Instruct", "Apache-2.0", _shape(24, 896, 4864, (14, 2), 64, 151936)),

@@ -14,10 +14,16 @@ from transformers import AutoConfig
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
 from swarm.policy.adapter import Recipe
+from swarm.policy.catalogue import SMOLLM2_SHAPE
 from swarm.policy.estimate import KINDS, Shape, estimate, shape_of
 from swarm.policy.hub import why_not
 from swarm.policy.memory import budget
 from swarm.policy.model import device_of, dtype_of, source_of
+from swarm.policy.smollm2 import NAME as SMOLLM2
+
+# What the extra of the same name installs, of kinds of training and of engines.
+PACKAGES = {"lora": ("peft",), "qlora": ("bitsandbytes", "peft"), "vllm": ("vllm",)}
+ONLY_ON_CUDA = ("qlora", "vllm")
 
 
 def kind_of_training(config: PolicySection) -> str:
@@ -34,6 +40,14 @@ def kind_of_training(config: PolicySection) -> str:
     return next((kind for kind in kinds if estimate(shape, kind, item=item, rank=config.lora_rank).total <= room), kinds[-1])
 
 
+def obstacle(way: str, device: str) -> str:
+    """What keeps a kind of training, or an engine, from working on a type of device here, with the remedy; or nothing."""
+    if way in ONLY_ON_CUDA and device != "cuda":
+        return "needs a CUDA GPU"
+    missing = [package for package in PACKAGES.get(way, ()) if find_spec(package) is None]
+    return f"needs {' and '.join(missing)}: pip install 'swarmd[{way}]'" if missing else ""
+
+
 def recomputes(config: PolicySection, recipe: Recipe) -> bool:
     """Whether layers are forwarded again in the backward pass: where the settings say so, or for "auto" it would not fit else."""
     if config.gradient_checkpointing != "auto":
@@ -48,6 +62,8 @@ def recomputes(config: PolicySection, recipe: Recipe) -> bool:
 
 def model_shape(config: PolicySection) -> Shape:
     """The base model's shape, by its config.json. Raises `PolicyError`."""
+    if config.model == SMOLLM2:
+        return SMOLLM2_SHAPE  # its config.json is there only after the package has been unpacked
     source = source_of(config)
     try:
         found = AutoConfig.from_pretrained(source, revision=config.revision or None, trust_remote_code=False)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from huggingface_hub.constants import HF_HUB_CACHE
@@ -15,6 +14,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from swarm.config.schema import PolicySection
 from swarm.policy.catalogue import EMBEDDED_LICENCE, KNOWN
 from swarm.policy.estimate import KINDS, Shape, estimate, shape_of
+from swarm.policy.fitting import obstacle
 from swarm.policy.memory import budget
 from swarm.policy.model import EMBEDDED, device_of, dtype_of
 from swarm.policy.smollm2 import NAME as SMOLLM2
@@ -56,7 +56,8 @@ def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path
 
     def choice(model: str, where: str, licence: str, shape: Shape) -> Choice:
         needs = {kind: estimate(shape, kind, item=dtype.itemsize, rank=config.lora_rank).total for kind in KINDS}
-        why_not = {kind: reason for kind in KINDS if (reason := _obstacle(kind, needs[kind], memory, device.type))}
+        small = {kind: "too little memory" if needs[kind] > memory else "" for kind in KINDS}
+        why_not = {kind: reason for kind in KINDS if (reason := obstacle(kind, device.type) or small[kind])}
         fits = next((kind for kind in KINDS if kind not in why_not), None)
         return Choice(model, where, licence, shape.weights, needs, fits, why_not)
 
@@ -69,17 +70,6 @@ def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path
         where = "here" if known.name in cached else "consent" if known.gated else "hub"
         choices.append(choice(known.name, where, known.licence, known.shape))
     return Listing(str(device), str(dtype).removeprefix("torch."), memory, tuple(choices))
-
-
-def _obstacle(kind: str, needs: int, memory: int, device: str) -> str:
-    """What keeps a way of training from working here, or nothing."""
-    if kind == "qlora" and device != "cuda":
-        return "needs a CUDA GPU"
-    if kind == "qlora" and find_spec("bitsandbytes") is None:
-        return "needs bitsandbytes"
-    if kind == "lora" and find_spec("peft") is None:
-        return "needs peft"
-    return "too little memory" if needs > memory else ""
 
 
 def _folders(paths: Sequence[Path]) -> Iterator[tuple[Path, Shape]]:

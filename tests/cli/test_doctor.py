@@ -22,7 +22,7 @@ from swarm.clock import WallClock
 from swarm.config.manifest import built_in
 from swarm.config.schema import Config, NetworkSection, PolicySection, SwarmSection
 from swarm.doctor import doctor as doctor_module
-from swarm.doctor import gpu, machine, network
+from swarm.doctor import gpu, network
 from swarm.doctor.finding import Finding, Verdict
 from swarm.home import Home
 from swarm.identity import create
@@ -36,6 +36,18 @@ RTX = "NVIDIA GeForce RTX 3060, 550.54.14, 8.6, 12288, 11802\n"
 BLACKWELL = "NVIDIA GeForce RTX 5090, 570.86, 12.0, 32607, 9000\n"
 CUDA = {"version": "2.6.0+cu124", "cuda": "12.4", "archs": ["sm_50", "sm_80", "sm_86", "sm_90"], "devices": ["RTX"], "mps": False}
 CPU = {"version": "2.6.0+cpu", "cuda": None, "archs": [], "devices": [], "mps": False}
+PLACE = {"device": "cpu", "needs": 2**29, "room": 2**40, "most": 2**40}
+FACTS = {
+    "here": True,
+    "download": 0,
+    "cache": "/",
+    "device": "cpu",
+    "kind": "none",
+    "needs": 2**29,
+    "places": [PLACE],
+    "fits": {},
+}
+FACTS |= {"obstacles": [], "checkpoint": 2**20}
 PEER = "12D3KooWQYV9dGMFoRzNStwpXztXaBUjtPqi6aU76ZgUriHhKust"
 
 
@@ -44,8 +56,14 @@ def worst(findings: list[Finding]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "torch", "device", "expected"),
+    ("answer", "torch", "devices", "expected"),
     [
+        (BLACKWELL, CUDA, "cpu", {}),
+        (RTX, {**CUDA, "devices": [], "archs": []}, "cpu", {}),
+        (RTX, CPU, "cpu", {}),
+        (RTX, CPU, "cpu cuda:1", {"torch": "fail"}),
+        (None, CUDA, "cuda", {}),
+        ("NVIDIA Old, 390.1, [N/A], 4096, 4000", CUDA, "cuda", {}),
         (RTX, CUDA, "auto", {}),
         (None, CPU, "auto", {}),
         (None, CPU, "cuda", {"gpu": "fail"}),
@@ -58,8 +76,8 @@ def worst(findings: list[Finding]) -> dict[str, str]:
         (RTX, None, "auto", {}),
     ],
 )
-def test_the_gpu_against_torch(answer: str | None, torch: dict[str, Any] | None, device: str, expected: dict[str, str]) -> None:
-    found = list(gpu.examine(answer, torch, device, False))
+def test_the_gpu_against_torch(answer: str | None, torch: dict[str, Any] | None, devices: str, expected: dict[str, str]) -> None:
+    found = list(gpu.examine(answer, torch, devices.split()))
     assert worst(found) == expected
     assert all(finding.fix for finding in found if finding.verdict != Verdict.OK)
 
@@ -80,23 +98,6 @@ def test_the_gpu_against_torch(answer: str | None, torch: dict[str, Any] | None,
 )
 def test_which_code_runs_where(archs: list[str], capability: tuple[int, int], runs: bool) -> None:
     assert gpu.runs_on(archs, capability) is runs
-
-
-def test_sharing_a_gpu_needs_its_driver() -> None:
-    assert worst(list(gpu.examine(None, CPU, "auto", True))) == {"gpu sharing": "warn"}
-
-
-def test_memory_disk_and_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, here = Config(), {"here": True, "device": "cpu", "kind": "none", "needs": 2**29}
-    assert worst([*machine.memory(config, here, running=False), *machine.model(config, here)]) == {}
-    assert worst(list(machine.memory(config, {**here, "needs": 2**50}, running=False))) == {"memory": "fail"}
-    assert worst(list(machine.memory(config, {**here, "needs": 2**50}, running=True))) == {}
-    assert worst(list(machine.model(config, {"error": "gated"}))) == {"model": "fail"}
-    assert worst(list(machine.model(config, None))) == {"model": "skipped"}
-    away = {**here, "here": False, "download": 2**60}
-    assert worst(list(machine.disk(config, tmp_path / "not" / "there", away))).get("disk for the model") == "fail"
-    big = replace(config, pool=replace(config.pool, max_bytes=2**60))
-    assert worst(list(machine.disk(big, tmp_path, here))) == {"disk": "warn"}
 
 
 def listening(*addresses: str) -> Config:
@@ -160,7 +161,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     versions = {rule.name.partition("/")[0]: rule.version for rule in built_in()["embedded"].environments}
     answers: dict[str, Any] = {
         "swarm.tasks.installed": {"versions": versions, "refused": {}},
-        "swarm.policy.devices": {"torch": CPU, "model": {"here": True, "device": "cpu", "kind": "none", "needs": 2**29}},
+        "swarm.policy.devices": {"torch": CPU, "model": FACTS},
     }
 
     async def ask(module: str, question: Any = None) -> tuple[Any, str]:
@@ -177,14 +178,14 @@ def examine(home: Path, *arguments: str) -> tuple[int, dict[str, str]]:
 
 
 def test_it_works_before_init_and_beside_a_daemon(tmp_path: Path, quick: dict[str, Any]) -> None:
-    nothing = {"home": "skipped", "clock": "skipped"}
+    nothing = {"home": "skipped", "clock": "skipped", "reachability": "warn"}
     assert examine(tmp_path / "none") == (0, nothing)
     assert not (tmp_path / "none").exists()
     home = Home(tmp_path / "home").create()
     create(home.identity_key)
-    assert examine(home.path) == (0, {"clock": "skipped"})
+    assert examine(home.path) == (0, {"clock": "skipped", "reachability": "warn"})
     with home.lock():
-        assert examine(home.path) == (0, {"clock": "skipped", "contents": "skipped"})
+        assert examine(home.path) == (0, {"clock": "skipped", "contents": "skipped", "reachability": "skipped"})
     text = CliRunner().invoke(main, ["--home", str(home.path), "doctor"]).output
     assert "identity" in text
 
@@ -197,7 +198,14 @@ def test_what_is_broken_hides_nothing_else(tmp_path: Path, quick: dict[str, Any]
     quick["swarm.tasks.installed"] = {"versions": {"reasoning_gym": "0.0.1"}, "refused": {}}
     code, found = examine(home.path)
     assert code == 11
-    assert found == {"home": "fail", "torch": "fail", "model": "skipped", "environments": "fail", "clock": "skipped"}
+    assert found == {
+        "home": "fail",
+        "torch": "fail",
+        "model": "skipped",
+        "environments": "fail",
+        "clock": "skipped",
+        "reachability": "warn",
+    }
     home.node_toml.write_text("nonsense = 1\n")
     assert examine(home.path)[1]["settings"] == "fail"
     assert PolicySection().model == "embedded"

@@ -206,6 +206,44 @@ async def test_the_machine_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None
         nursery.cancel_scope.cancel()
 
 
+async def test_a_driver_that_hides_the_others_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = GpuProcess(os.getpid(), True, 90, 4000, "swarmd")
+    listing: list[GpuProcess] | None = [ours]
+
+    async def listed() -> list[GpuProcess] | None:
+        return listing
+
+    monkeypatch.setattr(guest_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(guest_module, "GPU_QUIET_S", 0.1)
+    monkeypatch.setattr(guest_module, "list_gpu_processes", listed)
+    guest = Guest(GuestSection(gpu=True), WallClock())
+
+    async def says(words: str) -> None:
+        with trio.fail_after(5):
+            while words not in guest.statistics().gpu_hidden or bool(words) != bool(guest.statistics().gpu_hidden):
+                await trio.sleep(0.005)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(guest.watch)
+        await trio.sleep(0.2)
+        assert guest.statistics().gpu_hidden == ""
+        listing = [GpuProcess(1, True, 90, 4000, "a number of another world")]
+        await trio.sleep(0.03)
+        assert guest.statistics().gpu_hidden == "", "a policy that begins is listed a little later"
+        await says("container")
+        listing = None
+        await says("nvidia-smi pmon")
+        await trio.sleep(0.1)
+        warned = [record.getMessage() for record in caplog.records if "guest.gpu" in record.getMessage()]
+        assert len(warned) == 1
+        assert "container" in warned[0]
+        listing = [ours]
+        await says("")
+        nursery.cancel_scope.cancel()
+
+
 NEW_DRIVER = """\
 # gpu         pid   type     sm    mem    enc    dec    jpg    ofa     fb   ccpm    command
 # Idx           #    C/G      %      %      %      %      %      %     MB     MB    name

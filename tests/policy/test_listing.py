@@ -17,7 +17,7 @@ from tiny_models import write_model
 from swarm.cli.main import main
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
-from swarm.policy import model, smollm2
+from swarm.policy import fitting, model, smollm2
 from swarm.policy.hub import why_not
 from swarm.policy.listing import Choice, list_models
 
@@ -34,6 +34,14 @@ def test_what_fits_follows_from_the_memory(tmp_path):
     assert found[2].why_not == {"none": "too little memory", "lora": "too little memory", "qlora": "needs a CUDA GPU"}
     assert found[0].where == "hub"
     assert listed(8.0, tmp_path)["embedded"].fits == "none"
+
+
+def test_what_is_not_installed_is_named_with_its_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "find_spec", lambda name: None)
+    found = listed(12.0, tmp_path)["Qwen/Qwen2.5-1.5B-Instruct"]
+    assert found.fits is None
+    assert found.why_not["lora"] == "needs peft: pip install 'swarmd[lora]'"
+    assert fitting.obstacle("qlora", "cuda") == "needs bitsandbytes and peft: pip install 'swarmd[qlora]'"
 
 
 def test_what_is_here_is_found(tmp_path, model_folder):

@@ -37,6 +37,14 @@ def dialable(bound: Multiaddr) -> list[Multiaddr]:
     return [Multiaddr(f"/{family}/{ip}/tcp/{port}") for ip in _interfaces(family)]
 
 
+def reached_as(listen: str) -> list[str]:
+    """The addresses that a node tells which listens on this one; none where it is no multiaddr."""
+    try:
+        return [str(address) for address in dialable(Multiaddr(listen))]
+    except (MultiaddrError, ValueError, StopIteration):
+        return []
+
+
 def _interfaces(family: str) -> list[str]:
     found = []
     for adapter in ifaddr.get_adapters():
