@@ -165,10 +165,11 @@ async def _driver(patient: Patient) -> tuple[str | None, list[Finding]]:
         return None, [warn("gpu driver", text, "look into dmesg for what the driver says; a reboot may help")]
     if not patient.config.guest.gpu:
         return answer, []
-    if patient.seen is not None:
-        return answer, [gpu.sharing(patient.seen.gpu_hidden, answer, listed=True)]
-    listed = await list_gpu_processes()
-    return answer, [gpu.sharing(hidden(listed, (), ours_listed=False), answer, listed=bool(listed))]
+    listed = None
+    with trio.move_on_after(machine.DRIVER_ANSWERS_WITHIN_S):
+        listed = await list_gpu_processes()
+    blind = hidden(listed, (), ours_listed=False) or (patient.seen.gpu_hidden if patient.seen else "")
+    return answer, [gpu.sharing(blind, answer, listed=bool(listed))]
 
 
 async def _network(patient: Patient) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,29 @@ def test_it_works_before_init_and_beside_a_daemon(tmp_path: Path, quick: dict[st
         assert examine(home.path) == (0, {"clock": "skipped", "contents": "skipped", "reachability": "skipped"})
     text = CliRunner().invoke(main, ["--home", str(home.path), "doctor"]).output
     assert "identity" in text
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("exec sleep 60", {"gpu driver": "warn"}),
+        (f"[ $1 != pmon ] && echo '{RTX.strip()}'", {"torch": "warn", "gpu sharing": "warn"}),
+        (f"[ $1 != pmon ] && echo '{RTX.strip()}' || echo '# gpu pid\n0 7'", {"torch": "warn"}),
+        (f"[ $1 != pmon ] && echo '{RTX.strip()}' || exec sleep 60", {"torch": "warn", "gpu sharing": "warn"}),
+    ],
+)
+def test_a_driver_that_hangs_or_hides_takes_nothing_with_it(
+    tmp_path: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch, script: str, expected: dict[str, str]
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(doctor_module.machine, "DRIVER_ANSWERS_WITHIN_S", 0.5)
+    begun = time.monotonic()
+    found = examine(tmp_path / "none", "--set", "guest.gpu=true")[1]
+    assert time.monotonic() - begun < 15, "it waits for neither answer longer than it should"
+    assert found == {**expected, "home": "skipped", "clock": "skipped", "reachability": "warn"}
 
 
 def test_what_is_broken_hides_nothing_else(tmp_path: Path, quick: dict[str, Any]) -> None:
