@@ -29,8 +29,12 @@ _NODE_TOML = """\
 def init(
     home: Home, manifest: str | None, model: str | None, profile: str | None, invite: str | None, listen: tuple[str, ...]
 ) -> None:
-    """Make a home: a new identity and a node.toml. What is there already is never changed."""
+    """Make a home: a new identity and a node.toml. What is there already is never changed.
+
+    Where nothing is chosen and an NVIDIA GPU of 8 GB or more answers, the profile is gpu: a real language model.
+    """
     from swarm.config.manifest import absolute, find_manifest
+    from swarm.doctor.machine import first_card
 
     changes: dict[str, str | tuple[str, ...]] = {}
     if invite:
@@ -42,6 +46,9 @@ def init(
     if manifest:
         changes["swarm.manifest"] = manifest = absolute(manifest)
         find_manifest(manifest, home)
+    if not (invite or manifest or model or profile or home.node_toml.exists()) and (card := first_card()):
+        profile = "gpu"
+        click.echo(f"profile  gpu, for {card}; swarmd init --profile default keeps to the embedded model")
     if model and Path(model).is_dir():
         model = str(Path(model).absolute())
     options = {"policy.model": model, "node.profile": profile, "network.listen": listen}

@@ -80,6 +80,8 @@ def _combine(sources: Iterable[tuple[str, Setting]]) -> Resolved:
     profile = given.get("node.profile", settings["node.profile"]).value
     settings |= {name: Setting(value, f"profile {profile}") for name, value in PROFILES[profile].items()}
     settings |= given
+    if settings["policy.model"].value != "embedded" and settings["training.learning_rate"].origin == "default":
+        settings["training.learning_rate"] = Setting(0.0, "default of this model")
     _check_together(settings)
     sections = {
         section: type_(**{field.name: settings[f"{section}.{field.name}"].value for field in fields(type_)})

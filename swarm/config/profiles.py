@@ -28,8 +28,10 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     },
     # A real language model on a CUDA card: a missing card is an error, not a slow run on the CPU.
     "gpu": {
+        "swarm.manifest": "reasoning",
+        "policy.model": "Qwen/Qwen2.5-0.5B-Instruct",
         "policy.device": "cuda",
-        "training.learning_rate": 1e-6,
+        "training.max_versions_behind": 1,
         "training.micro_batch_tokens": 32_768,
         "scoring.workers": 4,
         "checkpoint.every_rounds": 50,

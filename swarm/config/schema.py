@@ -197,8 +197,8 @@ class TrainingSection:
     )
     learning_rate: float = setting(
         1e-4,
-        "AdamW's step size; 1e-4 suits the embedded model and its several updates per round (at 4e-4 it soon unlearns again), real language models want about 1e-6 (full) or 1e-5 (LoRA).",
-        above=0,
+        "AdamW's step size; 1e-4 suits the embedded model and its several updates per round (at 4e-4 it soon unlearns again). 0, the default of all other models, takes 1e-6 for all weights and 1e-5 for an adapter.",
+        minimum=0,
     )
     warmup_steps: int = setting(5, "Updates over which the learning rate rises from 0 to its value.", minimum=0)
     adam_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean.", minimum=0, maximum=0.999999)

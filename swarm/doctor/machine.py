@@ -16,13 +16,14 @@ import trio
 
 from swarm.config.schema import Config
 from swarm.doctor.finding import Finding, fail, ok, warn
-from swarm.doctor.gpu import ASK_DRIVER
+from swarm.doctor.gpu import ASK_DRIVER, gpus
 
 GIB = 2**30
 LEAST_DISK = GIB // 4  # below it the next checkpoint may not fit
 ANSWERS_WITHIN_S = 20.0  # the model's libraries load in five to ten seconds of a core
 DRIVER_ANSWERS_WITHIN_S = 10.0  # without its persistence daemon it wakes every card first
 LEAST_MEMORY = GIB // 2
+LEAST_CARD_MIB = 7500  # cards of 8 GB say a little less
 
 
 async def ask_driver() -> str | None:
@@ -33,6 +34,15 @@ async def ask_driver() -> str | None:
         except OSError:
             return None
     return done.stdout.decode(errors="replace")
+
+
+def first_card() -> str:
+    """The name of this machine's first NVIDIA GPU that is large enough for the model of the profile "gpu"; "" without one."""
+    try:
+        answer = trio.run(ask_driver)
+    except trio.TooSlowError:
+        return ""
+    return next((card.name for card in gpus(answer or "") if card.total >= LEAST_CARD_MIB), "")
 
 
 async def ask_module(module: str, question: Any = None) -> tuple[dict[str, Any] | None, str]:

@@ -22,7 +22,7 @@ from swarm.policy.estimate import KINDS, Estimate, Shape, estimate
 from swarm.policy.fitting import kind_of_training, model_shape, obstacle
 from swarm.policy.hub import why_not
 from swarm.policy.memory import budget, machine_bytes
-from swarm.policy.model import device_of, dtype_of, source_of
+from swarm.policy.model import device_for, device_of, dtype_of, source_of
 
 ASKED_WITHIN_S = 8.0
 # What a checkpoint keeps of each trained weight: its float32 value and AdamW's two moments.
@@ -55,7 +55,7 @@ def model_facts(config: PolicySection, generation: GenerationSection) -> dict[st
     """
     try:
         whereabouts = _whereabouts(config)
-        device, kind = device_of(config.device), kind_of_training(config)
+        device, kind = device_for(config), kind_of_training(config)
         second = device_of(config.generation_device) if config.generation_device else device
         shape, item, vllm = model_shape(config), dtype_of(config.dtype, device).itemsize, generation.engine == "vllm"
     except PolicyError as error:

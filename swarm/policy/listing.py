@@ -16,7 +16,7 @@ from swarm.policy.catalogue import EMBEDDED_LICENCE, KNOWN
 from swarm.policy.estimate import KINDS, Shape, estimate, shape_of
 from swarm.policy.fitting import obstacle
 from swarm.policy.memory import budget
-from swarm.policy.model import EMBEDDED, device_of, dtype_of
+from swarm.policy.model import EMBEDDED, device_for, dtype_of
 from swarm.policy.smollm2 import NAME as SMOLLM2
 from swarm.policy.smollm2 import is_installed
 
@@ -50,7 +50,7 @@ class Listing:
 
 def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path | None = None) -> Listing:
     """Look at this machine, at its hub `cache` and at `folders`. Raises `PolicyError` when the configured device is not there."""
-    device = device_of(config.device)
+    device = device_for(config)
     dtype = dtype_of(config.dtype, device)
     memory = budget(device, config.memory)
 

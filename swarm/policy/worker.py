@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from swarm.policy import checkpoint
 from swarm.policy.adapter import Recipe
 from swarm.policy.conversation import encode
 from swarm.policy.engines import ends_of, open_engine
-from swarm.policy.fitting import kind_of_training, recomputes
+from swarm.policy.fitting import RATES, kind_of_training, recomputes
 from swarm.policy.likelihood import log_likelihoods
 from swarm.policy.memory import Memory
 from swarm.policy.model import LanguageModel, load, load_base, public_name
@@ -95,6 +95,8 @@ class Worker:
             self._policy.recompute()
         # Bit-exact resuming needs it; on a GPU some operations have no deterministic form and would be refused.
         torch.use_deterministic_algorithms(self._policy.device.type == "cpu")
+        rate = self._training.learning_rate or RATES[self._recipe.kind]
+        self._training = replace(self._training, learning_rate=rate)
         self._optimizer = Optimizer(self._policy.parameters, self._training)
         if path is not None and not trained:
             self._optimizer.steps = meta["step"]

@@ -19,6 +19,7 @@ from swarm.doctor.finding import Finding, Verdict
 from swarm.doctor.reachability import Seen, reachability
 from swarm.node.machine import GpuProcess, hidden
 from swarm.policy import devices, fitting, memory, smollm2
+from swarm.policy import model as model_module
 from swarm.policy.catalogue import KNOWN
 
 GIB = 2**30
@@ -40,8 +41,9 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: told)
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device=None: 0)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-        for module in (devices, fitting):
+        for module in (devices, model_module):
             monkeypatch.setattr(module, "device_of", lambda name: torch.device("cuda:0" if name in ("auto", "cuda") else name))
+        for module in (devices, fitting):
             monkeypatch.setattr(module, "model_shape", lambda config: SHAPES[config.model])
         monkeypatch.setattr(fitting, "find_spec", lambda name: name if name in packages else None)
         monkeypatch.setattr(devices, "_at_hub", lambda name, revision: {"here": False, "download": 15 * GIB})

@@ -141,7 +141,7 @@ def test_every_profile_differs_from_the_defaults_in_known_and_allowed_settings(t
     for name, value in PROFILES[profile].items():
         assert value != FIELDS[name].default
         assert type(value) is TYPES[name]
-    as_texts = {name: str(value).lower() for name, value in PROFILES[profile].items()}
+    as_texts = {name: str(value).lower() if type(value) is bool else str(value) for name, value in PROFILES[profile].items()}
     by_profile = load(tmp_path, {"node.profile": profile}, {})
     assert load(tmp_path, as_texts | {"node.profile": profile}, {}) == by_profile
 

@@ -31,9 +31,9 @@ def _as_before():
     torch.use_deterministic_algorithms(False)
 
 
-def opened(folder: Path, path: Path | None = None, *, beta: float = 0.0, **policy: Any) -> Worker:
+def opened(folder: Path, path: Path | None = None, *, beta: float = 0.0, rate: float = 1e-2, **policy: Any) -> Worker:
     config = PolicySection(model=str(folder), device="cpu", **{"adapter": "lora", "lora_rank": 4, **policy})
-    worker = Worker(config, GenerationSection(), TrainingSection(learning_rate=1e-2, warmup_steps=0, beta=beta))
+    worker = Worker(config, GenerationSection(), TrainingSection(learning_rate=rate, warmup_steps=0, beta=beta))
     worker.open(None if path is None else str(path))
     return worker
 
@@ -82,6 +82,15 @@ def test_only_a_float32_adapter_is_trained(model_folder, dtype):
     assert all("lora_" in name for name in changed)
     assert {weight.dtype for _, weight in worker._policy.parameters} == {torch.float32}
     assert sum(weight.numel() for _, weight in worker._policy.parameters) < worker._policy.size / 5
+
+
+@pytest.mark.parametrize(("adapter", "rate"), [("none", 1e-6), ("lora", 1e-5)])
+def test_without_a_rate_the_kind_of_training_has_its_own(model_folder, adapter, rate):
+    worker = opened(model_folder, adapter=adapter, rate=0.0)
+    before = [weight.detach().clone() for _, weight in worker._policy.parameters]
+    assert one_round(worker, 1)["updates"] == 1
+    moved = max(float((weight.detach() - was).abs().max()) for (_, weight), was in zip(worker._policy.parameters, before, strict=True))
+    assert moved == pytest.approx(rate, rel=0.1), "AdamW's first step is the rate, whatever the gradient"
 
 
 def test_it_begins_as_the_base_and_alike_on_every_node(model_folder):
