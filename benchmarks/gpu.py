@@ -1,11 +1,13 @@
 """Generation, training step and what fits, on this machine's GPU, with random weights of true shapes: nothing is downloaded.
 
-    python benchmarks/gpu.py [--rows generation,training,fits] [--small]
+    python benchmarks/gpu.py [--rows generation,training,fits,vllm] [--small]
 
 Prints one JSON object. Generation is compared with transformers' own `generate`, called once per completion (a few of them) and
 once for all; every completion has exactly its number of tokens. The share of the bandwidth limit is what a decoding step must
 read at least (all weights, all keys and values so far) against what a large copy reaches. A training step is compared with the
 same one with the whole table of logits; its FLOPs are 6 per weight and token, against what a large matrix product reaches.
+What fits is tried with no more memory than the card in question has. vLLM's own speed is that of the same prompts without
+handing weights over.
 `--small` runs the same code on tiny shapes, on whatever there is, as without a GPU: only that says that the script works.
 """
 
@@ -52,7 +54,7 @@ GIB = 2**30
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="generation,training,fits")
+    parser.add_argument("--rows", default="generation,training,fits,vllm")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
     small = options.small or not torch.cuda.is_available()
@@ -68,6 +70,8 @@ def main() -> None:
     if "fits" in rows:
         cases = [("tiny", "none", 1)] if small else [("0.5B", "none", 8), ("1.5B", "lora", 12), ("7B", "qlora", 24)]
         report["fits"] = [fits(device, *case, tokens=32 if small else 512) for case in cases]
+    if "vllm" in rows:
+        report["vllm"] = vllm(device, *(("tiny", 4, 4, 32) if small else ("0.5B", 64, 8, 256)))
     print(json.dumps(report, indent=1))
 
 
@@ -160,6 +164,9 @@ def fits(device: str, shape: str, kind: str, gib: float, tokens: int) -> dict[st
     if kind != "none" and importlib.util.find_spec("peft") is None:
         return {**case, "left_out": "peft is not installed"}
     reset_peak(device)
+    if device == "cuda":
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / total))
     lm = open_model(device, shape, kind)
     lm.recompute()
     settings = TrainingSection(learning_rate=1e-6)
@@ -171,6 +178,8 @@ def fits(device: str, shape: str, kind: str, gib: float, tokens: int) -> dict[st
     for _ in range(2):
         batch = make_batch(lm, random_groups(lm, 8, 8, tokens), settings, pass_tokens)
         update(lm, None, optimizer, batch, settings, 1.0, memory)
+    if device == "cuda":
+        torch.cuda.set_per_process_memory_fraction(1.0)
     return {
         **case,
         "peak_gib": peak_gib(device),
@@ -178,6 +187,38 @@ def fits(device: str, shape: str, kind: str, gib: float, tokens: int) -> dict[st
         "estimated_resident_gib": round(resident_bytes(lm) / GIB, 3),
         "pass_tokens": pass_tokens,
         "out_of_memory": memory.take_shortages(),
+    }
+
+
+def vllm(device: str, shape: str, prompts: int, generations: int, tokens: int) -> dict[str, Any]:
+    """Our use of vLLM, which hands the weights over for every call, against vLLM alone."""
+    case: dict[str, Any] = {"shape": shape, "completions": prompts * generations, "tokens": tokens}
+    if device != "cuda" or importlib.util.find_spec("vllm") is None:
+        return {**case, "left_out": "vllm is not installed" if device == "cuda" else "vllm needs a CUDA card"}
+    from swarm.policy.vllm_engine import VllmEngine
+
+    reset_peak(device)
+    lm = open_model(device, shape)
+    engine = VllmEngine(lm, Ends((), (), lambda ids: ""), (), Memory(lm, 0.0))
+    asked = random_tokens(lm, prompts, PROMPT)
+
+    def ours() -> Any:
+        return engine.sample(asked, num_generations=generations, max_tokens=tokens, temperature=1.0, seed=1)
+
+    ours()
+    took = seconds(ours, device)
+    import vllm as library
+
+    settings = library.SamplingParams(n=generations, max_tokens=tokens, temperature=1.0, ignore_eos=True, logprobs=0)
+    engine._llm.wake_up()
+    requests = [{"prompt_token_ids": each} for each in asked]
+    alone = seconds(lambda: engine._llm.generate(requests, settings, use_tqdm=False), device)
+    count = prompts * generations * tokens
+    return {
+        **case,
+        "tokens_per_s": round(count / took),
+        "vllm_tokens_per_s": round(count / alone),
+        "share": round(alone / took, 3),
     }
 
 

@@ -25,7 +25,7 @@ ADAPTER_BYTES = 16
 FOUR_BITS = 0.55
 PASS_TOKENS = 2048
 ROWS, ROW_TOKENS = 8, 1024
-SLICE = 512  # tokens whose logits are made at once
+SLICE = 256  # tokens whose logits are made at once, with the largest vocabularies
 PROCESS = 0.6 * GIB
 # Feed-forward blocks of two matrices; all others have a gate, which makes three.
 UNGATED = frozenset({"bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "opt", "phi", "starcoder2"})

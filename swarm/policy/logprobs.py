@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Logits at a time: 256 MiB of float32.
-SLICE = 1 << 26
+# Logits at a time: 128 MiB of float32, of which a backward pass holds three.
+SLICE = 1 << 25
 # Models whose logits are their head times their last hidden states, and nothing else.
 PLAIN_HEADS = frozenset({"gpt2", "llama", "mistral", "qwen2", "qwen3"})
 # Before this release its gradients of single tokens' losses were wrong.

@@ -69,8 +69,8 @@ def test_what_each_way_of_training_takes():
 
 @pytest.mark.parametrize(
     ("name", "kind", "gib"),
-    [("Qwen2.5-0.5B-Instruct", "none", 10), ("Qwen2.5-1.5B-Instruct", "lora", 12), ("7B-Instruct", "qlora", 24)],
+    [("Qwen2.5-0.5B-Instruct", "none", 8), ("Qwen2.5-1.5B-Instruct", "lora", 12), ("7B-Instruct", "qlora", 24)],
 )
 def test_cards_that_people_have_are_enough(name, kind, gib):
-    """In bfloat16; the peaks measured on a card are in the documentation, these are the estimates that `auto` goes by."""
+    """In bfloat16, by the estimates that `auto` goes by; `benchmarks/gpu.py` measures the peaks where there is a card."""
     assert estimate(known(name), kind, item=2, rank=16).total < gib * GIB
