@@ -110,8 +110,9 @@ class Adapter:
         return plain
 
 
-def four_bits(device: torch.device) -> dict[str, Any]:
-    """How transformers is told to load a base in 4 bits onto `device`. `PolicyError` where that cannot be done."""
+def four_bits(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """How transformers is told to load a base in 4 bits onto `device` and to compute in `dtype`. Raises `PolicyError` where that
+    cannot be done."""
     if device.type != "cuda":
         raise PolicyError(
             f"policy.adapter = qlora keeps the base in 4 bits, which bitsandbytes does on a CUDA GPU, and the policy runs on "
@@ -124,7 +125,7 @@ def four_bits(device: torch.device) -> dict[str, Any]:
     from transformers import BitsAndBytesConfig
 
     config = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
     return {"quantization_config": config, "device_map": {"": device}}
 

@@ -26,7 +26,9 @@ def open_engine(language_model: LanguageModel, generation: GenerationSection, me
         from swarm.policy.vllm_engine import VllmEngine
 
         return VllmEngine(language_model, ends, generation.stop, memory)
-    large = language_model.device.type == "cuda" or language_model.size >= SLOTS_FROM
+    # Slots draw with float64, which Apple's GPUs do not have.
+    device = language_model.device.type
+    large = device == "cuda" or (device != "mps" and language_model.size >= SLOTS_FROM)
     if large and takes_any_mask(language_model):
         return SlotEngine(language_model, ends, memory)
     return CacheEngine(language_model, ends, memory)

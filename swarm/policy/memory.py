@@ -20,8 +20,9 @@ from swarm.errors import PolicyError
 from swarm.policy.estimate import GIB, TRAINED_BYTES, Shape, shape_of
 from swarm.policy.model import LanguageModel
 
-# Rows sampled at once; more only add memory, since by then the machine's arithmetic is busy.
+# Rows sampled at once; more only add memory, since by then the machine's arithmetic is busy. And texts scored at once.
 MAX_ROWS = 1024
+SCORED_ROWS = 64
 # What estimates leave free: fragments, the libraries' workspaces, one slice of logits.
 MARGIN = 0.1
 
@@ -29,13 +30,14 @@ MARGIN = 0.1
 class Memory:
     """The policy's memory. A shortage at the smallest size is a `PolicyError`, every other one is counted."""
 
-    def __init__(self, language_model: LanguageModel, share: float) -> None:
+    def __init__(self, language_model: LanguageModel, share: float, *, trained: bool = True) -> None:
         self._device = language_model.device
-        spare = budget(language_model.device, share) - resident_bytes(language_model)
+        spare = budget(language_model.device, share) - resident_bytes(language_model, trained=trained)
         self._free = spare * (1 - MARGIN)  # bytes for what comes and goes
         self._slot_bytes, self._place_bytes = slot_bytes(language_model)
         self._token_bytes = token_bytes(language_model)
         self.most_slots = MAX_ROWS
+        self.most_scored = SCORED_ROWS
         self._most_tokens = 1 << 62
         self._shortages = 0
         self._held: list[Callable[[], None]] = []
@@ -74,6 +76,15 @@ class Memory:
                 "policy.memory more, or take a smaller policy.model"
             )
         self.most_slots = now // 2
+
+    def fewer_scored(self, now: int) -> None:
+        """Memory ran out with so many texts scored at once."""
+        self._shortage()
+        if now <= 1:
+            raise PolicyError(
+                "the device has too little memory for even one answer; give policy.memory more, or take a smaller policy.model"
+            )
+        self.most_scored = now // 2
 
     def smaller_micro_batch(self, tokens: int, rows: int, *, again: bool) -> None:
         """Memory ran out in a pass over so many tokens of so many completions; `again` with one alone, and all else freed."""
@@ -144,12 +155,12 @@ def machine_bytes() -> int:
         return total
 
 
-def resident_bytes(language_model: LanguageModel) -> int:
-    """Bytes of the weights, and of what training keeps for each that is trained."""
+def resident_bytes(language_model: LanguageModel, *, trained: bool = True) -> int:
+    """Bytes of the weights, and of what training keeps for each that is `trained`."""
     total = 0
     for weight in language_model.model.parameters():
         total += weight.numel() * weight.element_size()
-        if weight.requires_grad:
+        if trained and weight.requires_grad:
             total += weight.numel() * TRAINED_BYTES
     return total
 

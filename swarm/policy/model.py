@@ -40,7 +40,7 @@ class LanguageModel:
     ) -> None:
         where = {"revision": revision or None, "trust_remote_code": False}
         weights: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}  # pickles can run code
-        weights |= four_bits(device) if quantised else {}
+        weights |= four_bits(device, dtype) if quantised else {}
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source, **where)
             model, info = AutoModelForCausalLM.from_pretrained(source, **where, **weights)
@@ -254,11 +254,17 @@ def device_of(name: str) -> torch.device:
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
     """The type of a setting `policy.dtype` on this device."""
     if name == "auto":
-        name = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        name = "bfloat16" if device.type == "cuda" and _has_bfloat16(device) else "float32"
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if name not in types:
         raise PolicyError(f"policy.dtype = {name!r} is unknown; use auto, float32 or bfloat16")
     return types[name]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether a CUDA card computes in it; older ones only imitate it, slowly."""
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -41,6 +41,11 @@ class VllmEngine:
             raise PolicyError(
                 "generation.engine = vllm runs on a CUDA card; set policy.device = cuda, or generation.engine = auto"
             )
+        if language_model.device.index:
+            raise PolicyError(
+                f"generation.engine = vllm takes the first card it sees, and the policy is on {language_model.device}; set "
+                "policy.device = cuda:0 and the environment's CUDA_VISIBLE_DEVICES to the card that is meant"
+            )
         self._lm = language_model
         self._ends = ends
         self._stop = list(stop)

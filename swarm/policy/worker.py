@@ -33,7 +33,7 @@ from swarm.policy.engines import ends_of, open_engine
 from swarm.policy.fitting import RATES, kind_of_training, recomputes
 from swarm.policy.likelihood import log_likelihoods
 from swarm.policy.memory import Memory
-from swarm.policy.model import LanguageModel, load, load_base, public_name
+from swarm.policy.model import LanguageModel, device_for, load, load_base, public_name
 from swarm.policy.optimizer import Optimizer
 from swarm.policy.updates import train
 from swarm.records import TrainingGroup
@@ -79,8 +79,13 @@ class Worker:
 
     def open(self, path: str | None, *, trained: bool = True) -> None:
         """Load the base model, or continue from a checkpoint; without its optimizer's state where it will not be `trained`."""
+        device = device_for(self._config)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # streams, graphs and Triton's kernels go by the current one
         if path is None:
-            self._recipe = Recipe.of(self._config, kind_of_training(self._config))
+            # What only answers is left as it is: what fits beside a daemon that trains would be another model.
+            as_it_is = "none" if self._config.adapter == "auto" else self._config.adapter
+            self._recipe = Recipe.of(self._config, kind_of_training(self._config) if trained else as_it_is)
             self._policy = load_base(self._config, quantised=self._recipe.kind == "qlora")
             self._base_digest = self._policy.digest().hex()
             if self._recipe.kind != "none":
@@ -91,7 +96,7 @@ class Worker:
             self._recipe = self._recorded_recipe(meta, path)
             self._base_digest = meta["base_digest"]
             self._policy = self._continued(Path(path) / checkpoint.MODEL)
-        if recomputes(self._config, self._recipe):
+        if trained and recomputes(self._config, self._recipe):
             self._policy.recompute()
         # Bit-exact resuming needs it; on a GPU some operations have no deterministic form and would be refused.
         torch.use_deterministic_algorithms(self._policy.device.type == "cpu")
@@ -102,7 +107,7 @@ class Worker:
             self._optimizer.steps = meta["step"]
         elif path is not None:
             self._restore_optimizer(Path(path) / checkpoint.OPTIMIZER, meta["step"])
-        self._memory = Memory(self._policy, self._config.memory)
+        self._memory = Memory(self._policy, self._config.memory, trained=trained)
         self._engine = open_engine(self._policy, self._generation, self._memory)
         self._ends = ends_of(self._policy, self._generation)
         self._reference = self._load_reference() if self._training.beta > 0 else None
@@ -142,7 +147,7 @@ class Worker:
     def log_likelihoods(self, body: list[list[str]]) -> list[float]:
         """Of texts as answers to prompts: [prompts, texts]."""
         prompts, texts = body
-        return log_likelihoods(self._policy, prompts, texts, self._generation.temperature)
+        return log_likelihoods(self._policy, prompts, texts, self._generation.temperature, self._memory)
 
     def train(self, body: list[dict[str, Any]]) -> dict[str, Any]:
         """One round's updates on the groups."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,7 +41,8 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         told = (int((free or gib) * GIB), int(gib * GIB))
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: told)
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device=None: 0)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+        monkeypatch.setattr(torch.cuda, "device", nullcontext)
         for module in (devices, model_module):
             monkeypatch.setattr(module, "device_of", lambda name: torch.device("cuda:0" if name in ("auto", "cuda") else name))
         for module in (devices, fitting):

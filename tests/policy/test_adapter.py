@@ -89,7 +89,9 @@ def test_without_a_rate_the_kind_of_training_has_its_own(model_folder, adapter, 
     worker = opened(model_folder, adapter=adapter, rate=0.0)
     before = [weight.detach().clone() for _, weight in worker._policy.parameters]
     assert one_round(worker, 1)["updates"] == 1
-    moved = max(float((weight.detach() - was).abs().max()) for (_, weight), was in zip(worker._policy.parameters, before, strict=True))
+    moved = max(
+        float((weight.detach() - was).abs().max()) for (_, weight), was in zip(worker._policy.parameters, before, strict=True)
+    )
     assert moved == pytest.approx(rate, rel=0.1), "AdamW's first step is the rate, whatever the gradient"
 
 

@@ -10,7 +10,8 @@ from tiny_models import UNK, write_model
 
 from swarm.config.schema import PolicySection
 from swarm.policy.generation import CacheEngine
-from swarm.policy.likelihood import ROWS, log_likelihoods
+from swarm.policy.likelihood import log_likelihoods
+from swarm.policy.memory import SCORED_ROWS as ROWS
 from swarm.policy.model import LanguageModel, load_base
 
 PROMPTS = ["1+1=", "what is 12*12?", "x", "a prompt longer than the window: 3"]

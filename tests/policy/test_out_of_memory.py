@@ -9,6 +9,7 @@ from tiny_models import write_model
 from protocols.messages import Completion
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import PolicyError
+from swarm.policy import likelihood
 from swarm.policy import update as update_module
 from swarm.policy.continuous import SlotEngine
 from swarm.policy.engines import ends_of
@@ -17,6 +18,7 @@ from swarm.policy.memory import Memory, ran_out
 from swarm.policy.model import load_base
 from swarm.policy.optimizer import Optimizer
 from swarm.policy.updates import train
+from swarm.policy.worker import Worker
 from swarm.records import TrainingGroup
 
 ERRORS = [
@@ -35,6 +37,13 @@ GROUPS = [
     group("a longer prompt, 7*3=", ["21", "twenty one", "7"], [1.0, 0.25, 0.0]),
     group("2+2=", ["4", "5"], [1, 0]),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    """Opening a policy makes the whole process deterministic."""
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +122,21 @@ def test_in_a_backward_pass_whose_last_layers_are_done(folder, undisturbed, call
     weights, shortages = trained(folder, break_it)
     assert shortages == 1
     torch.testing.assert_close(weights, undisturbed, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("calls", [(1,), (1, 2), (2,)])
+def test_while_alternatives_are_looked_at(folder, monkeypatch, calls):
+    worker = Worker(PolicySection(model=str(folder), device="cpu"), GenerationSection(), TrainingSection())
+    worker.open(None)
+    asked = [["1+1=", "a longer prompt, 7*3=", "2+2="] * 30, ["2", "twenty one", "4"] * 30]
+    undisturbed = worker.log_likelihoods(asked)
+    monkeypatch.setattr(likelihood, "completion_logprobs", Fails(likelihood.completion_logprobs, ERRORS[0], *calls))
+    assert worker.log_likelihoods(asked) == pytest.approx(undisturbed, abs=1e-4)
+    body = {"prompts": ["1="], "num_generations": 2, "max_completion_length": 2, "temperature": 1.0, "seed": 1}
+    assert worker.generate(body)["out_of_memory"] == len(calls), "told with the next answer that has room for it"
+    monkeypatch.setattr(likelihood, "completion_logprobs", Fails(None, ERRORS[0], *range(1, 9)))
+    with pytest.raises(PolicyError, match="even one answer"):
+        worker.log_likelihoods(asked)
 
 
 @pytest.mark.parametrize("call", [1, 3])

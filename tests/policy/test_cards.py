@@ -1,0 +1,76 @@
+"""Which card is used and how, decided without one: what is asked of torch's CUDA is recorded."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny_models import write_model
+
+from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
+from swarm.errors import PolicyError
+from swarm.policy import worker as worker_module
+from swarm.policy.ends import Ends
+from swarm.policy.memory import Memory
+from swarm.policy.model import device_for, dtype_of, load_base
+from swarm.policy.vllm_engine import VllmEngine
+from swarm.policy.worker import Worker
+
+
+def test_the_configured_card_is_the_current_one_before_anything_is_loaded(monkeypatch):
+    done = []
+
+    def load(config, *, quantised):
+        done.append("load")
+        raise PolicyError("no such card here")
+
+    monkeypatch.setattr(worker_module, "device_for", lambda config: torch.device(config.device))
+    monkeypatch.setattr(worker_module, "load_base", load)
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    with pytest.raises(PolicyError):
+        Worker(PolicySection(model="embedded", device="cuda:1"), GenerationSection(), TrainingSection()).open(None)
+    assert done == [torch.device("cuda:1"), "load"]
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_is_taken_where_the_card_computes_in_it(monkeypatch, native, expected):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext(asked.append(device)))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    assert dtype_of("auto", torch.device("cuda:1")) == expected
+    assert asked == [torch.device("cuda:1")]
+
+
+def test_the_embedded_model_stays_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_for(PolicySection(model="embedded")).type == "cpu"
+    with pytest.raises(PolicyError, match="cuda"):  # which is what any other model would have, were there one
+        device_for(PolicySection(model="some/model"))
+
+
+def test_a_policy_that_only_answers_has_memory_for_it(tmp_path):
+    language_model = load_base(PolicySection(model=str(write_model(tmp_path / "m", hidden=32, layers=2)), device="cpu"))
+    gib = 2 * language_model.size * 4 / 2**30  # twice the weights; training would keep three more of them
+    assert Memory(language_model, 1 + gib).slots(10) > 1
+    size = language_model.size * 4
+    kept = [Memory(language_model, 1 + gib, trained=trained).micro_batch_tokens(1 << 60) for trained in (True, False)]
+    assert kept[1] - kept[0] == pytest.approx(3 * size * 0.9 / Memory(language_model, 2)._token_bytes, rel=0.01)
+
+
+def test_what_only_answers_is_not_made_to_fit(monkeypatch, tmp_path):
+    monkeypatch.setattr(worker_module, "kind_of_training", lambda config: "lora")
+    config = PolicySection(model=str(write_model(tmp_path / "m", hidden=32, layers=2)), device="cpu")
+    worker = Worker(config, GenerationSection(), TrainingSection())
+    worker.open(None, trained=False)
+    assert worker.hello(None)["adapter"] == "none"
+    torch.use_deterministic_algorithms(False)
+
+
+def test_vllm_is_refused_on_a_card_that_it_would_not_take(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace())
+    language_model = SimpleNamespace(device=torch.device("cuda:1"))
+    with pytest.raises(PolicyError, match="CUDA_VISIBLE_DEVICES"):
+        VllmEngine(language_model, Ends((), (), lambda ids: ""), (), SimpleNamespace())  # type: ignore[arg-type]
