@@ -16,8 +16,9 @@ from swarm.serving.comparison import ALL
 class Provenance:
     """`base` and `revision` name the base model; `digest` (hex) is over the trained weights; `groups` are those trained on.
 
-    `signers` wrote the foreign ones that the pool still holds. `evaluation` is `Evaluation.to_json` of these very weights, if
-    they were evaluated. `command` made the export.
+    `environments` are what the swarm's tasks are drawn from, with version and parameters; `training` says how. `signers` wrote
+    the foreign groups that the pool still holds. `evaluation` is `Evaluation.to_json` of these very weights, if they were
+    evaluated. `command` made the export.
     """
 
     base: str
@@ -31,6 +32,8 @@ class Provenance:
     signers: int
     swarm_name: str
     swarm_id: str
+    environments: tuple[str, ...]
+    training: str
     command: str
     evaluation: Mapping[str, Any] | None = None
 
@@ -62,10 +65,16 @@ def card(made: Provenance) -> str:
         "|---|---|",
         f"| base model | {made.base}{at} |",
         f"| swarm | {made.swarm_name} (`{made.swarm_id}`) |",
-        f"| updates | {made.step}, in {made.round} rounds |",
+        f"| updates | {made.step}, in {made.round} rounds; {made.training} |",
         f"| groups trained on | {made.own_groups} own and {made.foreign_groups} foreign ones{_signers(made)} |",
         f"| digest of the trained weights | `{made.digest}` |",
         f"| made by | `{made.command}` |",
+        "",
+        "## Data",
+        "",
+        "Problems that are generated, none of them held out for evaluation, with answers by this and other nodes' policies:",
+        "",
+        *(f"- {environment}" for environment in made.environments or ("not known: the swarm's manifest is not on this machine",)),
         "",
         "## Evaluation",
         "",

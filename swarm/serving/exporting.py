@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from protocols.manifest import EnvironmentRule, Range
 from swarm.config.manifest import find_manifest
 from swarm.config.schema import Config
 from swarm.errors import HomeError, PolicyError
@@ -67,10 +68,28 @@ def write_card(home: Home, config: Config, directory: Path, known: Mapping[str, 
         signers=_signers(home, config),
         swarm_name=manifest.name if manifest else "unknown",
         swarm_id=manifest.swarm_id if manifest else config.swarm.manifest,
+        environments=tuple(map(_described, manifest.environments)) if manifest else (),
+        training=_training(config, adapter=adapter),
         command=command,
         evaluation=evaluation,
     )
     write_atomically(directory / "README.md", card(made).encode(), mode=0o644)
+
+
+def _described(rule: EnvironmentRule) -> str:
+    parameters = [
+        f"{name} {each.min} to {each.max}" if isinstance(each, Range) else f"{name} {each}"
+        for name, each in rule.parameters.items()
+    ]
+    return ", ".join([f"`{rule.name}` {rule.version}", *parameters])
+
+
+def _training(config: Config, *, adapter: bool) -> str:
+    how = [f"LoRA of rank {config.policy.lora_rank}"] if adapter else []
+    rate = config.training.learning_rate
+    return ", ".join(
+        [*how, f"{config.training.loss_type} loss", f"learning rate {rate:g}" if rate else "the default learning rate"]
+    )
 
 
 def _signers(home: Home, config: Config) -> int:

@@ -1,6 +1,7 @@
 """Talking to a daemon: the client, and the commands that need one, against a process that answers as a daemon does."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -149,6 +150,8 @@ def test_export_asks_the_daemon_for_the_current_policy(home: Home, tmp_path: Pat
         card = (tmp_path / "out" / "README.md").read_text()
         assert "4, in 5 rounds" in card
         assert "7 own and 0 foreign" in card
+        assert re.search(r"\n- `reasoning_gym/spell_backward` [^\n]*, level 0 to 2\n", card), "the swarm's environments"
+        assert "dapo loss, learning rate 0.0001" in card
         assert "not evaluated" in card
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "mine").touch()

@@ -119,6 +119,8 @@ def test_the_card_says_where_a_model_is_from(tmp_path: Path) -> None:
         signers=3,
         swarm_name="reasoning",
         swarm_id="ab" * 32,
+        environments=("`reasoning_gym/arc_1d` 0.1.25+2, level 0 to 2",),
+        training="LoRA of rank 16, dapo loss, learning rate 1e-05",
         command="swarmd export --adapter --to out",
         evaluation=EVALUATION.to_json(),
     )
@@ -128,6 +130,8 @@ def test_the_card_says_where_a_model_is_from(tmp_path: Path) -> None:
         "revision abc123",
         "12, in 9 rounds",
         "20 own and 31 foreign",
+        "\n- `reasoning_gym/arc_1d` 0.1.25+2, level 0 to 2\n",
+        "LoRA of rank 16",
         "3 signers",
         "reasoning",
         "swarmd export --adapter",
