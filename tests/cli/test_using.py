@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 
 from swarm.cli.main import main
 from swarm.config.schema import Config
+from swarm.errors import PolicyError
 from swarm.home import Home
 from swarm.identity import create
 from swarm.policy import checkpoint
 from swarm.serving.card import Provenance, card, public_base
 from swarm.serving.chat import Manner, run_chat
 from swarm.serving.comparison import Evaluation, compare, known_evaluations, remember, wilson
+from swarm.serving.trained import Wish
 
 
 @pytest.fixture
@@ -104,6 +109,32 @@ def test_checkpoints_are_pruned_but_not_what_a_daemon_needs(home: Home) -> None:
     assert writing.exists(), "what a daemon is writing is left alone"
     assert len(json.loads(swarmd(home, "checkpoints", "--prune", "1", "--json").stdout)) == 1
     assert swarmd(home, "checkpoints", "--prune", "0").exit_code == 2
+
+
+@pytest.mark.parametrize("system", ["be brief", None])
+def test_a_long_conversation_forgets_its_beginning(home: Home, monkeypatch: pytest.MonkeyPatch, system: str | None) -> None:
+    asked: list[list[str]] = []
+
+    class Short:
+        """Has room for three turns."""
+
+        async def answer(self, wish: Wish) -> list[tuple[SimpleNamespace]]:
+            (turns,) = wish.prompts
+            if sum(turn["role"] != "system" for turn in turns) > 3:  # type: ignore[index]
+                raise PolicyError("the prompt fills the model's positions")
+            asked.append([turn["content"] for turn in turns])  # type: ignore[index]
+            return [(SimpleNamespace(text="yes"),)]
+
+    @asynccontextmanager
+    async def opened(*_: object) -> AsyncIterator[Short]:
+        yield Short()
+
+    monkeypatch.setattr("swarm.serving.chat.open_trained", opened)
+    lines, said = iter(["one", "two", "three", ""]), list[str]()
+    run_chat(home, Config(), "newest", Manner(system, 5, 0.0), lambda: next(lines), said.append, once=False)
+    before = [system] if system else []
+    assert asked == [[*before, "one"], [*before, "one", "yes", "two"], [*before, "two", "yes", "three"]]
+    assert said == ["yes"] * 3
 
 
 def test_the_card_says_where_a_model_is_from(tmp_path: Path) -> None:
