@@ -40,6 +40,7 @@ class Memory:
         self.most_scored = SCORED_ROWS
         self._most_tokens = 1 << 62
         self._shortages = 0
+        self._kept = 0  # bytes that stay while something else is done
         self._held: list[Callable[[], None]] = []
 
     def take_shortages(self) -> int:
@@ -60,12 +61,13 @@ class Memory:
         return max(0.05, self._free / torch.cuda.mem_get_info(self._device)[1])
 
     def holds(self, size: int) -> bool:
-        """Whether so many bytes may be kept while something else is done."""
-        return size <= self._free // 4
+        """Whether so many bytes may be kept while something else is done, which then has that much less."""
+        self._kept = size if size <= self._free // 4 else 0
+        return self._kept == size
 
     def micro_batch_tokens(self, most: int) -> int:
         """Tokens of one forward and backward pass."""
-        return max(1, min(most, self._most_tokens, int(self._free // self._token_bytes)))
+        return max(1, min(most, self._most_tokens, int((self._free - self._kept) // self._token_bytes)))
 
     def fewer_slots(self, now: int) -> None:
         """Memory ran out with so many completions at once."""
@@ -109,6 +111,7 @@ class Memory:
         self._shortages += 1
         for drop in self._held:
             drop()
+        self._kept = 0
         give_back(self._device)
 
 

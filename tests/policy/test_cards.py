@@ -60,6 +60,18 @@ def test_a_policy_that_only_answers_has_memory_for_it(tmp_path):
     assert kept[1] - kept[0] == pytest.approx(3 * size * 0.9 / Memory(language_model, 2)._token_bytes, rel=0.01)
 
 
+def test_what_generation_keeps_training_does_not_have(tmp_path):
+    language_model = load_base(PolicySection(model=str(write_model(tmp_path / "m", hidden=32, layers=2)), device="cpu"))
+    memory = Memory(language_model, 2)
+    whole = memory.micro_batch_tokens(1 << 60)
+    assert memory.holds(2**28)
+    assert whole - memory.micro_batch_tokens(1 << 60) == pytest.approx(2**28 / memory._token_bytes, abs=1)
+    memory.fewer_slots(4)
+    assert memory.micro_batch_tokens(1 << 60) == whole, "after a shortage nothing is kept"
+    assert not memory.holds(2**30)
+    assert memory.micro_batch_tokens(1 << 60) == whole
+
+
 def test_what_only_answers_is_not_made_to_fit(monkeypatch, tmp_path):
     monkeypatch.setattr(worker_module, "kind_of_training", lambda config: "lora")
     config = PolicySection(model=str(write_model(tmp_path / "m", hidden=32, layers=2)), device="cpu")
