@@ -21,7 +21,10 @@ from torch import Tensor, nn
 # Logits at a time: 128 MiB of float32, of which a backward pass holds three.
 SLICE = 1 << 25
 # Models whose logits are their head times their last hidden states, and nothing else.
-PLAIN_HEADS = frozenset({"gpt2", "llama", "mistral", "qwen2", "qwen3"})
+PLAIN_HEADS = frozenset({
+    "gemma", "gemma3_text", "gpt2", "llama", "ministral", "mistral", "olmo2", "olmo3", "phi3", "qwen2", "qwen3", "smollm3",
+    "stablelm", "starcoder2",
+})  # fmt: skip
 # Before this release its gradients of single tokens' losses were wrong.
 LIGER = (0, 8, 5)
 
@@ -29,6 +32,8 @@ LIGER = (0, 8, 5)
 def plain_head(model: Any) -> nn.Linear | None:
     """The head of a Hugging Face causal model, if its logits are nothing but that head's output."""
     head = model.get_output_embeddings()
+    if getattr(model.config, "final_logit_softcapping", None):
+        return None
     return head if model.config.model_type in PLAIN_HEADS and type(head) is nn.Linear and head.bias is None else None
 
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from tiny_models import write_model
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from swarm.config.schema import PolicySection, TrainingSection
 from swarm.policy import logprobs
 from swarm.policy.batch import make_batch
-from swarm.policy.logprobs import full_logprobs, plain_head, token_logprobs
+from swarm.policy.logprobs import PLAIN_HEADS, full_logprobs, plain_head, token_logprobs
 from swarm.policy.model import load_base
 from swarm.policy.update import micro_batch_logprobs
 from swarm.records import TrainingGroup
@@ -61,6 +62,21 @@ class LargestTensor(TorchDispatchMode):
             if isinstance(each, torch.Tensor) and each.dim() and each.shape[-1] == self.vocabulary:
                 self.elements = max(self.elements, each.numel())
         return result
+
+
+@pytest.mark.parametrize("family", sorted(PLAIN_HEADS - {"gpt2"}))  # which has other names for its shape, and a test below
+def test_these_families_logits_are_their_heads_output(family):
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "vocab_size": 300, "head_dim": 16}
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **shape, **tokens)).eval()
+    ids = torch.arange(3, 12)[None]
+    head = plain_head(model)
+    with torch.no_grad():
+        logits = model(input_ids=ids).logits
+        torch.testing.assert_close(head(model.get_decoder()(input_ids=ids).last_hidden_state), logits)
+    assert logits.std() > 0
+    model.config.final_logit_softcapping = 30.0
+    assert plain_head(model) is None, "what is done to the logits afterwards has to be done"
 
 
 @pytest.mark.parametrize("packed", [True, False])
