@@ -210,7 +210,7 @@ def vllm(device: str, shape: str, prompts: int, generations: int, tokens: int) -
     import vllm as library
 
     settings = library.SamplingParams(n=generations, max_tokens=tokens, temperature=1.0, ignore_eos=True, logprobs=0)
-    engine._llm.wake_up()
+    engine._llm.wake_up()  # with whatever weights: they do not change how long it takes
     requests = [{"prompt_token_ids": each} for each in asked]
     alone = seconds(lambda: engine._llm.generate(requests, settings, use_tqdm=False), device)
     count = prompts * generations * tokens

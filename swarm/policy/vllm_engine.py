@@ -1,8 +1,9 @@
 """vLLM as the engine (`generation.engine = "vllm"`): faster for long answers and large models, on a CUDA card of some size.
 
 It runs in this very process and keeps its own copy of the weights and its own cache. Between two calls both are given back (its
-sleep mode, level 2), so that training has the card; each call wakes it, hands it the weights as they are now, from GPU memory
-to GPU memory, and forgets the prefixes that were computed with older ones. With an adapter it is handed the merged model.
+sleep mode, level 2), so that training has the card. Each call wakes it, hands it the weights as they are now, from GPU memory
+to GPU memory, and then gives it its cache back, without the prefixes that were computed with older ones. With an adapter it
+is handed the merged model.
 
 vLLM's log-probabilities are made by its own kernels, so they differ from training's by some rounding; they are of the
 distribution that was sampled from, at its temperature (`logprobs_mode`).
@@ -53,14 +54,19 @@ class VllmEngine:
         with tempfile.TemporaryDirectory() as folder:  # the shape and the tokenizer; the weights come with the first call
             language_model.model.config.save_pretrained(folder)
             language_model.tokenizer.save_pretrained(folder)
-            self._llm = vllm.LLM(
-                model=folder,
-                load_format="dummy",
-                dtype=str(language_model.dtype).removeprefix("torch."),
-                gpu_memory_utilization=memory.share(),
-                enable_sleep_mode=True,
-                logprobs_mode="processed_logprobs",
-            )
+            try:
+                self._llm = vllm.LLM(
+                    model=folder,
+                    load_format="dummy",
+                    dtype=str(language_model.dtype).removeprefix("torch."),
+                    gpu_memory_utilization=memory.share(),
+                    enable_sleep_mode=True,
+                    logprobs_mode="processed_logprobs",
+                )
+            except (RuntimeError, ValueError) as error:  # a model that it does not know, or too little room for its cache
+                raise PolicyError(
+                    f"vLLM does not start: {error}; set generation.engine = auto, or raise policy.memory"
+                ) from error
         self._llm.sleep(level=2)
 
     def sample(
@@ -83,10 +89,10 @@ class VllmEngine:
             )
             for _ in prompts
         ]
-        self._llm.wake_up()
         try:
-            weights = list(self._weights())
-            self._llm.apply_model(lambda model: model.load_weights(weights))
+            self._llm.wake_up(tags=["weights"])  # first, so that its cache is not there yet while there are two copies
+            self._hand_over()
+            self._llm.wake_up(tags=["kv_cache"])
             self._llm.reset_prefix_cache()
             requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
             outputs = self._llm.generate(requests, settings, use_tqdm=False)
@@ -96,6 +102,10 @@ class VllmEngine:
 
     def release(self) -> None:
         """It sleeps between two calls: there is nothing more to give back."""
+
+    def _hand_over(self) -> None:
+        weights = list(self._weights())
+        self._llm.apply_model(lambda model: model.load_weights(weights))
 
     def _weights(self) -> Iterator[tuple[str, Tensor]]:
         model = self._lm.model if self._lm.adapter is None else self._lm.adapter.merged()
