@@ -75,6 +75,8 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
             )
         listeners: list[Listener] = [EventLog(home.events), _log_event]
         open_network = libp2p_opener(home, who, config, topic(manifest), clock)
+        if config.policy.model != "embedded":
+            logger.info("opening %s; what is not on this machine yet is fetched now, which may take minutes", config.policy.model)
         async with open_node(home, who, config, manifest, clock, open_network, listeners) as node:
             node_here.append(node)
             saved = False
