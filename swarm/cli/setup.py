@@ -34,7 +34,7 @@ def init(
     Where nothing is chosen and an NVIDIA GPU of 8 GB or more answers, the profile is gpu: a real language model.
     """
     from swarm.config.manifest import absolute, find_manifest
-    from swarm.doctor.machine import first_card
+    from swarm.doctor.driver import first_card
 
     changes: dict[str, str | tuple[str, ...]] = {}
     if invite:

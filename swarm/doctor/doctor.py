@@ -21,7 +21,7 @@ from swarm.clock import WallClock
 from swarm.config.load import load
 from swarm.config.manifest import find_manifest
 from swarm.config.schema import Config
-from swarm.doctor import gpu, machine, model, network
+from swarm.doctor import driver, gpu, machine, model, network
 from swarm.doctor.finding import Finding, fail, ok, skipped, warn
 from swarm.doctor.reachability import Seen, reachability
 from swarm.errors import SwarmdError
@@ -159,14 +159,14 @@ async def _libraries(patient: Patient) -> tuple[dict[str, Any] | None, list[Find
 async def _driver(patient: Patient) -> tuple[str | None, list[Finding]]:
     """What the NVIDIA driver says, of the GPUs and of those who use them."""
     try:
-        answer = await machine.ask_driver()
-    except trio.TooSlowError:
-        text = f"nvidia-smi does not answer within {machine.DRIVER_ANSWERS_WITHIN_S:g} s"
+        answer = await trio.to_thread.run_sync(driver.ask_driver)
+    except TimeoutError:
+        text = f"nvidia-smi does not answer within {driver.ANSWERS_WITHIN_S:g} s"
         return None, [warn("gpu driver", text, "look into dmesg for what the driver says; a reboot may help")]
     if not patient.config.guest.gpu:
         return answer, []
     listed = None
-    with trio.move_on_after(machine.DRIVER_ANSWERS_WITHIN_S):
+    with trio.move_on_after(driver.ANSWERS_WITHIN_S):
         listed = await list_gpu_processes()
     blind = hidden(listed, (), ours_listed=False) or (patient.seen.gpu_hidden if patient.seen else "")
     return answer, [gpu.sharing(blind, answer, listed=bool(listed))]

@@ -1,10 +1,9 @@
-"""The machine: what its driver and libraries answer within bounds of time, its main memory, and its disks."""
+"""The machine: what its libraries answer within bounds of time, its main memory, and its disks."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,33 +15,11 @@ import trio
 
 from swarm.config.schema import Config
 from swarm.doctor.finding import Finding, fail, ok, warn
-from swarm.doctor.gpu import ASK_DRIVER, gpus
 
 GIB = 2**30
 LEAST_DISK = GIB // 4  # below it the next checkpoint may not fit
 ANSWERS_WITHIN_S = 20.0  # the model's libraries load in five to ten seconds of a core
-DRIVER_ANSWERS_WITHIN_S = 10.0  # without its persistence daemon it wakes every card first
 LEAST_MEMORY = GIB // 2
-LEAST_CARD_MIB = 7500  # cards of 8 GB say a little less
-
-
-async def ask_driver() -> str | None:
-    """The NVIDIA driver's answer; None without one. Raises `trio.TooSlowError`, as of a card that has fallen off its bus."""
-    with trio.fail_after(DRIVER_ANSWERS_WITHIN_S):
-        try:
-            done = await trio.run_process(ASK_DRIVER, capture_stdout=True, stderr=subprocess.DEVNULL, check=False)
-        except OSError:
-            return None
-    return done.stdout.decode(errors="replace")
-
-
-def first_card() -> str:
-    """The name of this machine's first NVIDIA GPU that is large enough for the model of the profile "gpu"; "" without one."""
-    try:
-        answer = trio.run(ask_driver)
-    except trio.TooSlowError:
-        return ""
-    return next((card.name for card in gpus(answer or "") if card.total >= LEAST_CARD_MIB), "")
 
 
 async def ask_module(module: str, question: Any = None) -> tuple[dict[str, Any] | None, str]:
