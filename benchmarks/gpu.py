@@ -161,8 +161,6 @@ def fits(device: str, shape: str, kind: str, gib: float, tokens: int) -> dict[st
     case = {"shape": shape, "kind": kind, "within_gib": gib}
     if kind == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
         return {**case, "left_out": "bitsandbytes is not installed"}
-    if kind != "none" and importlib.util.find_spec("peft") is None:
-        return {**case, "left_out": "peft is not installed"}
     reset_peak(device)
     if device == "cuda":
         total = torch.cuda.get_device_properties(0).total_memory

@@ -111,7 +111,7 @@ class PolicySection:
     )
     adapter: str = setting(
         "auto",
-        "What is trained: none (all weights), lora (thin matrices beside frozen weights; pip install 'swarmd[lora]'), qlora (the same over weights in 4 bits, on a CUDA card; 'swarmd[qlora]'), auto takes the first of these that fits the memory.",
+        "What is trained: none (all weights), lora (thin matrices beside frozen weights), qlora (the same over weights in 4 bits, on a CUDA card; pip install 'swarmd[gpu]'), auto takes the first of these that fits the memory.",
         choices=("auto", "none", "lora", "qlora"),
     )
     lora_rank: int = setting(

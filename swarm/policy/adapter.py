@@ -22,8 +22,7 @@ from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
 
 WEIGHTS = "adapter_model.safetensors"
-INSTALL = "pip install 'swarmd[lora]'"
-INSTALL_4BIT = "pip install 'swarmd[qlora]'"
+INSTALL_4BIT = "pip install 'swarmd[gpu]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,11 @@ class Recipe:
 
 
 class Adapter:
-    """LoRA layers inside `model`, whose other weights are frozen from now on. `PolicyError` without peft or without a target."""
+    """LoRA layers inside `model`, whose other weights are frozen from now on. `PolicyError` without a target."""
 
     def __init__(self, model: Any, recipe: Recipe) -> None:
-        peft = _peft()
+        import peft  # not with the module: it takes a second, and most policies have no adapter
+
         targets: Any = recipe.targets
         if targets != "all-linear":
             targets = [name.strip() for name in targets.split(",")]
@@ -77,7 +77,8 @@ class Adapter:
 
     def load(self, folder: Path) -> None:
         """Take the weights that `save` wrote. Raises `PolicyError` when they are not those of this adapter."""
-        peft = _peft()
+        import peft
+
         weights = load_file(folder / WEIGHTS)
         ours = peft.get_peft_model_state_dict(self._peft, save_embedding_layers=False)
         if {name: weight.shape for name, weight in weights.items()} != {name: weight.shape for name, weight in ours.items()}:
@@ -128,11 +129,3 @@ def four_bits(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
     return {"quantization_config": config, "device_map": {"": device}}
-
-
-def _peft() -> Any:
-    try:
-        import peft
-    except ImportError as error:
-        raise PolicyError(f"LoRA needs the package peft ({error}); install it with: {INSTALL}") from None
-    return peft

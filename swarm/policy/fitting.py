@@ -21,10 +21,9 @@ from swarm.policy.memory import budget
 from swarm.policy.model import device_for, dtype_of, source_of
 from swarm.policy.smollm2 import NAME as SMOLLM2
 
-# What the extra of the same name installs, of kinds of training and of engines.
-PACKAGES = {"lora": ("peft",), "qlora": ("bitsandbytes", "peft"), "vllm": ("vllm",)}
+# The package that a kind of training, or an engine, needs besides swarmd's own, and the extra that installs it.
+PACKAGES = {"qlora": ("bitsandbytes", "gpu"), "vllm": ("vllm", "vllm")}
 ONLY_ON_CUDA = ("qlora", "vllm")
-
 
 # Of AdamW, where the settings leave it open: usual for reinforcement learning of language models, an adapter ten times the whole.
 RATES = {"none": 1e-6, "lora": 1e-5, "qlora": 1e-5}
@@ -48,8 +47,8 @@ def obstacle(way: str, device: str) -> str:
     """What keeps a kind of training, or an engine, from working on a type of device here, with the remedy; or nothing."""
     if way in ONLY_ON_CUDA and device != "cuda":
         return "needs a CUDA GPU"
-    missing = [package for package in PACKAGES.get(way, ()) if find_spec(package) is None]
-    return f"needs {' and '.join(missing)}: pip install 'swarmd[{way}]'" if missing else ""
+    package, extra = PACKAGES.get(way, ("", ""))
+    return f"needs {package}: pip install 'swarmd[{extra}]'" if package and find_spec(package) is None else ""
 
 
 def recomputes(config: PolicySection, recipe: Recipe) -> bool:

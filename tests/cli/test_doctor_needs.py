@@ -61,24 +61,24 @@ def examined(engine: str = "auto", **policy: Any) -> list[Finding]:
 
 
 def test_a_model_that_is_too_large_for_the_card(card: Any) -> None:
-    card(8, "peft", "bitsandbytes")
+    card(8, "bitsandbytes")
     found = examined(adapter="lora")
     assert worst(found) == {"model memory": "fail"}
     assert "which has 8.0" in found[-1].found
     assert "swarmd models" in found[-1].fix
-    card(24, "peft", "bitsandbytes")
+    card(24, "bitsandbytes")
     assert worst(examined()) == {}, "in 4 bits it fits"
     found = examined(adapter="none")
     assert worst(found) == {"model memory": "fail"}
     assert "policy.adapter = lora, which fits" in found[-1].fix
-    card(24, "peft", "bitsandbytes", free=3)
+    card(24, "bitsandbytes", free=3)
     assert worst(examined(adapter="qlora")) == {"model memory": "warn"}, "somebody else has the memory now"
     assert worst(examined(adapter="qlora", device="cpu", memory=0.5)).get("model") == "fail", "4 bits need a card"
 
 
 def test_a_copy_that_generates_takes_its_memory_too(card: Any) -> None:
     half = "Qwen/Qwen2.5-0.5B-Instruct"
-    card(13, "peft", "vllm")
+    card(13, "vllm")
     alone = devices.model_facts(PolicySection(model=half), GenerationSection())["places"]
     apart = devices.model_facts(PolicySection(model=half, generation_device="cuda:1"), GenerationSection())["places"]
     assert [place["device"] for place in apart] == ["cuda:0", "cuda:1"]
@@ -96,11 +96,8 @@ def test_a_copy_that_generates_takes_its_memory_too(card: Any) -> None:
 @pytest.mark.parametrize(
     ("packages", "settings", "command"),
     [
-        ((), {"adapter": "lora", "model": "Qwen/Qwen2.5-0.5B-Instruct"}, "pip install 'swarmd[lora]'"),
-        ((), {"model": "Qwen/Qwen2.5-3B-Instruct"}, "pip install 'swarmd[lora]'"),
-        (("peft",), {"adapter": "qlora"}, "pip install 'swarmd[qlora]'"),
-        (("bitsandbytes",), {"adapter": "qlora"}, "pip install 'swarmd[qlora]'"),
-        (("peft", "bitsandbytes"), {"engine": "vllm"}, "pip install 'swarmd[vllm]'"),
+        ((), {"adapter": "qlora"}, "pip install 'swarmd[gpu]'"),
+        (("bitsandbytes",), {"engine": "vllm"}, "pip install 'swarmd[vllm]'"),
     ],
 )
 def test_what_the_settings_lead_to_must_be_installed(
@@ -110,15 +107,15 @@ def test_what_the_settings_lead_to_must_be_installed(
     found = examined(**settings)
     assert worst(found)["model"] == "fail"
     assert command in next(finding.fix for finding in found if finding.verdict == Verdict.FAIL)
-    card(24, "peft", "bitsandbytes", "vllm")
+    card(24, "bitsandbytes", "vllm")
     assert "model" not in worst(examined(**settings))
 
 
 def test_four_bits_that_are_not_installed_are_named_where_they_would_fit(card: Any) -> None:
-    card(12, "peft")
+    card(12)
     found = examined()
     assert worst(found) == {"model memory": "fail"}
-    assert "policy.adapter = qlora (pip install 'swarmd[qlora]')" in found[-1].fix
+    assert "policy.adapter = qlora (pip install 'swarmd[gpu]')" in found[-1].fix
 
 
 def test_smollm2_is_looked_for_and_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,6 @@ def test_a_second_device_generates_while_the_first_one_trains(tmp_path: Path, wa
 
 
 def test_an_adapter_is_handed_over(tmp_path: Path) -> None:
-    pytest.importorskip("peft", reason="the extra lora is not installed")
     settings = {"policy_adapter": "lora", "node_rounds": 2, "training_learning_rate": 1e-2}
     _, one = live(tmp_path / "one", **settings)
     _, two = live(tmp_path / "two", policy_generation_device="cpu", **settings)

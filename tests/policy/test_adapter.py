@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from tiny_models import write_model
@@ -17,8 +18,6 @@ from swarm.policy import checkpoint
 from swarm.policy.adapter import Recipe
 from swarm.policy.model import LanguageModel
 from swarm.policy.worker import Worker
-
-peft = pytest.importorskip("peft", reason="LoRA needs peft: pip install 'swarmd[lora]'")
 
 IDS = torch.arange(4, 24)[None]
 CPU = torch.device("cpu")

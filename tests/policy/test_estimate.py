@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import peft
 import pytest
 from tiny_models import make_model
 
@@ -38,7 +39,6 @@ def test_weights_are_counted_from_the_config_alone(architecture):
 
 
 def test_an_adapter_is_counted_as_peft_makes_it():
-    peft = pytest.importorskip("peft", reason="needs peft: pip install 'swarmd[lora]'")
     model = make_model("qwen2")
     shape = shape_of(model.config.to_dict())
     adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))

@@ -39,9 +39,8 @@ def test_what_fits_follows_from_the_memory(tmp_path):
 def test_what_is_not_installed_is_named_with_its_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "find_spec", lambda name: None)
     found = listed(12.0, tmp_path)["Qwen/Qwen2.5-1.5B-Instruct"]
-    assert found.fits is None
-    assert found.why_not["lora"] == "needs peft: pip install 'swarmd[lora]'"
-    assert fitting.obstacle("qlora", "cuda") == "needs bitsandbytes and peft: pip install 'swarmd[qlora]'"
+    assert found.fits == "lora", "it comes with swarmd"
+    assert fitting.obstacle("qlora", "cuda") == "needs bitsandbytes: pip install 'swarmd[gpu]'"
 
 
 def test_what_is_here_is_found(tmp_path, model_folder):
