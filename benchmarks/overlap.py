@@ -6,9 +6,11 @@ One node alone, in real time, with its own verifiers and its store on the disk, 
     ahead         a round is generated while the one before is verified and shared (1)
     two devices   the same, generation in a second process on --generation-device
 
-For a GPU: `--device cuda --model Qwen/Qwen2.5-0.5B-Instruct --tasks 64`, with `--generation-device cuda:1` where there is one.
+For a GPU: `--device cuda --model Qwen/Qwen2.5-0.5B-Instruct --tasks 64 --set swarm.manifest=reasoning`, with
+`--generation-device cuda:1` where there is one, else `--generation-device ""`. A model that solves nothing trains nothing.
 Prints JSON. Each way: rounds per minute, idle share and seconds per round of each process of the policy (of the wall time, by
-the process's own clock), the rest by activity, held-out accuracy after the rounds. The first rounds are warming up and left out.
+the process's own clock), the rest by activity, held-out accuracy after the rounds; on a GPU also the share of the time in which
+no kernel ran on it, as the driver samples it. The first rounds are warming up and left out.
 """
 
 from __future__ import annotations
@@ -17,9 +19,14 @@ import argparse
 import json
 import sys
 import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from subprocess import PIPE
+from typing import Any, NamedTuple
 
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -39,6 +46,16 @@ from swarm.pool.logs import begin
 
 WARM = 3
 HELD_OUT = 30  # problems per environment
+# One line per GPU and fifth of a second: its number, and the percentage of the time in which a kernel ran.
+LIST_BUSY = ("nvidia-smi", "--query-gpu=index,utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=200")
+
+
+class Reading(NamedTuple):
+    """What the driver said of one GPU; `at_s` by the monotonic clock."""
+
+    at_s: float
+    gpu: str
+    busy_percent: float
 
 
 def main() -> None:
@@ -79,6 +96,7 @@ def settings(options: argparse.Namespace) -> dict[str, str]:
 async def measured(home: Home, asked: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
     """One way."""
     events: list[Event] = []
+    ends_s: list[float] = []  # of all rounds
     config, clock = load(home.path, asked, {}), WallClock()
     manifest = find_manifest(config.swarm.manifest, home)
     assert manifest is not None
@@ -89,9 +107,15 @@ async def measured(home: Home, asked: dict[str, str], options: argparse.Namespac
     def join(validate: Any) -> Any:
         return network.join(key.private_bytes_raw(), topic=name, validate=validate, clock=clock, config=config.network)
 
-    async with open_node(home, Identity(key), config, manifest, clock, join, [events.append]) as node:
+    def heard(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, RoundFinished):
+            ends_s.append(time.monotonic())
+
+    async with open_node(home, Identity(key), config, manifest, clock, join, [heard]) as node:
         problems = await held_out_set(node.scorer, manifest, HELD_OUT)
-        await keep_learning(node)
+        async with gpu_readings(options.device) as readings:
+            await keep_learning(node)
         after = await examine(node.policy, node.scorer, problems, node.rendering, node.max_tokens, node.examples)
     rounds = [event for event in events if isinstance(event, RoundFinished)][WARM:]
     took_s = sum(each.took_s for each in rounds)
@@ -102,9 +126,43 @@ async def measured(home: Home, asked: dict[str, str], options: argparse.Namespac
         "round_s": round(took_s / len(rounds), 3),
         "busy_s": {process: round(busy_s / len(rounds), 3) for process, busy_s in processes.items()},
         "idle_share": {process: round(1 - busy_s / took_s, 3) for process, busy_s in processes.items()},
+        "gpu_idle_share": idle_shares(readings, ends_s[WARM - 1], ends_s[-1]),
         "seconds": {what: round(fmean(each.seconds.get(what, 0.0) for each in rounds), 3) for what in activities},
         "eval_after": round(after.accuracy, 4),
     }
+
+
+@asynccontextmanager
+async def gpu_readings(device: str) -> AsyncIterator[list[Reading]]:
+    """The driver's readings from now on, where the policy is on a GPU of its."""
+    readings: list[Reading] = []
+    if not device.startswith("cuda"):
+        yield readings
+        return
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(partial(trio.run_process, LIST_BUSY, stdout=PIPE))
+        nursery.start_soon(_read, process.stdout, readings)
+        yield readings
+        nursery.cancel_scope.cancel()
+
+
+async def _read(lines: trio.abc.ReceiveStream, readings: list[Reading]) -> None:
+    begun = b""
+    async for some in lines:
+        *whole, begun = (begun + some).split(b"\n")
+        for line in whole:
+            gpu, _, percent = line.decode().partition(",")
+            if percent.strip().isdigit():
+                readings.append(Reading(time.monotonic(), gpu.strip(), float(percent)))
+
+
+def idle_shares(readings: list[Reading], since_s: float, until_s: float) -> dict[str, float]:
+    """The share of the time between two moments in which no kernel ran, for each GPU that was read."""
+    busy: dict[str, list[float]] = {}
+    for reading in readings:
+        if since_s <= reading.at_s <= until_s:
+            busy.setdefault(reading.gpu, []).append(reading.busy_percent)
+    return {gpu: round(1 - fmean(percents) / 100, 3) for gpu, percents in busy.items()}
 
 
 if __name__ == "__main__":
