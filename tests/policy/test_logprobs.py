@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from tiny_models import write_model
@@ -22,7 +24,7 @@ from protocols.messages import Completion  # isort: skip
 def values(function, hidden, weight, ids, temperature):
     hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
     found = function(hidden, weight, ids, temperature)
-    (found * torch.linspace(-1, 1, len(found))).sum().backward()
+    (found * torch.linspace(-1, 1, len(found), device=found.device)).sum().backward()
     return found.detach(), hidden.grad, weight.grad
 
 
@@ -40,6 +42,25 @@ def test_values_and_gradients_are_those_of_the_full_table(monkeypatch, temperatu
         values(token_logprobs, hidden, weight, ids, temperature), values(full, hidden, weight, ids, temperature), strict=True
     ):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(
+    not (torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET")),
+    reason="the kernels run on a GPU, or slowly without one: pip install liger-kernel triton, TRITON_INTERPRET=1",
+)
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_fused_kernel_gives_the_same(temperature):
+    pytest.importorskip("liger_kernel", reason="pip install 'swarmd[gpu]'")
+    fused = logprobs._fused()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    given = torch.randn(23, 16, device=device), torch.randn(101, 16, device=device), torch.randint(101, (23,), device=device)
+
+    def by_kernel(hidden, weight, ids, temperature):
+        return -fused(weight, hidden / temperature, ids)
+
+    for found, expected in zip(values(by_kernel, *given, temperature), values(full, *given, temperature), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_frozen_head_gets_no_gradient():
