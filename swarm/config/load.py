@@ -27,6 +27,8 @@ from swarm.errors import ConfigError
 
 PREFIX = "SWARMD_"
 NOT_A_SETTING = "SWARMD_HOME"
+# Settings whose default suits the embedded model; that of the others is 0.
+OF_THE_EMBEDDED_MODEL = ("training.learning_rate", "training.constant_steps")
 
 _SECTION_TYPES: Mapping[str, type] = {name: type_ for name, type_ in get_type_hints(Config).items() if name in SECTIONS}
 FIELDS: Mapping[str, Field[Any]] = MappingProxyType(
@@ -80,8 +82,9 @@ def _combine(sources: Iterable[tuple[str, Setting]]) -> Resolved:
     profile = given.get("node.profile", settings["node.profile"]).value
     settings |= {name: Setting(value, f"profile {profile}") for name, value in PROFILES[profile].items()}
     settings |= given
-    if settings["policy.model"].value != "embedded" and settings["training.learning_rate"].origin == "default":
-        settings["training.learning_rate"] = Setting(0.0, "default of this model")
+    if settings["policy.model"].value != "embedded":
+        other = Setting(0, "default of all but the embedded model")
+        settings |= {name: other for name in OF_THE_EMBEDDED_MODEL if settings[name].origin == "default"}
     _check_together(settings)
     sections = {
         section: type_(**{field.name: settings[f"{section}.{field.name}"].value for field in fields(type_)})

@@ -178,9 +178,7 @@ class GenerationSection:
 class TrainingSection:
     """What a round trains on, and how."""
 
-    local: int = setting(
-        2, "Own groups trained per round (I of swarm sampling), and the least number of tasks proposed.", minimum=0
-    )
+    local: int = setting(2, "Own groups trained per round (I of swarm sampling); at least so many tasks are proposed.", minimum=0)
     external: int = setting(
         30, "Foreign groups trained per round at most (J of swarm sampling); 0 is ordinary reinforcement learning.", minimum=0
     )
@@ -201,6 +199,11 @@ class TrainingSection:
         minimum=0,
     )
     warmup_steps: int = setting(5, "Updates over which the learning rate rises from 0 to its value.", minimum=0)
+    constant_steps: int = setting(
+        120,
+        "Updates after which the learning rate falls and groups_per_update grows, both with the square root of their number: noise comes to matter more than speed. 0, the default of all but the embedded model, keeps both.",
+        minimum=0,
+    )
     adam_beta1: float = setting(0.9, "AdamW's decay of the gradient's mean.", minimum=0, maximum=0.999999)
     adam_beta2: float = setting(
         0.95,
@@ -219,9 +222,7 @@ class TrainingSection:
     epsilon_high: float = setting(
         0.28, "Upper clip of the probability ratio; above epsilon lets unlikely tokens grow (clip-higher).", above=0
     )
-    beta: float = setting(
-        0.0, "Weight of the KL penalty towards the base model; above 0 keeps a frozen copy of it in memory.", minimum=0
-    )
+    beta: float = setting(0.0, "Weight of the KL penalty to the base model; above 0 keeps a copy of it in memory.", minimum=0)
     scale_rewards: str = setting(
         "group",
         "group divides advantages by the group's standard deviation (GRPO), none does not (Dr. GRPO).",

@@ -1,4 +1,4 @@
-"""AdamW (arXiv 1711.05101) with linear warm-up and gradient-norm clipping, whose whole state is named tensors and one count.
+"""AdamW (arXiv 1711.05101) with gradient-norm clipping, whose whole state is named tensors and one count.
 
 Weights in bfloat16 would lose every step that is too small for them. So each has the other half of its float32 value beside it,
 in 16 bits: rounded to bfloat16 that value is the weight which the model computes with, and whole it is the one that is stepped.
@@ -16,6 +16,7 @@ from torch.optim.adamw import adamw
 
 from swarm.config.schema import TrainingSection
 from swarm.errors import PolicyError
+from swarm.policy.schedule import learning_rate
 
 # Weights stepped at once where they are narrow: 64 MiB of float32.
 SLICE = 1 << 24
@@ -56,8 +57,7 @@ class Optimizer:
         if not norm < float("inf"):
             return None
         self.steps += 1
-        warm = min(1.0, self.steps / max(1, self._settings.warmup_steps))
-        rate = self._settings.learning_rate * warm
+        rate = learning_rate(self._settings, self.steps)
         if self._narrow:
             scale = min(1.0, limit / (norm + 1e-6))
             for weight in self._weights:

@@ -2,8 +2,9 @@
 
 An optimizer step moves the weights about as far whatever the size of its batch: AdamW divides by the gradient's own size, so a
 larger batch buys a better direction, not a longer way. A node in a swarm has several times as many groups as one alone, and
-would learn little faster from them in one step. So they make several steps of about `training.groups_per_update` groups each.
-Every step sees the policy as the step before it left it, and own and foreign groups in about the round's proportion.
+would learn little faster from them in one step. So they make several steps of about `training.groups_per_update` groups each,
+and later of more (schedule.py). Every step sees the policy as the step before it left it, and own and foreign groups in about
+the round's proportion.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from swarm.policy.batch import Batch, make_batch
 from swarm.policy.memory import Memory
 from swarm.policy.model import LanguageModel
 from swarm.policy.optimizer import Optimizer
+from swarm.policy.schedule import groups_per_update
 from swarm.policy.update import Figures, update
 from swarm.records import TrainingGroup
 
@@ -46,7 +48,7 @@ def train(
     memory: Memory,
 ) -> RoundFigures:
     """Train `policy` on a round's groups, own ones first; `reference` is the frozen base model, needed when beta > 0."""
-    parts = in_updates(len(groups), settings.groups_per_update)
+    parts = in_updates(len(groups), groups_per_update(settings, optimizer.steps))
     plausible = [1.0] * len(groups)
     batches: list[Batch] = []
     figures: list[Figures] = []
@@ -71,7 +73,7 @@ def train(
     )
 
 
-def in_updates(groups: int, per_update: int) -> list[range]:
+def in_updates(groups: int, per_update: float) -> list[range]:
     """Which of a round's groups each update takes: every n-th, so that each has its part of those that come first."""
     updates = max(1, round(groups / per_update)) if per_update else 1
     return [range(first, groups, updates) for first in range(min(updates, max(groups, 1)))]

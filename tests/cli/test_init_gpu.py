@@ -60,6 +60,6 @@ def test_a_home_with_settings_keeps_them(tmp_path: Path, driver: Path) -> None:
 def test_the_learning_rate_is_left_open_for_all_but_the_embedded_model(tmp_path: Path) -> None:
     settings = {model: resolve(tmp_path, {"policy.model": model}, {}).settings for model in ("embedded", "some/model")}
     assert settings["embedded"]["training.learning_rate"].value == 1e-4
-    assert settings["some/model"]["training.learning_rate"].value == 0
+    assert settings["some/model"]["training.learning_rate"].value == settings["some/model"]["training.constant_steps"].value == 0
     given = {"policy.model": "some/model", "training.learning_rate": "2e-5"}
     assert resolve(tmp_path, given, {}).config.training.learning_rate == 2e-5

@@ -294,13 +294,15 @@ def test_iterations_are_steps_and_clip(small):
     assert 0 < figures.clip_fraction < 1
 
 
-def test_warm_up_and_gradient_clipping(small):
+def test_the_learning_rate_and_gradient_clipping(small):
     lm = open_model(small)
-    section = TrainingSection(learning_rate=1e-3, warmup_steps=4, max_grad_norm=0.5, adam_beta1=0.0, adam_beta2=0.0)
+    section = TrainingSection(
+        learning_rate=1e-3, warmup_steps=4, constant_steps=6, max_grad_norm=0.5, adam_beta1=0.0, adam_beta2=0.0
+    )
     optimizer = Optimizer(lm.parameters, section)
     _, weight = lm.parameters[0]
     moves = []
-    for _ in range(6):
+    for _ in range(24):
         optimizer.clear()
         weight.grad = torch.full_like(weight, 2.0)
         before = weight.detach().clone()
@@ -309,7 +311,9 @@ def test_warm_up_and_gradient_clipping(small):
         assert weight.grad.norm().item() == pytest.approx(0.5, rel=1e-3)
         moves.append((before - weight).abs().max().item())
     # Without memory Adam's step is the learning rate times the gradient's sign.
-    assert moves == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3], rel=1e-2)
+    assert moves[:6] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3], rel=1e-2)
+    assert moves[12 - 1] == pytest.approx(1e-3 / 2**0.5, rel=1e-2)
+    assert moves[24 - 1] == pytest.approx(1e-3 / 2, rel=1e-2)
 
 
 def test_small_steps_add_up_in_bfloat16(small):

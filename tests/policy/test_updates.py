@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swarm.config.schema import TrainingSection
+from swarm.policy.schedule import groups_per_update, learning_rate
 from swarm.policy.updates import in_updates
 
 
@@ -20,3 +25,13 @@ def test_every_group_is_in_one_update_and_all_are_about_as_large(groups: int, pe
 def test_own_groups_which_come_first_are_in_different_updates() -> None:
     assert in_updates(10, 5) == [range(0, 10, 2), range(1, 10, 2)]
     assert in_updates(14, 0) == [range(14)]
+
+
+def test_later_steps_are_shorter_and_of_more_groups() -> None:
+    settings = TrainingSection(learning_rate=1e-4, groups_per_update=3, warmup_steps=5, constant_steps=120)
+    assert [learning_rate(settings, steps) for steps in (1, 5, 120)] == pytest.approx([2e-5, 1e-4, 1e-4])
+    assert learning_rate(settings, 480) == pytest.approx(5e-5)
+    assert [groups_per_update(settings, steps) for steps in (0, 120, 480)] == pytest.approx([3, 3, 6])
+    always = replace(settings, constant_steps=0)
+    assert (learning_rate(always, 9999), groups_per_update(always, 9999)) == (1e-4, 3)
+    assert groups_per_update(replace(settings, groups_per_update=0), 9999) == 0, "one update of all"
