@@ -2,9 +2,9 @@
 
 The paper's controlled experiment (arXiv 2509.08721, section 4, its table as `PAPER`): 8 nodes, one question per node and round,
 8 completions per question, 8 rollouts trained per round, of which J are foreign; tasks as they come. Settings that would make it
-another experiment are set back: J as given and one update a round, no weighing of foreign tokens by their plausibility, no
-quota per signer or for newcomers, no return to a checkpoint after unlearning, and only what the others' newest policies wrote,
-as in rounds in step.
+another experiment are set back: J as given and one update a round, at a constant rate; no weighing of foreign tokens by their
+plausibility, no quota per signer or for newcomers, no return to a checkpoint after unlearning, and only what the others' newest
+policies wrote, as in rounds in step.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ GENERATION = {"tasks.per_round": "1", "tasks.curriculum": "false", "tasks.choice
 PROTOCOL = GENERATION | {
     "training.foreign_time": "0",
     "training.groups_per_update": "0",
+    "training.constant_steps": "0",
     "sampling.sampler": "rollouts",
     "sampling.max_policy_age": "1",
     "sampling.max_uses": "1",
