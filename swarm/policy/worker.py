@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its thread pool would fight the other processes for the cores
     disable_progress_bar()
     set_verbosity_error()
+    warnings.simplefilter("ignore", FutureWarning)  # what libraries have to tell each other
     torch.set_num_threads(config.threads)
     generation, training = GenerationSection(**arguments["generation"]), TrainingSection(**arguments["training"])
     worker = Worker(config, generation, training, handover=arguments.get("handover"))
