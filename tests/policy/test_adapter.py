@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import PolicyError
-from swarm.policy import checkpoint
+from swarm.policy import checkpoint, model
 from swarm.policy.adapter import Recipe
 from swarm.policy.model import LanguageModel
 from swarm.policy.worker import Worker
@@ -31,7 +31,7 @@ def _as_before():
 
 
 def opened(folder: Path, path: Path | None = None, *, beta: float = 0.0, rate: float = 1e-2, **policy: Any) -> Worker:
-    config = PolicySection(model=str(folder), device="cpu", **{"adapter": "lora", "lora_rank": 4, **policy})
+    config = PolicySection(model=str(folder), **{"device": "cpu", "adapter": "lora", "lora_rank": 4, **policy})
     worker = Worker(config, GenerationSection(), TrainingSection(learning_rate=rate, warmup_steps=0, beta=beta))
     worker.open(None if path is None else str(path))
     return worker
@@ -65,7 +65,7 @@ def saved(worker: Worker, root: Path) -> Path:
 
 def logits(worker: Worker) -> torch.Tensor:
     with torch.no_grad():
-        return worker._policy.model(IDS).logits
+        return worker._policy.model(IDS.to(worker._policy.device)).logits.float().cpu()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -193,6 +193,32 @@ def test_targets_that_are_not_there_are_named(model_folder):
 def test_four_bits_want_a_gpu(model_folder):
     with pytest.raises(PolicyError, match=r"CUDA GPU.*policy.adapter = lora"):
         opened(model_folder, adapter="qlora")
+
+
+def test_over_real_weights_in_4_bits_it_learns_resumes_and_is_merged(tmp_path, monkeypatch):
+    """On a GPU, or by the library's backend for the CPU, which swarmd itself refuses."""
+    pytest.importorskip("bitsandbytes", reason="pip install 'swarmd[gpu]'")
+    # There it forgets the gradient where it takes a model in eval mode, as policies always are, for one that never learns.
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: False)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    real = model.four_bits
+    monkeypatch.setattr(model, "four_bits", lambda _, dtype: real(torch.device("cuda"), dtype) | {"device_map": {"": device}})
+    folder = write_model(tmp_path / "base", "qwen2", hidden=256, layers=2)
+    worker = opened(folder, adapter="qlora", device=device)
+    assert "Linear4bit" in {type(module).__name__ for module in worker._policy.model.modules()}
+    assert {weight.dtype for _, weight in worker._policy.parameters} == {torch.float32}
+    before = logits(worker)
+    assert all(one_round(worker, seed)["skipped"] == 0 for seed in range(3))
+    after = logits(worker)
+    near = 0.02 * float(after.abs().max())
+    assert (after - before).abs().max() > 2 * near, "it has learned something"
+    again = opened(folder, saved(worker, tmp_path / "checkpoints"), adapter="qlora", device=device)
+    assert again.hello(None)["tag"] == worker.hello(None)["tag"]
+    torch.testing.assert_close(logits(again), after, atol=near, rtol=0)
+    worker.export({"directory": str(tmp_path / "whole"), "adapter": False})
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "whole", dtype=torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(whole(IDS).logits, after, atol=near, rtol=0)
 
 
 def test_the_recipe_is_what_a_checkpoint_tells(model_folder, tmp_path):
