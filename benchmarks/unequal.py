@@ -27,12 +27,16 @@ from typing import Any
 from swarm.bench.cases import ALONE
 from swarm.bench.runs import Command, make
 from swarm.bench.table import summary
+from swarm.config.load import OF_THE_EMBEDDED_MODEL
+from swarm.config.schema import TrainingSection
 
 KEPT = (
     "wall_s", "eval_before_per_node", "eval_after_per_node", "rounds_per_node", "reward_per_round_per_node", "trained_from",
     "groups_left_out", "policy_age_per_node", "digest",
 )  # fmt: skip
 SLOW = "1,1,1,1,1,1,1,0.1"
+# The other models are as small as the embedded one and learn at its rate; the defaults of other models are for large ones.
+LIKE_EMBEDDED = "".join(f",training.{name}={getattr(TrainingSection(), name):g}" for name in OF_THE_EMBEDDED_MODEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def cases(part: str, strong: str, weak: str, other: str) -> dict[str, Case]:
     """The swarms of one part by name; the first is what it is about, the others are what it is compared with."""
 
     def of(models: Sequence[str]) -> tuple[str, ...]:
-        return tuple(each for model in models for each in ("--model", model))
+        return tuple(each for model in models for each in ("--model", model + LIKE_EMBEDDED * (model != "embedded")))
 
     seven = ("fast",) * 7
     together = {

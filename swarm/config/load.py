@@ -27,8 +27,8 @@ from swarm.errors import ConfigError
 
 PREFIX = "SWARMD_"
 NOT_A_SETTING = "SWARMD_HOME"
-# Settings whose default suits the embedded model; that of the others is 0.
-OF_THE_EMBEDDED_MODEL = ("training.learning_rate", "training.constant_steps")
+# Training settings whose default suits the embedded model; that of the others is 0.
+OF_THE_EMBEDDED_MODEL = ("learning_rate", "constant_steps")
 
 _SECTION_TYPES: Mapping[str, type] = {name: type_ for name, type_ in get_type_hints(Config).items() if name in SECTIONS}
 FIELDS: Mapping[str, Field[Any]] = MappingProxyType(
@@ -84,7 +84,8 @@ def _combine(sources: Iterable[tuple[str, Setting]]) -> Resolved:
     settings |= given
     if settings["policy.model"].value != "embedded":
         other = Setting(0, "default of all but the embedded model")
-        settings |= {name: other for name in OF_THE_EMBEDDED_MODEL if settings[name].origin == "default"}
+        names = [f"training.{name}" for name in OF_THE_EMBEDDED_MODEL]
+        settings |= {name: other for name in names if settings[name].origin == "default"}
     _check_together(settings)
     sections = {
         section: type_(**{field.name: settings[f"{section}.{field.name}"].value for field in fields(type_)})
