@@ -47,7 +47,7 @@ def recipes(manifest: Manifest, key: bytes, epoch: int, count: int) -> list[Reci
     """Tasks of all environments and levels in turn."""
     rules = manifest.environments
     chosen = [rules[index % len(rules)] for index in range(count)]
-    levels = [rule.parameters["level"].max + 1 for rule in chosen]  # type: ignore[union-attr]
+    levels = [rule.parameters["level"].max + 1 for rule in chosen]  # type: ignore[union-attr] # ours are all ranges
     return [
         Recipe(rule.name, rule.version, (("level", index // len(rules) % level),), epoch, key, index)
         for index, (rule, level) in enumerate(zip(chosen, levels, strict=True))

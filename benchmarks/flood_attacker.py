@@ -144,7 +144,7 @@ async def attack(plan: dict[str, Any]) -> dict[str, Any]:
             config=NetworkSection(listen=(LOOPBACK,), mdns=False, request_timeout_s=2.0),
         ) as node:
             # It goes its own way: discovery would make it a good neighbour.
-            node.discovery._target = 0  # type: ignore[attr-defined]
+            node.discovery._target = 0  # type: ignore[attr-defined] # of libp2p's nodes only
             while True:
                 with suppress(NetworkError, BaseLibp2pError, trio.TooSlowError, ValueError):
                     await node.dial(victim)

@@ -103,6 +103,7 @@ class Gate:
         if self._pool.store.statistics().foreign_envelopes:
             self._pool.close()
             self._pool = InlinePool()
+        # A pool in this thread, and a clock that stands still: for all that admission asks of them.
         admission = Admission(EMBEDDED, bytes(32), self._pool, rescore, no_body, beacon, StillClock())  # type: ignore[arg-type]
         reason = admission.screen(data)
         if reason is None:

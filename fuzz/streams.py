@@ -165,9 +165,9 @@ def handlers() -> Prepared:
     manifest, pool = Manifest.from_toml(MANIFEST), InlinePool()
     served: list[tuple[Any, int]] = []
     network = SimpleNamespace(serve=lambda protocol, handler, max_request_bytes: served.append((handler, max_request_bytes)))
-    serve(SimpleNamespace(manifest=manifest, pool=pool), network)  # type: ignore[arg-type]
+    serve(SimpleNamespace(manifest=manifest, pool=pool), network)  # type: ignore[arg-type] # all that it asks of them
     drand = next(found for each in seeds.vectors("manifests")["valid"] if (found := Manifest.from_toml(each["toml"])).drand)
-    beacon = DrandBeacon(drand, (), pool, WallClock(), lambda: None)  # type: ignore[arg-type]
+    beacon = DrandBeacon(drand, (), pool, WallClock(), lambda: None)  # type: ignore[arg-type] # a pool in this thread
     served.append((beacon.answer, REQUEST_BYTES))
     for data in (seeds.raw(each["bytes"]) for each in seeds.vectors("envelopes")["valid"]):
         envelope = open_envelope(data, manifest.id)

@@ -61,7 +61,7 @@ def make(
                     entry = run.result()
                     print(json.dumps(entry), file=file, flush=True)
                     say(f"run {number}/{len(missing)} took {entry['report']['wall_s']:.0f} s: {' '.join(entry['command'])}")
-            except BaseException:
+            except BaseException:  # also Ctrl-C: what has not begun is not begun any more
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return finished(path)

@@ -12,8 +12,8 @@ import psutil
 
 from swarm.config.schema import Config
 from swarm.doctor.finding import Finding, fail, ok, skipped, warn
+from swarm.doctor.machine import GIB
 
-GIB = 2**30
 SMALLER = "choose a smaller policy.model, as `swarmd models` lists them"
 HOW = {"none": "all weights are trained", "lora": "an adapter is trained", "qlora": "a 4-bit model's adapter is trained"}
 

@@ -65,7 +65,7 @@ def wants_gpu(processes: Collection[GpuProcess], own: Collection[int], *, ours_l
     In a container the driver lists others' process ids, or none: while our own one must be on the list (`ours_listed`) and is
     not, nobody can be told from us, and None is the answer.
     """
-    if ours_listed and not any(process.pid in own for process in processes):
+    if hidden(processes, own, ours_listed=ours_listed):
         return None
     others = [process for process in processes if process.pid not in own and process.busy]
     return max(others, key=lambda process: (process.percent, process.mib), default=None)

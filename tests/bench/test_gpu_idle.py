@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 import trio
+from drivers import nvidia_smi
 
 from benchmarks.overlap import gpu_readings, idle_shares
 
 
 async def test_it_is_read_from_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\nwhile sleep 0.02; do printf '0, 90\\n1,'; sleep 0.02; printf ' 40\\n2, [N/A]\\n'; done\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    nvidia_smi(tmp_path, monkeypatch, "while sleep 0.02; do printf '0, 90\\n1,'; sleep 0.02; printf ' 40\\n2, [N/A]\\n'; done")
     begun = time.monotonic()
     with trio.fail_after(30):
         async with gpu_readings("cuda:0") as readings:

@@ -13,6 +13,7 @@ import pytest
 import trio
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from drivers import nvidia_smi
 
 from protocols.envelope import seal
 from protocols.limits import MAX_INLINE_BODY_BYTES
@@ -203,10 +204,7 @@ def test_it_works_before_init_and_beside_a_daemon(tmp_path: Path, quick: dict[st
 def test_a_driver_that_hangs_or_hides_takes_nothing_with_it(
     tmp_path: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch, script: str, expected: dict[str, str]
 ) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    nvidia_smi(tmp_path, monkeypatch, script)
     monkeypatch.setattr(doctor_module.driver, "ANSWERS_WITHIN_S", 0.5)
     begun = time.monotonic()
     found = examine(tmp_path / "none", "--set", "guest.gpu=true")[1]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from drivers import nvidia_smi
 
 from swarm.cli.main import main
 from swarm.config.load import resolve
@@ -22,12 +23,9 @@ def init(home: Path, *options: str) -> str:
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The nvidia-smi that is found first, as a shell script to be written."""
-    program = tmp_path / "bin" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\necho '{RTX}'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    return program
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return nvidia_smi(folder, monkeypatch, f"echo '{RTX}'")
 
 
 def test_a_machine_with_a_card_trains_a_language_model(tmp_path: Path, driver: Path) -> None:

@@ -15,16 +15,13 @@ import pytest
 import torch
 import trio
 from click.testing import CliRunner, Result
+from trained_homes import a_checkpoint
 from transformers import AutoModelForCausalLM
 
-from protocols.messages import Completion
 from swarm.cli.main import main
-from swarm.clock import WallClock
 from swarm.config.load import load
 from swarm.home import Home
 from swarm.policy.model import source_of
-from swarm.policy.policy import Policy
-from swarm.records import TrainingGroup
 
 SERVE = "from swarm.cli.main import main; main(prog_name='swarmd')"
 NODE_STATE = {"round": 3, "totals": {"groups_trained_own": 4, "groups_trained_foreign": 2}}
@@ -43,18 +40,8 @@ def home(tmp_path: Path) -> Home:
     swarmd(home, "init", "--profile", "default")
     with home.node_toml.open("a") as settings:
         settings.write('[policy]\nadapter = "lora"\n[scoring]\nworkers = 1\n')
-    trio.run(learn, home)
+    trio.run(a_checkpoint, home, 2, NODE_STATE)
     return home
-
-
-async def learn(home: Home) -> None:
-    config = load(home.path)
-    texts = (Completion("1", True, 2, -1.0), Completion("2", True, 2, -1.0))
-    group = TrainingGroup("12", texts, (1.0, 0.0), (1.0, 1.0), foreign=True)
-    async with Policy(config.policy, config.generation, config.training, WallClock(), checkpoint=None) as policy:
-        for _ in range(2):
-            await policy.train([group])
-        await policy.save(home.checkpoints, NODE_STATE)
 
 
 def test_from_an_update_to_other_programs(home: Home, tmp_path: Path) -> None:

@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 import trio
+from trained_homes import a_checkpoint
 
-from protocols.messages import Completion
-from swarm.clock import WallClock
 from swarm.config.schema import Config
 from swarm.errors import ChildDied, HomeError, PolicyError
 from swarm.home import Home
-from swarm.policy.policy import Policy, Reply
-from swarm.records import TrainingGroup
+from swarm.policy.policy import Reply
 from swarm.serving import server as server_module
 from swarm.serving import trained as trained_module
 from swarm.serving.http import MAX_BODY_BYTES, MAX_HEAD_BYTES, HttpError, Request, Response, answer_json, converse
@@ -197,17 +195,6 @@ async def test_the_addresses() -> None:
             policy.error = error
             status, _, body = await ask(port, "POST", "/v1/completions", {"prompt": "p"})
             assert (status, str(error) in json.loads(body)["error"]["message"]) == (expected, True)
-
-
-async def a_checkpoint(home: Home, rounds: int) -> None:
-    """What `rounds` updates on one group leave in the home."""
-    config = Config()
-    completions = (Completion("1", True, 2, -1.0), Completion("2", True, 2, -1.0))
-    group = TrainingGroup("12", completions, (1.0, 0.0), (1.0, 1.0), foreign=True)
-    async with Policy(config.policy, config.generation, config.training, WallClock(), checkpoint=None) as policy:
-        for _ in range(rounds):
-            await policy.train([group])
-        await policy.save(home.checkpoints, {})
 
 
 async def test_it_answers_from_the_newest_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
