@@ -25,11 +25,11 @@ from swarm.bench.cases import GENERATION, PROTOCOL, SWARM
 from swarm.bench.runs import Command, make
 from swarm.bench.table import drop, summary
 from swarm.cli.main import main as swarmd
-from swarm.pool.candidates import Candidate
 from swarm.pool.sampling import SAMPLERS, uniform, useful
+from swarm.pool.sampling.by_rollout import ROLLOUTS
 from swarm.pool.sampling.drawing import Sampler, Skill
-from swarm.pool.sampling.rollouts import ROLLOUTS
 from swarm.pool.sampling.useful import USEFUL, freshness, need, spread
+from swarm.pool.store.candidates import Candidate
 
 FIGURES = ("eval_after", "cumulative_reward", "zero_advantage_share")
 KEPT = ("wall_s", "eval_before", "curve", *FIGURES)

@@ -25,15 +25,15 @@ from protocols.manifest import Manifest, epoch_of
 from protocols.messages import Completion, PolicyTag, RolloutGroup, Share, unpack_body
 from protocols.recipe import Recipe, local_beacon, seed
 from swarm.clock import WallClock
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import PoolSection
 from swarm.errors import NetworkError
-from swarm.pool.admission import Admission
+from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
-from swarm.pool.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store, StoredEnvelope
 from swarm.records import ScoredGroup, Task
 from swarm.tasks.scoring import Scorer
-from swarm.tasks.worker import main as worker
+from swarm.tasks.task_worker import main as worker
 
 COMPLETIONS = 8
 PROSE_CHARS = 400  # about 100 tokens of reasoning before the answer

@@ -37,7 +37,7 @@ KEPT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class AttackCase:
     """One run of the matrix."""
 
     attack: str
@@ -59,7 +59,7 @@ class Case:
         ]
 
 
-def run(case: Case) -> dict[str, Any]:
+def run(case: AttackCase) -> dict[str, Any]:
     """The kept figures of one run, in a process of its own."""
     with tempfile.TemporaryDirectory() as directory:
         command = [
@@ -76,7 +76,7 @@ def run(case: Case) -> dict[str, Any]:
     return {**asdict(case), "report": {name: report[name] for name in KEPT}}
 
 
-def finished(path: Path) -> dict[Case, dict[str, Any]]:
+def finished(path: Path) -> dict[AttackCase, dict[str, Any]]:
     """The runs that the file holds; a line that was cut off by a kill is left out."""
     runs = {}
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -85,7 +85,7 @@ def finished(path: Path) -> dict[Case, dict[str, Any]]:
         except ValueError:
             continue
         report = entry.pop("report")
-        runs[Case(**entry)] = report
+        runs[AttackCase(**entry)] = report
     return runs
 
 
@@ -115,8 +115,8 @@ def main() -> None:
     options = parser.parse_args()
     sides = [side for side in (True, False) if options.only in (None, SIDES[side])]
 
-    def case(attack: str, defended: bool, seed: int) -> Case:
-        return Case(attack, defended, seed, options.rounds, options.nodes, options.attackers)
+    def case(attack: str, defended: bool, seed: int) -> AttackCase:
+        return AttackCase(attack, defended, seed, options.rounds, options.nodes, options.attackers)
 
     runs = finished(options.runs)
     cases = [case(attack, side, seed) for attack in (NONE, *options.attacks) for side in sides for seed in options.seeds]

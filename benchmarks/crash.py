@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "daemon"))
 from disk import Disk
 from kills import Victim, begin
 
-from swarm.audit.audit import run_audit
+from swarm.audit.home_audit import run_audit
 from swarm.config.load import load
 from swarm.home import Home
 from swarm.policy import checkpoint
-from swarm.pool.pages import sums_path, wal_path
+from swarm.pool.store.pages import sums_path, wal_path
 
 SAY_EVERY_FLIPS = 100
 

@@ -23,11 +23,11 @@ import torch
 
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
-from swarm.policy.batch import make_batch
-from swarm.policy.generation import CacheEngine
-from swarm.policy.model import EMBEDDED, load
-from swarm.policy.optimizer import Optimizer
-from swarm.policy.update import update
+from swarm.policy.engine.cache import CacheEngine
+from swarm.policy.model.model import EMBEDDED, load
+from swarm.policy.update.batch import make_batch
+from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.update import update
 from swarm.records import TrainingGroup
 from swarm.tasks.compact import COMPACT
 from swarm.tasks.held_out import held_out
@@ -36,7 +36,7 @@ CAP, G, MEMORY = 18, 8, 3  # tokens of an answer, completions of a group, rounds
 
 
 @dataclass(frozen=True)
-class Problem:
+class TinyProblem:
     """One question with its verifier."""
 
     task: str
@@ -60,16 +60,16 @@ class Problems:
             for level, parameters in enumerate(compact.levels)
         }
 
-    def draw(self, task: str, random: Random, *, unseen: bool = False) -> Problem:
+    def draw(self, task: str, random: Random, *, unseen: bool = False) -> TinyProblem:
         """A problem of a random level."""
         dataset = self._datasets[task, random.randrange(len(COMPACT[task].levels))]
         while True:
             entry = dataset[random.getrandbits(40)]
             prompt = COMPACT[task].prompt(entry)
             if held_out(f"reasoning_gym/{task}\n{prompt}") == unseen:
-                return Problem(task, prompt, entry, dataset)
+                return TinyProblem(task, prompt, entry, dataset)
 
-    def evaluation(self, per_task: int) -> list[Problem]:
+    def evaluation(self, per_task: int) -> list[TinyProblem]:
         """Distinct held-out problems, the same at every call."""
         random, found = Random(2024), {}
         for task in COMPACT:
@@ -110,7 +110,7 @@ class Learner:
         """One update."""
         update(self.policy, None, self.optimizer, make_batch(self.policy, groups, self.settings), self.settings, 1.0)
 
-    def accuracy(self, problems: list[Problem]) -> dict[str, float]:
+    def accuracy(self, problems: list[TinyProblem]) -> dict[str, float]:
         """Greedy accuracy by task."""
         prompts = self.policy.encode_prompts([problem.prompt for problem in problems])
         sampled = self.engine.sample(prompts, num_generations=1, max_tokens=CAP, temperature=0.0, seed=0)

@@ -57,7 +57,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 
 
 @dataclass(frozen=True)
-class Sample:
+class CpuSample:
     """A daemon at one moment: its rounds so far, its processes' CPU seconds and resident bytes."""
 
     rounds: int
@@ -65,14 +65,14 @@ class Sample:
     resident: dict[str, int]
 
 
-def sample(daemon: Daemon) -> Sample:
+def sample(daemon: Daemon) -> CpuSample:
     """A daemon's state now."""
     assert daemon._process is not None
     family = _family(daemon._process.pid)
     names = Counter[str]()
     for number, pid in enumerate(family):
         names["node" if number == 0 else "children"] += _resident(pid)
-    return Sample(len(daemon.events("RoundFinished")), sum(map(_cpu_s, family)), dict(names))
+    return CpuSample(len(daemon.events("RoundFinished")), sum(map(_cpu_s, family)), dict(names))
 
 
 def _family(pid: int) -> list[int]:

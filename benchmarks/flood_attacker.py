@@ -20,7 +20,7 @@ from protocols.envelope import NO_PREVIOUS, seal
 from protocols.manifest import Manifest, epoch_of, topic
 from protocols.messages import Completion, PolicyTag, RolloutGroup, Share
 from protocols.recipe import Recipe
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
 
@@ -47,7 +47,7 @@ def junk_envelopes(manifest: Manifest, count: int) -> list[bytes]:
     return envelopes
 
 
-class Budget:
+class AttackBudget:
     """Keeps this process to a share of one core, and counts what it does."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ async def attack(plan: dict[str, Any]) -> dict[str, Any]:
     name = topic(manifest)
     prepared = junk_envelopes(manifest, PREPARED)
     print("ready", flush=True)
-    budget = Budget()
+    budget = AttackBudget()
 
     def packed(messages: list[bytes]) -> bytes:
         return b"".join(

@@ -30,15 +30,15 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Con
 
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
-from swarm.policy import logprobs
-from swarm.policy.adapter import Recipe
-from swarm.policy.batch import make_batch
-from swarm.policy.continuous import SlotEngine
-from swarm.policy.ends import Ends
-from swarm.policy.memory import Memory, resident_bytes
-from swarm.policy.model import LanguageModel, load_base
-from swarm.policy.optimizer import Optimizer
-from swarm.policy.update import update
+from swarm.policy.engine.continuous import SlotEngine
+from swarm.policy.engine.ends import Ends
+from swarm.policy.fit.memory import Memory, resident_bytes
+from swarm.policy.model import logprobs
+from swarm.policy.model.adapter import AdapterSpec
+from swarm.policy.model.model import LanguageModel, load_base
+from swarm.policy.update.batch import make_batch
+from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.update import update
 from swarm.records import TrainingGroup
 
 # Shapes of Qwen2.5: hidden, feed-forward, layers, heads, key-value heads, vocabulary, tied embeddings.
@@ -193,7 +193,7 @@ def vllm(device: str, shape: str, prompts: int, generations: int, tokens: int) -
     case: dict[str, Any] = {"shape": shape, "completions": prompts * generations, "tokens": tokens}
     if device != "cuda" or importlib.util.find_spec("vllm") is None:
         return {**case, "left_out": "vllm is not installed" if device == "cuda" else "vllm needs a CUDA card"}
-    from swarm.policy.vllm_engine import VllmEngine
+    from swarm.policy.engine.vllm import VllmEngine
 
     reset_peak(device)
     lm = open_model(device, shape)
@@ -244,7 +244,7 @@ def open_model(device: str, shape: str, kind: str = "none") -> LanguageModel:
         section = PolicySection(model=str(folder), device=device)
         lm = load_base(section, quantised=kind == "qlora")
         if kind != "none":
-            lm.adapt(Recipe.of(section, kind))
+            lm.adapt(AdapterSpec.of(section, kind))
     return lm
 
 

@@ -38,13 +38,13 @@ from processes import LOOPBACK, Daemon
 from protocols.limits import MAX_MANIFEST_BYTES
 from protocols.manifest import Manifest, topic
 from swarm.clock import WallClock
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
+from swarm.exchange.receiving import MANIFEST_PROTOCOL
 from swarm.net.libp2p import open_libp2p
 from swarm.net.network import Verdict
 from swarm.node.punctuality import WINDOW_S, Punctuality, PunctualityStatistics
-from swarm.node.receiving import MANIFEST_PROTOCOL
 from swarm.sim.cpu import tree_cpu_s
 
 PING_EVERY_S = 0.2

@@ -18,14 +18,14 @@ from typing import Any
 
 from protocols.messages import Completion, PolicyTag
 from protocols.recipe import Recipe
-from swarm.config.sampling import SamplingSection
+from swarm.config.sampling_section import SamplingSection
 from swarm.config.schema import DefencesSection, PoolSection
-from swarm.pool.candidates import candidates
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Skill
-from swarm.pool.sampling.quota import quotas_of, weigh
-from swarm.pool.standing import Standing
-from swarm.pool.store import Store
+from swarm.pool.sampling.signer_quotas import quotas_of, weigh
+from swarm.pool.standing.standing import Standing
+from swarm.pool.store.candidates import candidates
+from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup, Task
 
 START_MS = 1_800_000_000_000
@@ -36,7 +36,7 @@ LOCAL, EXTERNAL = 2, 6
 
 
 @dataclass
-class Node:
+class ListeningNode:
     """The part of a node that chooses what to train on, over a store of its own."""
 
     store: Store
@@ -108,7 +108,7 @@ def scenario(
             max_bytes=bounds.max_bytes,
             groups_per_peer=bounds.groups_per_peer,
         )
-        node = Node(store, sampler)
+        node = ListeningNode(store, sampler)
         for _ in range(known_hours * 60):
             node.receive(old)
             node.train()

@@ -34,15 +34,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from protocols.manifest import topic
 from swarm.clock import WallClock
 from swarm.config.load import load
-from swarm.config.manifest import find_manifest
+from swarm.config.manifest_lookup import find_manifest
 from swarm.events import Event, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
-from swarm.net.memory import MemoryNetwork
-from swarm.node.evaluation import examine, held_out_set
-from swarm.node.learning import keep_learning
+from swarm.learner.keep_learning import keep_learning
+from swarm.net.simulated import MemoryNetwork
 from swarm.node.opening import open_node
-from swarm.pool.logs import begin
+from swarm.pool.store.logs import begin
+from swarm.roles.held_out_accuracy import examine, held_out_set
 
 WARM = 3
 HELD_OUT = 30  # problems per environment
@@ -50,7 +50,7 @@ HELD_OUT = 30  # problems per environment
 LIST_BUSY = ("nvidia-smi", "--query-gpu=index,utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=200")
 
 
-class Reading(NamedTuple):
+class IdleReading(NamedTuple):
     """What the driver said of one GPU; `at_s` by the monotonic clock."""
 
     at_s: float
@@ -133,9 +133,9 @@ async def measured(home: Home, asked: dict[str, str], options: argparse.Namespac
 
 
 @asynccontextmanager
-async def gpu_readings(device: str) -> AsyncIterator[list[Reading]]:
+async def gpu_readings(device: str) -> AsyncIterator[list[IdleReading]]:
     """The driver's readings from now on, where the policy is on a GPU of its."""
-    readings: list[Reading] = []
+    readings: list[IdleReading] = []
     if not device.startswith("cuda"):
         yield readings
         return
@@ -146,17 +146,17 @@ async def gpu_readings(device: str) -> AsyncIterator[list[Reading]]:
         nursery.cancel_scope.cancel()
 
 
-async def _read(lines: trio.abc.ReceiveStream, readings: list[Reading]) -> None:
+async def _read(lines: trio.abc.ReceiveStream, readings: list[IdleReading]) -> None:
     begun = b""
     async for some in lines:
         *whole, begun = (begun + some).split(b"\n")
         for line in whole:
             gpu, _, percent = line.decode().partition(",")
             if percent.strip().isdigit():
-                readings.append(Reading(time.monotonic(), gpu.strip(), float(percent)))
+                readings.append(IdleReading(time.monotonic(), gpu.strip(), float(percent)))
 
 
-def idle_shares(readings: list[Reading], since_s: float, until_s: float) -> dict[str, float]:
+def idle_shares(readings: list[IdleReading], since_s: float, until_s: float) -> dict[str, float]:
     """The share of the time between two moments in which no kernel ran, for each GPU that was read."""
     busy: dict[str, list[float]] = {}
     for reading in readings:

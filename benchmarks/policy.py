@@ -20,11 +20,11 @@ import torch
 
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
-from swarm.policy.batch import make_batch
-from swarm.policy.generation import CacheEngine
-from swarm.policy.model import LanguageModel, load_base
-from swarm.policy.optimizer import Optimizer
-from swarm.policy.update import update
+from swarm.policy.engine.cache import CacheEngine
+from swarm.policy.model.model import LanguageModel, load_base
+from swarm.policy.update.batch import make_batch
+from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.update import update
 from swarm.records import TrainingGroup
 
 

@@ -40,7 +40,7 @@ LIKE_EMBEDDED = "".join(f",training.{name}={getattr(TrainingSection(), name):g}"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class UnequalCase:
     """One swarm: what its nodes are, in their order, and what of `swarmd sim`'s options is not the default."""
 
     kinds: tuple[str, ...]
@@ -51,9 +51,9 @@ class Case:
         asked = {"--network": "memory", "--nodes": len(self.kinds), "--rounds": rounds, "--seed": seed}
         return ("sim", *(str(each) for pair in asked.items() for each in pair), *self.options)
 
-    def alone(self) -> Case:
+    def alone(self) -> UnequalCase:
         """The same nodes without a swarm."""
-        return Case(self.kinds, (*self.options, *settings(ALONE)))
+        return UnequalCase(self.kinds, (*self.options, *settings(ALONE)))
 
 
 def settings(named: Mapping[str, str]) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def settings(named: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(each for name, value in named.items() for each in ("--set", f"{name}={value}"))
 
 
-def cases(part: str, strong: str, weak: str, other: str) -> dict[str, Case]:
+def cases(part: str, strong: str, weak: str, other: str) -> dict[str, UnequalCase]:
     """The swarms of one part by name; the first is what it is about, the others are what it is compared with."""
 
     def of(models: Sequence[str]) -> tuple[str, ...]:
@@ -69,15 +69,17 @@ def cases(part: str, strong: str, weak: str, other: str) -> dict[str, Case]:
 
     seven = ("fast",) * 7
     together = {
-        "speed": Case((*seven, "slow"), ("--speeds", SLOW)),
-        "strength": Case(("strong", *["weak"] * 7), of([strong, *[weak] * 7])),
-        "families": Case(("one", "other") * 4, of([strong, other])),
-        "tasks": Case(("node",) * 8, ("--specialise",)),
+        "speed": UnequalCase((*seven, "slow"), ("--speeds", SLOW)),
+        "strength": UnequalCase(("strong", *["weak"] * 7), of([strong, *[weak] * 7])),
+        "families": UnequalCase(("one", "other") * 4, of([strong, other])),
+        "tasks": UnequalCase(("node",) * 8, ("--specialise",)),
     }[part]
-    return {"together": together, "alone": together.alone()} | ({"without the slow one": Case(seven)} if part == "speed" else {})
+    return {"together": together, "alone": together.alone()} | (
+        {"without the slow one": UnequalCase(seven)} if part == "speed" else {}
+    )
 
 
-def by_kind(case: Case, report: Mapping[str, Any], name: str) -> dict[str, float]:
+def by_kind(case: UnequalCase, report: Mapping[str, Any], name: str) -> dict[str, float]:
     """Mean of a figure over the nodes of each kind."""
     return {
         kind: statistics.mean(value for each, value in zip(case.kinds, report[name], strict=True) if each == kind)
@@ -85,7 +87,7 @@ def by_kind(case: Case, report: Mapping[str, Any], name: str) -> dict[str, float
     }
 
 
-def figures(part: Mapping[str, Case], reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def figures(part: Mapping[str, UnequalCase], reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """Per swarm and kind of node the accuracy before and after; per kind what the first swarm gained over each other."""
     found: dict[str, Any] = {}
     after = {name: [by_kind(case, report, "eval_after_per_node") for report in reports[name]] for name, case in part.items()}
@@ -122,7 +124,7 @@ def main() -> None:
     extra = settings(dict(each.split("=", 1) for each in options.set))
     chosen = {
         part: {
-            name: Case(case.kinds, (*case.options, *extra))
+            name: UnequalCase(case.kinds, (*case.options, *extra))
             for name, case in cases(part, options.strong, options.weak, options.other).items()
         }
         for part in options.parts

@@ -18,14 +18,14 @@ from fuzz.streams import InlinePool
 from fuzz.target import Check, Target
 from protocols.codec import encode
 from protocols.envelope import ENVELOPE_DOMAIN, NO_PREVIOUS, seal
-from protocols.errors import Reason
 from protocols.manifest import epoch_of, permits
 from protocols.messages import Completion, Kind, PolicyTag, RolloutGroup, Share, pack_body
+from protocols.reasons import Reason
 from protocols.recipe import Recipe, local_beacon, seed
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.errors import ChildFailed, EnvironmentRefused, NetworkError
-from swarm.pool.admission import Admission
-from swarm.pool.checks import agree
+from swarm.pool.admission.admission import Admission
+from swarm.pool.admission.checks import agree
 from swarm.records import Task
 from swarm.tasks.environment import VerifierError, find, load_environments
 from swarm.tasks.held_out import training_problem
@@ -53,7 +53,7 @@ def _score(recipe: Recipe, seed: int, rendering: str, texts: Sequence[str]) -> d
 
 @lru_cache(maxsize=1)
 def _worker() -> Any:
-    from swarm.tasks.worker import main  # takes seconds
+    from swarm.tasks.task_worker import main  # takes seconds
 
     return main(None)
 

@@ -6,8 +6,8 @@ from random import Random
 from typing import Any
 
 from protocols.codec import decode, encode
-from protocols.errors import ProtocolError
 from protocols.limits import MAX_INTEGER
+from protocols.reasons import ProtocolError
 
 # Heads, lengths and numbers at which readers change their mind.
 BYTES = bytes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from protocols.make_vectors import DIRECTORY
+from protocols.vectors.make import DIRECTORY
 
 MAX_SEED_BYTES = 8192
 

@@ -19,16 +19,16 @@ from trio.testing import MockClock
 
 from fuzz import seeds
 from fuzz.target import Check, Target, at_once, refusing
-from protocols import make_vectors
 from protocols.codec import decode, encode
 from protocols.envelope import open_envelope
 from protocols.limits import MAX_BODY_BYTES, MAX_HEADS, MAX_LOG_BYTES, MAX_LOG_ENVELOPES
 from protocols.manifest import Manifest
-from protocols.peer import peer_id
+from protocols.peer_id import peer_id
 from protocols.sync import HeadsRequest, LogRequest
-from protocols.vector_cases import MANIFEST
+from protocols.vectors import make as make_vectors
+from protocols.vectors.faults import MANIFEST
 from swarm.clock import WallClock
-from swarm.pool.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store, StoredEnvelope
 
 MAX_FRAME_BYTES = 1000
 STRANGER = peer_id(make_vectors.BOB)
@@ -158,9 +158,9 @@ def gossip() -> Prepared:
 
 def handlers() -> Prepared:
     """Every request that a node answers; the first byte chooses the protocol."""
-    from swarm.node.beacon import DrandBeacon
-    from swarm.node.receiving import serve
-    from swarm.node.rounds import REQUEST_BYTES
+    from swarm.beacon.beacon import DrandBeacon
+    from swarm.beacon.sources import REQUEST_BYTES
+    from swarm.exchange.receiving import serve
 
     manifest, pool = Manifest.from_toml(MANIFEST), InlinePool()
     served: list[tuple[Any, int]] = []
@@ -231,7 +231,7 @@ def drand_web() -> Prepared:
     from unittest.mock import patch
 
     from protocols.limits import ROUND_SIGNATURE_BYTES
-    from swarm.node.drand_web import fetch_round
+    from swarm.beacon.drand_web import fetch_round
 
     class Response(io.BytesIO):
         """As `urlopen` gives it."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from protocols.errors import ProtocolError
+from protocols.reasons import ProtocolError
 from swarm.errors import SwarmdError
 
 T = TypeVar("T")

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from fuzz import seeds
 from fuzz.target import Check, Target, refusing
-from protocols import make_vectors
-from protocols.beacon import QUICKNET, verify_round
 from protocols.codec import decode, encode
+from protocols.drand import QUICKNET, verify_round
 from protocols.envelope import open_envelope
 from protocols.invite import Invite
 from protocols.limits import MAX_BODY_BYTES, MAX_ENVELOPE_BYTES, MAX_HEADS, MAX_LOG_ENVELOPES
 from protocols.manifest import Manifest
 from protocols.messages import Kind, Proof, Share, check_share, pack_body, unpack_body
-from protocols.peer import peer_id, public_key
+from protocols.peer_id import peer_id, public_key
 from protocols.proof import check_proof
 from protocols.recipe import Recipe, seed
 from protocols.sync import HeadsRequest, LogRequest, pack_heads, pack_log, read_heads, read_log
+from protocols.vectors import make as make_vectors
 
 Prepared = tuple[Check, Sequence[bytes]]
 

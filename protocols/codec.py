@@ -18,8 +18,8 @@ from typing import Any
 
 import msgpack
 
-from protocols.errors import ProtocolError, Reason
 from protocols.limits import MAX_BODY_DEPTH, MAX_BODY_VALUES, MAX_INTEGER
+from protocols.reasons import ProtocolError, Reason
 
 Value = Any  # bool | int | float | str | bytes | list of the same (tuples are encoded as lists are)
 

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from protocols import fields
 from protocols.codec import decode, encode
-from protocols.errors import ProtocolError, Reason
 from protocols.limits import (
     HASH_BYTES,
     KEY_BYTES,
@@ -33,6 +32,7 @@ from protocols.limits import (
     SIGNATURE_BYTES,
 )
 from protocols.messages import Body, Kind, kind_of, pack_body
+from protocols.reasons import ProtocolError, Reason
 
 ENVELOPE_DOMAIN = b"swarmd/1/envelope\x00"
 NO_PREVIOUS = bytes(HASH_BYTES)  # `previous` of a log's first envelope, sequence 0

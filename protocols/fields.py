@@ -6,7 +6,6 @@ import math
 import re
 from typing import Any
 
-from protocols.errors import ProtocolError, Reason
 from protocols.limits import (
     MAX_ENVIRONMENT_CHARS,
     MAX_INTEGER,
@@ -15,6 +14,7 @@ from protocols.limits import (
     MAX_RENDERING_CHARS,
     MAX_VERSION_CHARS,
 )
+from protocols.reasons import ProtocolError, Reason
 
 # Names are compared, hashed and shown, so they are plain ASCII; [0-9] and \Z rather than \d and $, which take more.
 ENVIRONMENT = re.compile(rf"(?=.{{1,{MAX_ENVIRONMENT_CHARS}}}\Z)[a-z0-9_.-]+/[a-z0-9_.-]+\Z")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from protocols import fields
 from protocols.codec import decode, encode
-from protocols.errors import ProtocolError, Reason
 from protocols.limits import (
     CHECKSUM_BYTES,
     HASH_BYTES,
@@ -23,7 +22,8 @@ from protocols.limits import (
     MAX_INVITE_VALUES,
     PROTOCOL_VERSION,
 )
-from protocols.peer import public_key
+from protocols.peer_id import public_key
+from protocols.reasons import ProtocolError, Reason
 
 INVITE_DOMAIN = b"swarmd/1/invite\x00"
 PREFIX = f"swarmd{PROTOCOL_VERSION}:"

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocols import fields, manifest_toml
-from protocols.beacon import Chain
 from protocols.codec import encode
-from protocols.errors import ManifestError, ProtocolError, Reason
+from protocols.drand import Chain
 from protocols.limits import (
     MAX_COMPLETIONS,
     MAX_DESCRIPTION_BYTES,
@@ -26,6 +25,7 @@ from protocols.limits import (
     MAX_TEXT_BYTES,
     PROTOCOL_VERSION,
 )
+from protocols.reasons import ManifestError, ProtocolError, Reason
 from protocols.recipe import Parameter, Recipe
 from protocols.rules import EnvironmentRule, Range
 

@@ -9,9 +9,9 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from protocols import fields
-from protocols.beacon import KNOWN_CHAINS, Chain
-from protocols.errors import ManifestError, ProtocolError
+from protocols.drand import KNOWN_CHAINS, Chain
 from protocols.limits import HASH_BYTES, MAX_MANIFEST_BYTES, PROTOCOL_VERSION, ROUND_KEY_BYTES
+from protocols.reasons import ManifestError, ProtocolError
 from protocols.recipe import Parameter, parameter_value
 from protocols.rules import EnvironmentRule, Range
 

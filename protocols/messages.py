@@ -9,7 +9,6 @@ from typing import Any
 
 from protocols import fields
 from protocols.codec import decode, encode
-from protocols.errors import ProtocolError, Reason
 from protocols.limits import (
     HASH_BYTES,
     MAX_BODY_BYTES,
@@ -19,6 +18,7 @@ from protocols.limits import (
     MAX_REWARD,
     MAX_TEXT_BYTES,
 )
+from protocols.reasons import ProtocolError, Reason
 from protocols.recipe import Recipe
 
 

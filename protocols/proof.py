@@ -8,8 +8,8 @@ the finder's log. Shares and announcements take at most `MAX_INLINE_BODY_BYTES`,
 from __future__ import annotations
 
 from protocols.envelope import Envelope, equivocates, open_envelope
-from protocols.errors import ProtocolError, Reason
 from protocols.messages import Proof
+from protocols.reasons import ProtocolError, Reason
 
 
 def prove(one: Envelope, other: Envelope) -> Proof:

@@ -16,7 +16,6 @@ from typing import Any
 from protocols import fields
 from protocols.codec import decode, encode
 from protocols.envelope import Envelope, open_envelope
-from protocols.errors import ProtocolError, Reason
 from protocols.limits import (
     HASH_BYTES,
     KEY_BYTES,
@@ -28,6 +27,7 @@ from protocols.limits import (
     MAX_LOG_ENVELOPES,
     MAX_SYNC_REQUEST_BYTES,
 )
+from protocols.reasons import ProtocolError, Reason
 
 HEADS_PROTOCOL = "/swarmd/1/heads"
 LOG_PROTOCOL = "/swarmd/1/log"

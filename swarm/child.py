@@ -37,7 +37,7 @@ ENDS_WITHIN_S = 5.0  # once it was killed; a machine that swaps takes its time
 Handlers = Mapping[str, Callable[[Any], Any]]
 
 # Modules that the fork server imports once; a missing or broken one only makes the child import it itself.
-PRELOAD = ["swarm.fork_server", "swarm.policy.worker", "swarm.tasks.worker", "swarm.tasks.prepared", "swarm.frozen"]
+PRELOAD = ["swarm.fork_server", "swarm.policy.policy_worker", "swarm.tasks.task_worker", "swarm.tasks.prepared", "swarm.frozen"]
 
 
 def _context() -> BaseContext:

@@ -11,7 +11,7 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.peer import peer_id
+from protocols.peer_id import peer_id
 from swarm.errors import IdentityError
 from swarm.home import storage, sync_directory
 

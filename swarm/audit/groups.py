@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocols.errors import ProtocolError
 from protocols.manifest import Manifest, epoch_of
 from protocols.messages import RolloutGroup, Share
-from protocols.peer import peer_id
+from protocols.peer_id import peer_id
+from protocols.reasons import ProtocolError
 from protocols.recipe import seed
-from swarm.audit.logs import Logs
-from swarm.audit.report import Report
+from swarm.audit.audit_logs import Logs
+from swarm.audit.findings import Report
 from swarm.errors import ChildDied, ChildError, ChildTimeout
-from swarm.pool.admission import CLOCK_SKEW_MS, PAST_EPOCHS
-from swarm.pool.checks import agree, forbidden
-from swarm.pool.damage import Copy
-from swarm.pool.packing import unpack_group
+from swarm.pool.admission.admission import CLOCK_SKEW_MS, PAST_EPOCHS
+from swarm.pool.admission.checks import agree, forbidden
+from swarm.pool.store.damage import DatabaseCopy
+from swarm.pool.store.packing import unpack_group
 from swarm.records import ScoredGroup
 from swarm.tasks.scoring import Scored, Scorer
 
@@ -34,7 +34,7 @@ class Unscored:
 class Groups:
     """The groups of a store, scored again; without a scorer everything else is checked."""
 
-    def __init__(self, copy: Copy, manifest: Manifest, logs: Logs, scorer: Scorer | None, report: Report) -> None:
+    def __init__(self, copy: DatabaseCopy, manifest: Manifest, logs: Logs, scorer: Scorer | None, report: Report) -> None:
         self._copy = copy
         self._manifest = manifest
         self._logs = logs

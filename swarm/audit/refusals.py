@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocols.envelope import Envelope, open_envelope
-from protocols.errors import ProtocolError, Reason
 from protocols.manifest import Manifest, epoch_of
 from protocols.messages import Announce, Kind, Proof, RolloutGroup, Share, check_share, unpack_body
 from protocols.proof import check_proof
+from protocols.reasons import ProtocolError, Reason
+from swarm.audit.audit_logs import Logs
+from swarm.audit.findings import Report
 from swarm.audit.groups import Groups, Unscored, group_in
-from swarm.audit.logs import Logs
-from swarm.audit.report import Report
-from swarm.pool.admission import CLOCK_SKEW_MS, PAST_EPOCHS
-from swarm.pool.checks import agree, forbidden
-from swarm.pool.damage import Copy
+from swarm.pool.admission.admission import CLOCK_SKEW_MS, PAST_EPOCHS
+from swarm.pool.admission.checks import agree, forbidden
+from swarm.pool.store.damage import DatabaseCopy
 
 _IN_THE_BYTES = frozenset(
     {
@@ -46,7 +46,7 @@ _CONFIRMED = _Verdict()
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class _Judged:
     """One row, and its message as far as it is held and opens."""
 
     received_ms: int
@@ -60,7 +60,9 @@ class _Refused:
 class Refusals:
     """The refusals that a store still lists."""
 
-    def __init__(self, copy: Copy, manifest: Manifest, own_key: bytes, logs: Logs, groups: Groups, report: Report) -> None:
+    def __init__(
+        self, copy: DatabaseCopy, manifest: Manifest, own_key: bytes, logs: Logs, groups: Groups, report: Report
+    ) -> None:
         self._copy = copy
         self._manifest = manifest
         self._own_key = own_key
@@ -98,7 +100,7 @@ class Refusals:
         if isinstance(unpacked, Proof):
             return self._proof(reason, unpacked)
         share = unpacked if isinstance(unpacked, Share) else None
-        refused = _Refused(received_ms, reason, item, data, envelope, share)
+        refused = _Judged(received_ms, reason, item, data, envelope, share)
         return self._envelope(refused) or self._share(refused) or await self._group(refused)
 
     def _unreadable(self, reason: Reason, data: bytes, body: bytes | None) -> _Verdict:
@@ -123,7 +125,7 @@ class Refusals:
             return _CONFIRMED
         return _Verdict(wrong="is a proof that holds")
 
-    def _envelope(self, refused: _Refused) -> _Verdict | None:
+    def _envelope(self, refused: _Judged) -> _Verdict | None:
         """Reasons that lie in the envelope and its place in the log."""
         envelope = refused.envelope
         match refused.reason:
@@ -156,7 +158,7 @@ class Refusals:
             return _Verdict(wrong="fits its neighbours") if before and after else _Verdict(unknown=_NEIGHBOUR)
         return _CONFIRMED
 
-    def _share(self, refused: _Refused) -> _Verdict | None:
+    def _share(self, refused: _Judged) -> _Verdict | None:
         """Reasons that lie in a share as a whole."""
         share, rules, received_ms = refused.share, self._manifest, refused.received_ms
         if refused.item is not None:
@@ -199,7 +201,7 @@ class Refusals:
                 break
         return _Verdict(wrong="joins all that its signer shared before")
 
-    async def _group(self, refused: _Refused) -> _Verdict:
+    async def _group(self, refused: _Judged) -> _Verdict:
         """Reasons that lie in one group."""
         if refused.share is None:
             return _Verdict(unknown=_NOT_HELD)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from swarm.cli.options import json_option
 from swarm.cli.output import print_json, print_table, printable
+from swarm.cli.shared_options import json_option
 from swarm.errors import AuditError
 from swarm.home import Home
 
@@ -23,7 +23,7 @@ def audit(context: click.Context, directory: str | None, as_json: bool, quick: b
     Each admission and refusal is confirmed or contradicted against recipes, beacon and signatures, as far as what is held allows.
     It ends with 0 when nothing is damaged or contradicted. The daemon must not run.
     """
-    from swarm.audit.audit import run_audit
+    from swarm.audit.home_audit import run_audit
     from swarm.config.load import load
 
     home = Home.find(directory or context.find_root().params.get("home")).open()

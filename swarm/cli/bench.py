@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from swarm.cli.options import json_option, set_option
 from swarm.cli.output import print_json, print_table
+from swarm.cli.shared_options import json_option, set_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

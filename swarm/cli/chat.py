@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from swarm.cli.options import checkpoint_option, home_option, set_option
 from swarm.cli.output import printable
+from swarm.cli.shared_options import checkpoint_option, home_option, set_option
 from swarm.home import Home
 
 
@@ -42,7 +42,7 @@ def chat(
     by itself. A daemon may run meanwhile; --set policy.device=cpu leaves a GPU alone.
     """
     from swarm.config.load import load
-    from swarm.serving.chat import Manner, run_chat
+    from swarm.serving.dialogue import Manner, run_chat
 
     def say(text: str) -> None:
         click.echo("\n".join(map(printable, text.split("\n"))))

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from swarm.cli.options import home_option, json_option
 from swarm.cli.output import print_json, print_table
+from swarm.cli.shared_options import home_option, json_option
 from swarm.errors import ConfigError, HomeError
 from swarm.home import Home
 

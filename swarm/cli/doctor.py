@@ -8,8 +8,8 @@ from functools import partial
 import click
 
 from swarm.cli.client import ask
-from swarm.cli.options import home_option, json_option, set_option
 from swarm.cli.output import print_json, printable
+from swarm.cli.shared_options import home_option, json_option, set_option
 from swarm.errors import DoctorError
 from swarm.home import Home
 
@@ -27,8 +27,8 @@ def doctor(home: Home, as_json: bool, overrides: dict[str, str]) -> None:
     a warning or a failure with its fix. It works before `init`, beside a running daemon and offline, in about half a minute at
     most. It ends with 0 when nothing fails.
     """
-    from swarm.doctor.doctor import run_doctor
-    from swarm.doctor.finding import Verdict
+    from swarm.doctor.examination import run_doctor
+    from swarm.doctor.finding import Severity
 
     findings = run_doctor(home, overrides, partial(ask, home, timeout_s=DAEMON_ANSWERS_WITHIN_S))
     if as_json:
@@ -39,6 +39,6 @@ def doctor(home: Home, as_json: bool, overrides: dict[str, str]) -> None:
             click.echo(f"{finding.verdict:<8} {finding.subject:<{width}}  {printable(finding.found)}")
             if finding.fix:
                 click.echo(f"{'':<8} {'':<{width}}  → {printable(finding.fix)}")
-    failed = [finding.subject for finding in findings if finding.verdict == Verdict.FAIL]
+    failed = [finding.subject for finding in findings if finding.verdict == Severity.FAIL]
     if failed:
         raise DoctorError(f"a node cannot work here as it is; to be mended: {', '.join(failed)}")

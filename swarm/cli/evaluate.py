@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from swarm.cli.options import checkpoint_option, home_option, json_option, set_option
 from swarm.cli.output import print_json, print_table
+from swarm.cli.shared_options import checkpoint_option, home_option, json_option, set_option
 from swarm.home import Home
 
 if TYPE_CHECKING:
-    from swarm.serving.comparison import Share
+    from swarm.serving.comparison import SolvedShare
 
 
 @click.command("eval")
@@ -33,7 +33,7 @@ def eval_(home: Home, as_json: bool, overrides: dict[str, str], checkpoint: str,
     trains on these tasks. It runs beside a daemon or without one, and offline; --set policy.device=cpu leaves a GPU alone.
     """
     from swarm.config.load import load
-    from swarm.serving.evaluation import run_evaluation
+    from swarm.serving.measuring import run_evaluation
 
     result = run_evaluation(home.open(), load(home.path, overrides), checkpoint, tasks)
     if as_json:
@@ -54,5 +54,5 @@ def eval_(home: Home, as_json: bool, overrides: dict[str, str], checkpoint: str,
     print_table(rows, ["environment", "tasks", "base", "now", "won", "lost"])
 
 
-def _shown(share: Share) -> str:
+def _shown(share: SolvedShare) -> str:
     return f"{share.accuracy:.3f} [{share.low:.3f}, {share.high:.3f}]"

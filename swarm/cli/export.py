@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from swarm.cli.client import ask
-from swarm.cli.options import home_option
+from swarm.cli.shared_options import home_option
 from swarm.errors import HomeError, NotRunningError
 from swarm.home import Home
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from swarm.cli.client import ask
-from swarm.cli.options import home_option, json_option
 from swarm.cli.output import print_fields, print_json, print_table
+from swarm.cli.shared_options import home_option, json_option
 from swarm.home import Home
 
 

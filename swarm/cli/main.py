@@ -12,7 +12,6 @@ from swarm.cli.audit import audit
 from swarm.cli.bench import bench
 from swarm.cli.chat import chat
 from swarm.cli.checkpoints import checkpoints
-from swarm.cli.daemon import start, stop
 from swarm.cli.doctor import doctor
 from swarm.cli.evaluate import eval_
 from swarm.cli.export import export
@@ -26,6 +25,7 @@ from swarm.cli.serve import serve
 from swarm.cli.settings import config
 from swarm.cli.setup import id_, init
 from swarm.cli.simulate import sim
+from swarm.cli.start import start, stop
 from swarm.errors import SwarmdError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")

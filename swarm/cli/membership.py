@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from swarm.cli.client import ask
-from swarm.cli.options import home_option, json_option
 from swarm.cli.output import print_json
+from swarm.cli.shared_options import home_option, json_option
 from swarm.errors import ConfigError
 from swarm.home import Home, write_atomically
 
@@ -23,7 +23,7 @@ def join(home: Home, invite_or_address: str) -> None:
     """
     from swarm import identity
     from swarm.config.load import check_text, load
-    from swarm.config.manifest import find_manifest
+    from swarm.config.manifest_lookup import find_manifest
     from swarm.config.toml import edit
 
     own_id = identity.load(home.open().identity_key).peer_id
@@ -55,8 +55,8 @@ def _with(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
 
 def read_invite(text: str) -> dict[str, str | tuple[str, ...]]:
     """The settings that an invite stands for; `ConfigError` when it was mistyped."""
-    from protocols.errors import ProtocolError
     from protocols.invite import Invite
+    from protocols.reasons import ProtocolError
 
     try:
         invite = Invite.from_string(text.strip())

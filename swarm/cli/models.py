@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from swarm.cli.options import home_option, json_option, set_option
 from swarm.cli.output import print_json, print_table
+from swarm.cli.shared_options import home_option, json_option, set_option
 from swarm.home import Home
 
 _GIB = 2**30
@@ -29,7 +29,7 @@ def models(home: Home, as_json: bool, overrides: dict[str, str], folders: tuple[
     language model of the hub works as well.
     """
     from swarm.config.load import load
-    from swarm.policy.listing import list_models
+    from swarm.policy.fit.listing import list_models
 
     listing = list_models(load(home.path, overrides).policy, folders)
     if as_json:

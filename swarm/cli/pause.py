@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from swarm.cli.client import ask
-from swarm.cli.options import home_option, json_option
 from swarm.cli.output import print_json, printable
+from swarm.cli.shared_options import home_option, json_option
 from swarm.home import Home
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from swarm.cli.options import home_option, json_option
 from swarm.cli.output import print_fields, print_json, print_table, printable
+from swarm.cli.shared_options import home_option, json_option
 from swarm.errors import ConfigError, HomeError, SwarmdError
 from swarm.home import Home
 
 if TYPE_CHECKING:
-    from swarm.pool.store import Store
+    from swarm.pool.store.store import Store
     from swarm.records import ScoredGroup
 
 
@@ -31,8 +31,8 @@ def rollouts() -> None:
 @click.option("--peer", metavar="PEER_ID", help="Only those of this peer.")
 def list_(home: Home, as_json: bool, limit: int, peer: str | None) -> None:
     """List groups (one task with all completions of one solver), newest first."""
-    from protocols.errors import ProtocolError
-    from protocols.peer import public_key
+    from protocols.peer_id import public_key
+    from protocols.reasons import ProtocolError
 
     try:
         signer = None if peer is None else public_key(peer)
@@ -87,7 +87,7 @@ def show(home: Home, as_json: bool, key: int) -> None:
 
 
 def _summary(key: int, group: ScoredGroup) -> dict[str, Any]:
-    from protocols.peer import peer_id
+    from protocols.peer_id import peer_id
 
     return {
         "key": key,
@@ -108,7 +108,7 @@ def _print_text(text: str) -> None:
 @contextmanager
 def _store(home: Home) -> Iterator[Store]:
     from swarm.config.load import load
-    from swarm.pool.store import Store
+    from swarm.pool.store.store import Store
 
     if not home.open().pool.exists():
         raise HomeError(f"{home.path} has no pool yet; it is made when the node starts for the first time")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from swarm.cli.daemon import log_to_stderr
-from swarm.cli.options import home_option, set_option
+from swarm.cli.shared_options import home_option, set_option
+from swarm.cli.start import log_to_stderr
 from swarm.home import Home
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from swarm.cli.options import home_option, json_option, set_option
 from swarm.cli.output import print_json, print_table, printable
+from swarm.cli.shared_options import home_option, json_option, set_option
 from swarm.home import Home
 
 
@@ -20,7 +20,7 @@ def config() -> None:
 def check(home: Home, overrides: dict[str, str]) -> None:
     """Check node.toml, the environment and --set without starting anything; the exit code tells."""
     from swarm.config.load import load
-    from swarm.config.manifest import find_manifest
+    from swarm.config.manifest_lookup import find_manifest
 
     manifest = find_manifest(load(home.path, overrides).swarm.manifest, home)
     click.echo("the settings are right" + ("" if manifest else "; the manifest will be fetched from a bootstrap peer"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from swarm.cli.options import home_option, json_option
 from swarm.cli.output import print_fields, print_json
+from swarm.cli.shared_options import home_option, json_option
 from swarm.config.profiles import PROFILES
 from swarm.errors import HomeError
 from swarm.home import Home, write_atomically
@@ -33,7 +33,7 @@ def init(
 
     Where nothing is chosen and an NVIDIA GPU of 8 GB or more answers, the profile is gpu: a real language model.
     """
-    from swarm.config.manifest import absolute, find_manifest
+    from swarm.config.manifest_lookup import absolute, find_manifest
     from swarm.doctor.driver import first_card
 
     changes: dict[str, str | tuple[str, ...]] = {}
@@ -61,7 +61,7 @@ def create_home(home: Home, changes: dict[str, str | tuple[str, ...]]) -> None:
     from swarm import identity
     from swarm.config.load import check_text
     from swarm.config.toml import edit
-    from swarm.pool import logs
+    from swarm.pool.store import logs
 
     text = edit(_NODE_TOML, changes, str(home.node_toml))
     check_text(text, str(home.node_toml))

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from swarm.cli.daemon import log_to_stderr
-from swarm.cli.options import set_option
 from swarm.cli.output import print_json
+from swarm.cli.shared_options import set_option
+from swarm.cli.start import log_to_stderr
 from swarm.sim.options import ATTACKS, SimulationOptions
 
 _DEFAULT = SimulationOptions()

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
-from protocols.errors import ProtocolError
-from protocols.peer import public_key
+from protocols.peer_id import public_key
+from protocols.reasons import ProtocolError
 from swarm.config.hours import Hours
 from swarm.config.profiles import PROFILES
 from swarm.config.schema import SECTIONS, Config

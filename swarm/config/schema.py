@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from swarm.config.guest import GuestSection
-from swarm.config.sampling import SamplingSection
+from swarm.config.guest_section import GuestSection
+from swarm.config.sampling_section import SamplingSection
 from swarm.config.setting import setting
 
 

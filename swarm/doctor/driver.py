@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from swarm.doctor.gpu import ASK_DRIVER, gpus
+from swarm.doctor.cards import ASK_DRIVER, gpus
 
 ANSWERS_WITHIN_S = 10.0  # without its persistence daemon the driver wakes every card first
 LEAST_CARD_MIB = 7500  # cards of 8 GB say a little less

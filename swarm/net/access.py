@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from protocols.errors import ProtocolError
-from protocols.peer import public_key
+from protocols.peer_id import public_key
+from protocols.reasons import ProtocolError
 from swarm.errors import ConfigError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -1,6 +1,6 @@
 """What a node needs of a network: one topic to publish on, bounded requests to single peers, and figures.
 
-There are two networks behind this face: `swarm.net.libp2p` (TCP, Noise, Yamux, GossipSub) and `swarm.net.memory` (seeded,
+There are two networks behind this face: `swarm.net.libp2p` (TCP, Noise, Yamux, GossipSub) and `swarm.net.simulated` (seeded,
 on virtual time). A node cannot tell which one it is on. Neither promises delivery: what was missed shows as a gap in a
 signer's log and is asked for by request.
 """

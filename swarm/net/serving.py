@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import trio
 
-from protocols.errors import ProtocolError
+from protocols.reasons import ProtocolError
 from swarm.errors import NetworkError, SwarmdError
 from swarm.net.guard import Guard
 from swarm.net.network import Handler

@@ -8,27 +8,27 @@ from collections.abc import Sequence
 
 import trio
 
-from protocols.errors import ProtocolError
 from protocols.limits import MAX_MANIFEST_BYTES
 from protocols.manifest import Manifest, topic, topic_of
+from protocols.reasons import ProtocolError
 from swarm import identity
 from swarm.clock import WallClock
-from swarm.config.manifest import find_manifest
+from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import Config
 from swarm.errors import ConfigError, NetworkError, SwarmdError
 from swarm.events import Event, EventLog, Listener, PartRestarted, RoundFinished
+from swarm.exchange.receiving import MANIFEST_PROTOCOL
 from swarm.home import Home, write_atomically
 from swarm.identity import Identity
+from swarm.learner.guest import said
+from swarm.learner.keep_learning import keep_learning
 from swarm.net.network import Verdict
 from swarm.node.control import serve_control
-from swarm.node.guest import said
 from swarm.node.joining import libp2p_opener
-from swarm.node.learning import keep_learning
 from swarm.node.node import Node
 from swarm.node.opening import OpenNetwork, open_node
 from swarm.node.punctuality import Punctuality
-from swarm.node.receiving import MANIFEST_PROTOCOL
-from swarm.node.supervisor import find, supervise
+from swarm.supervisor import find, supervise
 
 logger = logging.getLogger(__name__)
 

@@ -13,36 +13,36 @@ from typing import Any
 
 import trio
 
-from protocols.errors import ProtocolError
 from protocols.manifest import Manifest
-from protocols.peer import peer_id, public_key
+from protocols.peer_id import peer_id, public_key
+from protocols.reasons import ProtocolError
+from swarm.beacon.beacon import Beacon
 from swarm.clock import Clock
 from swarm.config.schema import Config
 from swarm.errors import NetworkError
 from swarm.events import Checkpointed, Event, Listener, PartRestarted, RolledBack, RoundFinished
+from swarm.exchange.log_sync import LogSync
+from swarm.exchange.own_log import OwnLog, share_of
 from swarm.home import Home
 from swarm.identity import Identity
+from swarm.learner.activity import Activity
+from swarm.learner.device_turns import DeviceTurns
+from swarm.learner.freshness import Freshness
+from swarm.learner.guest import Guest
+from swarm.learner.regression_guard import RegressionGuard
+from swarm.learner.round_batch import RoundBatch
+from swarm.learner.split import Split
 from swarm.net.network import Network
-from swarm.node.activity import Activity
-from swarm.node.batch import Batch
-from swarm.node.beacon import Beacon
-from swarm.node.canary import Canary
-from swarm.node.freshness import Freshness
-from swarm.node.guest import Guest
-from swarm.node.publishing import OwnLog, share_of
-from swarm.node.split import Split
-from swarm.node.syncing import LogSync
-from swarm.node.turns import Turns
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
-from swarm.pool import standings
-from swarm.pool.admission import Admission
-from swarm.pool.candidates import Candidate, candidates
+from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Skill, training_group
-from swarm.pool.sampling.quota import quotas_of, weigh
-from swarm.pool.store import Store
+from swarm.pool.sampling.signer_quotas import quotas_of, weigh
+from swarm.pool.store import standings
+from swarm.pool.store.candidates import Candidate, candidates
+from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup, TrainReport
 from swarm.roles.examples import Examples
 from swarm.roles.proposer import Proposer, Reached
@@ -76,7 +76,7 @@ class Parts:
     admission: Admission
     beacon: Beacon
     log: OwnLog
-    canary: Canary
+    canary: RegressionGuard
     examples: Examples
 
 
@@ -99,7 +99,7 @@ class Node:
         self.examples = parts.examples
         self.network: Network | None = None
         self.activity = Activity()
-        self.turns = Turns.of(self.config)
+        self.turns = DeviceTurns.of(self.config)
         self.seed = self.config.node.seed or SystemRandom().getrandbits(53)
         self.sync = LogSync(self)
         self.freshness = Freshness(self)
@@ -173,7 +173,7 @@ class Node:
         wanted = settings.share and (group.informative or settings.share_uninformative)
         return wanted and all(len(completion.text) <= most for completion in group.completions)
 
-    async def sample(self, own: Sequence[ScoredGroup], random: Random) -> Batch:
+    async def sample(self, own: Sequence[ScoredGroup], random: Random) -> RoundBatch:
         """Draw this round's groups from the own ones and the pool."""
         sampler = SAMPLERS[self.config.sampling.sampler]
         budget = Budget(self.config.training.local, self.split.external, self.config.generation.num_generations)
@@ -190,7 +190,7 @@ class Node:
             for number, each in enumerate(weighted.groups)
         ]
         ages = {each.key: each.policy_age for each in found}
-        return Batch(
+        return RoundBatch(
             groups=tuple(groups),
             own=count,
             signers=tuple(group.signer for _, group in foreign),
@@ -222,7 +222,7 @@ class Node:
             )
         )
 
-    async def finish_round(self, own: Sequence[ScoredGroup], batch: Batch, report: TrainReport | None) -> None:
+    async def finish_round(self, own: Sequence[ScoredGroup], batch: RoundBatch, report: TrainReport | None) -> None:
         """Count, tell, and every so often make everything up to here survive a kill."""
         rewards = [reward for group in own for reward in group.rewards]
         self.reward_mean = sum(rewards) / len(rewards) if rewards else self.reward_mean
@@ -264,7 +264,7 @@ class Node:
         if self.round % self.config.checkpoint.every_rounds == 0 and await self._healthy():
             await self.save()
 
-    async def _learn_of_peers(self, batch: Batch, learned: Mapping[bytes, Sequence[float]]) -> None:
+    async def _learn_of_peers(self, batch: RoundBatch, learned: Mapping[bytes, Sequence[float]]) -> None:
         """What was trained on earns its signers standing; a restart forgets nothing of it but the last moments."""
         standing = self.admission.standing
         if batch.groups:

@@ -9,29 +9,29 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import trio
 
 from protocols.manifest import Manifest
+from swarm.beacon.beacon import Beacon, DrandBeacon, LocalBeacon
+from swarm.beacon.sources import BEACON_PROTOCOL, REQUEST_BYTES
 from swarm.clock import Clock
 from swarm.config.schema import Config
 from swarm.errors import ChildFailed, ConfigError
 from swarm.events import Listener, NodeStarted, NodeStopped
+from swarm.exchange.judging import judge_peers
+from swarm.exchange.own_log import OwnLog, position, publish_proofs
+from swarm.exchange.receiving import Bodies, receive, serve, verdict
+from swarm.exchange.recovery import doubt_at_start, keep_own_log
 from swarm.home import Home
 from swarm.identity import Identity
+from swarm.learner.regression_guard import RegressionGuard
 from swarm.net.network import Network, Validate
-from swarm.node.beacon import Beacon, DrandBeacon, LocalBeacon
-from swarm.node.canary import Canary
-from swarm.node.judging import judge_peers
 from swarm.node.node import Node, Parts, rendering_of
-from swarm.node.publishing import OwnLog, position, publish_proofs
-from swarm.node.receiving import Bodies, receive, serve, verdict
-from swarm.node.recovering import doubt_at_start, keep_own_log
-from swarm.node.rounds import BEACON_PROTOCOL, REQUEST_BYTES
-from swarm.node.supervisor import supervise
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
-from swarm.pool import proofs, standings
-from swarm.pool.admission import Admission
+from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
+from swarm.pool.store import proofs, standings
 from swarm.roles.examples import gather_examples
 from swarm.roles.proposer import Proposer, chosen_rules
+from swarm.supervisor import supervise
 from swarm.tasks.scoring import Scorer
 
 OpenNetwork = Callable[[Validate], AbstractAsyncContextManager[Network]]
@@ -47,7 +47,7 @@ async def open_node(
     open_network: OpenNetwork,
     listeners: Sequence[Listener] = (),
 ) -> AsyncIterator[Node]:
-    """A node on the network, not learning yet (`swarm.node.loop.learn`). Raises the error of any part that cannot be opened."""
+    """A node on the network, not learning yet (`swarm.learner.loop`). Raises the error of any part that cannot be opened."""
     _check_rules(manifest, config)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(Pool(home.pool, config.pool, clock))
@@ -85,7 +85,7 @@ async def open_node(
                 admission=admission,
                 beacon=beacon,
                 log=OwnLog(identity, manifest.id, pool, end),
-                canary=Canary(scorer, manifest, config.defences.canary_tasks, _secret_seed(identity)),
+                canary=RegressionGuard(scorer, manifest, config.defences.canary_tasks, _secret_seed(identity)),
                 examples=await gather_examples(scorer, manifest, rendering_of(config, manifest), config.policy.examples),
             ),
             listeners,

@@ -8,12 +8,12 @@ from typing import Any
 
 from protocols.invite import Invite
 from protocols.limits import MAX_ADDRESSES
-from protocols.peer import peer_id, public_key
+from protocols.peer_id import peer_id, public_key
 from swarm.errors import NetworkError
+from swarm.learner.guest import local
 from swarm.net.network import PeerRecord
-from swarm.node.guest import local
 from swarm.node.node import Node
-from swarm.pool import proofs
+from swarm.pool.store import proofs
 
 # Of the signers that are no peers, those with the most credit or points.
 SIGNERS_SHOWN = 100

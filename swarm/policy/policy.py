@@ -231,7 +231,7 @@ class Policy:
             "trained": self._trained,
             "handover": None if self._handover is None else str(self._handover),
         }
-        return Child("swarm.policy.worker:main", arguments, self._clock, niceness=self._config.niceness)
+        return Child("swarm.policy.policy_worker:main", arguments, self._clock, niceness=self._config.niceness)
 
     async def _start(self) -> None:
         await self._child.start()

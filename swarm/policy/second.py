@@ -38,7 +38,7 @@ class Second:
         policy = {**self._sections["policy"], "device": self._device, "adapter": adapter}
         path = None if checkpoint is None else str(checkpoint)
         arguments = {**self._sections, "policy": policy, "checkpoint": path, "trained": False}
-        self._child = Child("swarm.policy.worker:main", arguments, self._clock, niceness=self._niceness)
+        self._child = Child("swarm.policy.policy_worker:main", arguments, self._clock, niceness=self._niceness)
         self._step, self._weights = step, weights
         await self._child.start()
         return self._child

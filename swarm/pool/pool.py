@@ -11,7 +11,7 @@ import trio
 
 from swarm.clock import Clock
 from swarm.config.schema import PoolSection
-from swarm.pool.store import Store
+from swarm.pool.store.store import Store
 
 T = TypeVar("T")
 

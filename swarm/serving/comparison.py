@@ -20,7 +20,7 @@ KEPT = 100  # results remembered in a home
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SolvedShare:
     """`solved` of `tasks`, as a share with its 95 % interval."""
 
     tasks: int
@@ -35,8 +35,8 @@ class Comparison:
     """One environment: the base model, the checkpoint, and on how many tasks they differ. Without a checkpoint only the base."""
 
     environment: str
-    base: Share
-    now: Share | None
+    base: SolvedShare
+    now: SolvedShare | None
     won: int
     lost: int
 
@@ -57,12 +57,12 @@ class Evaluation:
         return asdict(self)
 
 
-def wilson(right: int, count: int) -> Share:
+def wilson(right: int, count: int) -> SolvedShare:
     """The share `right / count` with Wilson's score interval, which holds near 0 and 1 and for few tasks too."""
     share, square = right / count, Z * Z / count
     centre = (share + square / 2) / (1 + square)
     half = Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    return Share(count, right, share, max(0.0, centre - half), min(1.0, centre + half))
+    return SolvedShare(count, right, share, max(0.0, centre - half), min(1.0, centre + half))
 
 
 def compare(base: Mapping[str, Sequence[bool]], now: Mapping[str, Sequence[bool]] | None) -> tuple[Comparison, ...]:

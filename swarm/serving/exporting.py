@@ -11,12 +11,12 @@ from typing import Any
 import trio
 
 from protocols.manifest import EnvironmentRule, Range
-from swarm.config.manifest import find_manifest
+from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import Config
 from swarm.errors import HomeError, PolicyError
 from swarm.home import Home, storage, write_atomically
 from swarm.policy import checkpoint
-from swarm.pool.store import Store
+from swarm.pool.store.store import Store
 from swarm.serving.card import Provenance, card, public_base
 from swarm.serving.comparison import known_evaluations
 from swarm.serving.trained import open_policy

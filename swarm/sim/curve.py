@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from swarm.clock import unseen
 from swarm.errors import ChildDied
-from swarm.node.evaluation import HeldOut, examine
 from swarm.node.node import Node
+from swarm.roles.held_out_accuracy import HeldOut, examine
 from swarm.sim.cpu import KNOWN, cpu_s, tree_cpu_s
 from swarm.tasks.scoring import Scorer
 

@@ -20,7 +20,7 @@ Progress = Callable[[int, Event], None]
 
 
 @dataclass(slots=True)
-class _Row:
+class _Line:
     last: RoundFinished | None = None
     rounds: int = 0
     own: int = 0
@@ -32,7 +32,7 @@ class _Board:
     """The newest figures of every node."""
 
     def __init__(self, rounds: Sequence[int], label: str) -> None:
-        self.rows = [_Row() for _ in rounds]
+        self.rows = [_Line() for _ in rounds]
         self.rounds = rounds
         self.label = label
         self.begun: float | None = None

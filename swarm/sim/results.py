@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.envelope import open_envelope
-from protocols.peer import peer_id, public_key
+from protocols.peer_id import peer_id, public_key
 from swarm.events import RoundFinished
-from swarm.node.evaluation import Examined
 from swarm.node.node import Node
-from swarm.pool.logs import share_in
-from swarm.pool.store import Store
+from swarm.pool.store.logs import share_in
+from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup
+from swarm.roles.held_out_accuracy import Examined
 from swarm.sim.attacks import ATTACKS
 from swarm.sim.weather import Stay
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from protocols.manifest import Manifest
 from swarm.config.load import load
-from swarm.config.manifest import find_manifest
+from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import SECTIONS, Config
 from swarm.errors import ConfigError
 from swarm.home import Home, storage
 from swarm.roles.proposer import chosen_rules
-from swarm.sim.attacks.peer import AttackPlan
+from swarm.sim.attacks.attacking_peer import AttackPlan
 from swarm.sim.options import ATTACKS, SimulationOptions, of_model
 from swarm.sim.page import write_page
 from swarm.sim.plots import draw_plots

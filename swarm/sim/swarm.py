@@ -25,14 +25,14 @@ from swarm.config.schema import Config
 from swarm.events import Event, Refused, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
-from swarm.net.memory import Conditions, MemoryNetwork
+from swarm.learner.keep_learning import keep_learning
 from swarm.net.network import Network, Validate, Verdict
-from swarm.node.evaluation import Examined, HeldOut, examine, held_out_set
-from swarm.node.learning import keep_learning
+from swarm.net.simulated import Conditions, MemoryNetwork
 from swarm.node.node import Node, rendering_of
 from swarm.node.opening import OpenNetwork, open_node
-from swarm.pool.logs import begin
-from swarm.sim.attacks.peer import Attackers, AttackPlan, accept_everything
+from swarm.pool.store.logs import begin
+from swarm.roles.held_out_accuracy import Examined, HeldOut, examine, held_out_set
+from swarm.sim.attacks.attacking_peer import Attackers, AttackPlan, accept_everything
 from swarm.sim.curve import Examiner, Point
 from swarm.sim.options import Pace
 from swarm.sim.results import Heard, NodeResult, held_by, result_of, written_by

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from swarm.net.memory import MemoryNetwork, Partition
+from swarm.net.simulated import MemoryNetwork, Partition
 
 FOREVER_S = 1e18
 

@@ -67,7 +67,7 @@ class Scorer:
 
     def __init__(self, workers: int, limit_s: float, clock: Clock) -> None:
         self._limit_s = limit_s
-        self._children = [Child("swarm.tasks.worker:main", None, clock) for _ in range(workers)]
+        self._children = [Child("swarm.tasks.task_worker:main", None, clock) for _ in range(workers)]
         self._free_in, self._free_out = trio.open_memory_channel[Child](workers)
         self._builds = self._groups = self._completions = self._verifier_errors = 0
         self._timeouts = self._deaths = self._starts = 0

@@ -22,17 +22,17 @@ from swarm_shapes import Peer, answers
 from protocols.manifest import Range, epoch_of
 from protocols.messages import RolloutGroup
 from protocols.recipe import Recipe
-from swarm.audit.audit import run_audit
-from swarm.audit.report import Report
+from swarm.audit.findings import Report
+from swarm.audit.home_audit import run_audit
 from swarm.cli.main import main
 from swarm.config.load import load
 from swarm.errors import AuditError, HomeError
 from swarm.home import Home
 from swarm.identity import Identity
-from swarm.node.learning import keep_learning
+from swarm.learner.keep_learning import keep_learning
 from swarm.node.node import Node
 from swarm.policy import checkpoint
-from swarm.pool.store import Store
+from swarm.pool.store.store import Store
 
 EPOCH = epoch_of(EMBEDDED, START_MS)
 KINDS = {

@@ -7,13 +7,13 @@ import pytest
 from drand_shapes import with_drand
 from swarm_shapes import RULES
 
-from protocols.beacon import drand_beacon, randomness_of, round_of_epoch
-from protocols.vector_beacons import TEST_CHAIN, sign_round
-from swarm.audit.logs import Logs
-from swarm.audit.report import Report
-from swarm.pool import beacons
-from swarm.pool.damage import copied
-from swarm.pool.store import Store
+from protocols.drand import drand_beacon, randomness_of, round_of_epoch
+from protocols.vectors.beacon_cases import TEST_CHAIN, sign_round
+from swarm.audit.audit_logs import Logs
+from swarm.audit.findings import Report
+from swarm.pool.store import beacons
+from swarm.pool.store.damage import copied
+from swarm.pool.store.store import Store
 
 DRAND = with_drand(RULES)
 EPOCH = TEST_CHAIN.genesis_time // DRAND.epoch_seconds + 5

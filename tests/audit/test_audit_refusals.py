@@ -8,14 +8,14 @@ import pytest
 from swarm_shapes import EPOCH, NOW_MS, RULES, Peer
 
 from protocols.envelope import open_envelope
-from protocols.errors import Reason
 from protocols.messages import Proof
+from protocols.reasons import Reason
+from swarm.audit.audit_logs import Logs
+from swarm.audit.findings import Report
 from swarm.audit.groups import Groups
-from swarm.audit.logs import Logs
 from swarm.audit.refusals import Refusals
-from swarm.audit.report import Report
-from swarm.pool.damage import copied
-from swarm.pool.store import Store, StoredEnvelope, StoredRefusal
+from swarm.pool.store.damage import copied
+from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
 
 
 class Case:

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from protocols.invite import Invite
 from swarm.cli.main import main
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.errors import SwarmdError
 from swarm.home import Home
 from swarm.identity import create

@@ -21,11 +21,12 @@ from protocols.manifest import Manifest, topic
 from protocols.messages import Announce
 from swarm.cli.main import main
 from swarm.clock import WallClock
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import Config, NetworkSection, PolicySection, SwarmSection
-from swarm.doctor import doctor as doctor_module
-from swarm.doctor import gpu, network
-from swarm.doctor.finding import Finding, Verdict
+from swarm.doctor import cards as gpu
+from swarm.doctor import connectivity as network
+from swarm.doctor import examination as doctor_module
+from swarm.doctor.finding import Finding, Severity
 from swarm.home import Home
 from swarm.identity import create
 from swarm.net.libp2p import open_libp2p
@@ -54,7 +55,7 @@ PEER = "12D3KooWQYV9dGMFoRzNStwpXztXaBUjtPqi6aU76ZgUriHhKust"
 
 
 def worst(findings: list[Finding]) -> dict[str, str]:
-    return {finding.subject: str(finding.verdict) for finding in findings if finding.verdict != Verdict.OK}
+    return {finding.subject: str(finding.verdict) for finding in findings if finding.verdict != Severity.OK}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def worst(findings: list[Finding]) -> dict[str, str]:
 def test_the_gpu_against_torch(answer: str | None, torch: dict[str, Any] | None, devices: str, expected: dict[str, str]) -> None:
     found = list(gpu.examine(answer, torch, devices.split()))
     assert worst(found) == expected
-    assert all(finding.fix for finding in found if finding.verdict != Verdict.OK)
+    assert all(finding.fix for finding in found if finding.verdict != Severity.OK)
 
 
 @pytest.mark.parametrize(
@@ -116,10 +117,10 @@ def test_ports() -> None:
 
 
 def test_the_clock() -> None:
-    assert network.clock_finding([800, 2000, 90_000]).verdict == Verdict.OK, "one message may have been late"
+    assert network.clock_finding([800, 2000, 90_000]).verdict == Severity.OK, "one message may have been late"
     assert "ahead of" in network.clock_finding([3_600_000]).found
-    assert network.clock_finding([-3_600_000]).verdict == Verdict.FAIL
-    assert network.web_clock(Config(), built_in()["embedded"]).verdict == Verdict.SKIPPED
+    assert network.clock_finding([-3_600_000]).verdict == Severity.FAIL
+    assert network.web_clock(Config(), built_in()["embedded"]).verdict == Severity.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     versions = {rule.name.partition("/")[0]: rule.version for rule in built_in()["embedded"].environments}
     answers: dict[str, Any] = {
         "swarm.tasks.installed": {"versions": versions, "refused": {}},
-        "swarm.policy.devices": {"torch": CPU, "model": FACTS},
+        "swarm.policy.fit.devices": {"torch": CPU, "model": FACTS},
     }
 
     async def ask(module: str, question: Any = None) -> tuple[Any, str]:
@@ -216,7 +217,7 @@ def test_what_is_broken_hides_nothing_else(tmp_path: Path, quick: dict[str, Any]
     home = Home(tmp_path / "home").create()
     create(home.identity_key)
     home.identity_key.chmod(0o644)
-    quick["swarm.policy.devices"] = None
+    quick["swarm.policy.fit.devices"] = None
     quick["swarm.tasks.installed"] = {"versions": {"reasoning_gym": "0.0.1"}, "refused": {}}
     code, found = examine(home.path)
     assert code == 11

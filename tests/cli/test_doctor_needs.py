@@ -15,13 +15,16 @@ import pytest
 import torch
 
 from swarm.config.schema import Config, GenerationSection, NetworkSection, PolicySection
-from swarm.doctor import gpu, machine, model
-from swarm.doctor.finding import Finding, Verdict
+from swarm.doctor import cards as gpu
+from swarm.doctor import hardware as machine
+from swarm.doctor import model_fit as model
+from swarm.doctor.finding import Finding, Severity
 from swarm.doctor.reachability import Seen, reachability
-from swarm.node.machine import GpuProcess, hidden
-from swarm.policy import devices, fitting, memory, smollm2
-from swarm.policy import model as model_module
-from swarm.policy.catalogue import KNOWN
+from swarm.learner.machine import GpuProcess, hidden
+from swarm.policy.fit import devices, fitting, memory
+from swarm.policy.fit.catalogue import KNOWN
+from swarm.policy.model import model as model_module
+from swarm.policy.model import packaged_smollm2 as smollm2
 
 GIB = 2**30
 SHAPES = {known.name: known.shape for known in KNOWN}
@@ -29,8 +32,8 @@ SEVEN = "Qwen/Qwen2.5-7B-Instruct"
 
 
 def worst(findings: list[Finding]) -> dict[str, str]:
-    assert all(finding.fix for finding in findings if finding.verdict in (Verdict.WARN, Verdict.FAIL))
-    return {finding.subject: str(finding.verdict) for finding in findings if finding.verdict != Verdict.OK}
+    assert all(finding.fix for finding in findings if finding.verdict in (Severity.WARN, Severity.FAIL))
+    return {finding.subject: str(finding.verdict) for finding in findings if finding.verdict != Severity.OK}
 
 
 @pytest.fixture
@@ -106,7 +109,7 @@ def test_what_the_settings_lead_to_must_be_installed(
     card(24, *packages)
     found = examined(**settings)
     assert worst(found)["model"] == "fail"
-    assert command in next(finding.fix for finding in found if finding.verdict == Verdict.FAIL)
+    assert command in next(finding.fix for finding in found if finding.verdict == Severity.FAIL)
     card(24, "bitsandbytes", "vllm")
     assert "model" not in worst(examined(**settings))
 
@@ -146,8 +149,8 @@ def test_the_main_memory_and_what_the_cpu_has_of_it(monkeypatch: pytest.MonkeyPa
 
     assert [needing(gib) for gib in (2, 4, 9)] == [{}, {"model memory": "warn"}, {"model memory": "fail"}]
     monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: SimpleNamespace(available=GIB // 4, total=8 * GIB))
-    assert machine.memory(running=False).verdict == Verdict.WARN
-    assert machine.memory(running=True).verdict == Verdict.OK
+    assert machine.memory(running=False).verdict == Severity.WARN
+    assert machine.memory(running=True).verdict == Severity.OK
 
 
 def test_the_disks_hold_checkpoints_and_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,10 +188,10 @@ def test_the_disks_hold_checkpoints_and_the_model(tmp_path: Path, monkeypatch: p
 def test_whether_others_on_the_gpu_can_be_seen() -> None:
     card = "RTX, 550, 8.6, 12288, 4000\n"
     game = GpuProcess(7, False, 90, 4000, "game")
-    assert gpu.sharing(hidden([game], (), ours_listed=False), card, listed=True).verdict == Verdict.OK
-    assert gpu.sharing(hidden(None, (), ours_listed=False), card, listed=False).verdict == Verdict.WARN
-    assert gpu.sharing(hidden([], (), ours_listed=False), card, listed=False).verdict == Verdict.WARN, "8 GB are somebody's"
-    assert gpu.sharing(hidden([], (), ours_listed=False), card.replace("4000", "12000"), listed=False).verdict == Verdict.OK
+    assert gpu.sharing(hidden([game], (), ours_listed=False), card, listed=True).verdict == Severity.OK
+    assert gpu.sharing(hidden(None, (), ours_listed=False), card, listed=False).verdict == Severity.WARN
+    assert gpu.sharing(hidden([], (), ours_listed=False), card, listed=False).verdict == Severity.WARN, "8 GB are somebody's"
+    assert gpu.sharing(hidden([], (), ours_listed=False), card.replace("4000", "12000"), listed=False).verdict == Severity.OK
     assert "container" in gpu.sharing(hidden([game], (9,), ours_listed=True), card, listed=True).found
 
 
@@ -224,4 +227,4 @@ def test_a_daemon_knows_who_has_dialled_it(address: str, directions: list[str], 
     seen = Seen.of({"addresses": [f"{address}/p2p/x"], "guest": {"gpu_hidden": ""}}, peers)
     found = reachability(NetworkSection(), seen, running=True)
     assert (found.verdict, len(directions)) == (verdict, seen.connections), asdict(found)
-    assert reachability(NetworkSection(), None, running=True).verdict == Verdict.SKIPPED
+    assert reachability(NetworkSection(), None, running=True).verdict == Severity.SKIPPED

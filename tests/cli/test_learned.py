@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 from swarm.cli.main import main
 from swarm.config.load import load
 from swarm.home import Home
-from swarm.policy.model import source_of
+from swarm.policy.model.model import source_of
 
 SERVE = "from swarm.cli.main import main; main(prog_name='swarmd')"
 NODE_STATE = {"round": 3, "totals": {"groups_trained_own": 4, "groups_trained_foreign": 2}}

@@ -6,12 +6,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from protocols.messages import Completion, PolicyTag
-from protocols.peer import peer_id
+from protocols.peer_id import peer_id
 from protocols.recipe import Recipe
 from swarm.cli.main import main
 from swarm.home import Home
 from swarm.identity import create
-from swarm.pool.store import Store
+from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup, Task
 
 OWN, OTHER = bytes(range(32)), bytes(range(1, 33))

@@ -19,8 +19,8 @@ from swarm.home import Home
 from swarm.identity import create
 from swarm.policy import checkpoint
 from swarm.serving.card import Provenance, card, public_base
-from swarm.serving.chat import Manner, run_chat
 from swarm.serving.comparison import Evaluation, compare, known_evaluations, remember, wilson
+from swarm.serving.dialogue import Manner, run_chat
 from swarm.serving.trained import Wish
 
 
@@ -129,7 +129,7 @@ def test_a_long_conversation_forgets_its_beginning(home: Home, monkeypatch: pyte
     async def opened(*_: object) -> AsyncIterator[Short]:
         yield Short()
 
-    monkeypatch.setattr("swarm.serving.chat.open_trained", opened)
+    monkeypatch.setattr("swarm.serving.dialogue.open_trained", opened)
     lines, said = iter(["one", "two", "three", ""]), list[str]()
     run_chat(home, Config(), "newest", Manner(system, 5, 0.0), lambda: next(lines), said.append, once=False)
     before = [system] if system else []

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from protocols.beacon import randomness_of
+from protocols.drand import randomness_of
 from protocols.manifest import Manifest
-from protocols.vector_beacons import TEST_CHAIN, sign_round
+from protocols.vectors.beacon_cases import TEST_CHAIN, sign_round
 
 
 def with_drand(rules: Manifest, epoch_seconds: int = 60) -> Manifest:

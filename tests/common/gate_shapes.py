@@ -9,12 +9,12 @@ from typing import Any
 
 from swarm_shapes import RULES, Judge, Peer, StillClock
 
-from protocols.errors import Reason
+from protocols.reasons import Reason
 from protocols.recipe import local_beacon
 from swarm.clock import Clock
 from swarm.config.schema import PoolSection
 from swarm.errors import NetworkError
-from swarm.pool.admission import Admission, Admitted
+from swarm.pool.admission.admission import Admission, Admitted
 from swarm.pool.pool import Pool
 
 OWN = Peer(99)

@@ -16,20 +16,20 @@ from swarm_shapes import RULES, Judge, Peer
 from protocols.manifest import epoch_of, topic
 from protocols.messages import Share
 from protocols.recipe import local_beacon
+from swarm.beacon.beacon import LocalBeacon
 from swarm.clock import Clock
 from swarm.config.schema import Config, PoolSection
+from swarm.exchange import own_log as publishing
+from swarm.exchange.log_sync import LogSync
+from swarm.exchange.own_log import OwnLog, position, publish_proofs
+from swarm.exchange.receiving import Bodies, receive, serve, verdict
+from swarm.exchange.recovery import doubt_at_start, keep_own_log
 from swarm.identity import Identity
-from swarm.net.memory import MemoryNetwork
-from swarm.node import publishing
-from swarm.node.beacon import LocalBeacon
-from swarm.node.publishing import OwnLog, position, publish_proofs
-from swarm.node.receiving import Bodies, receive, serve, verdict
-from swarm.node.recovering import doubt_at_start, keep_own_log
-from swarm.node.syncing import LogSync
-from swarm.pool.admission import Admission
-from swarm.pool.logs import begin
+from swarm.net.simulated import MemoryNetwork
+from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
-from swarm.pool.proofs import equivocators
+from swarm.pool.store.logs import begin
+from swarm.pool.store.proofs import equivocators
 from swarm.records import ScoredGroup
 
 

@@ -16,14 +16,14 @@ from protocols.manifest import Manifest, topic
 from protocols.messages import Kind, Share, unpack_body
 from swarm.clock import Clock, VirtualClock
 from swarm.config.load import load
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.events import Event, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
-from swarm.net.memory import MemoryNetwork
+from swarm.net.simulated import MemoryNetwork
 from swarm.node.node import Node
 from swarm.node.opening import open_node
-from swarm.pool.logs import begin
+from swarm.pool.store.logs import begin
 
 START_MS = 1_767_225_600_000
 EMBEDDED = built_in()["embedded"]

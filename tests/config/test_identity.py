@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocols.peer import public_key
+from protocols.peer_id import public_key
 from swarm import identity
 from swarm.errors import HomeError, IdentityError
 

@@ -19,11 +19,11 @@ from disk import Disk
 from processes import LOOPBACK, WITHIN_S, Daemon
 
 from swarm import identity
-from swarm.audit.audit import run_audit
+from swarm.audit.home_audit import run_audit
 from swarm.config.load import load
 from swarm.errors import HomeError
 from swarm.policy import checkpoint
-from swarm.pool.damage import copied
+from swarm.pool.store.damage import copied
 
 EVERY_ROUNDS = 2
 # Short rounds, so that there is much to interrupt. The canary goes back on purpose, which is not the question here.

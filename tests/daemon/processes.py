@@ -20,12 +20,12 @@ from typing import Any
 
 from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope
 from protocols.messages import Kind, Share, unpack_body
-from protocols.peer import public_key
+from protocols.peer_id import public_key
 from swarm.cli.client import ask
 from swarm.errors import NotRunningError
 from swarm.home import Home
 from swarm.policy import checkpoint
-from swarm.pool.store import Store
+from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup
 
 SWARMD = str(Path(sys.executable).with_name("swarmd"))

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from disk import Disk
 from processes import LOOPBACK, WITHIN_S, Daemon, free_port, the_sentence
 
-from swarm.config.manifest import find_manifest
+from swarm.config.manifest_lookup import find_manifest
 from swarm.errors import ConfigError, HomeError, IdentityError, NetworkError, NotRunningError
 from swarm.policy import checkpoint
 

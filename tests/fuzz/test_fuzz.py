@@ -16,7 +16,7 @@ from fuzz.engine import guided_report, run_plain
 from fuzz.mutation import mutated
 from fuzz.target import MEASURE_EVERY, Target, refusing
 from protocols.codec import decode
-from protocols.errors import ProtocolError, Reason
+from protocols.reasons import ProtocolError, Reason
 
 ROOT = Path(__file__).parents[2]
 

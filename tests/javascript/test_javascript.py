@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from protocols import make_vectors
 from protocols.codec import decode
-from protocols.errors import ProtocolError
 from protocols.limits import MAX_BODY_BYTES
 from protocols.messages import Share, check_share, unpack_body
-from protocols.vector_json import body_json, typed
+from protocols.reasons import ProtocolError
+from protocols.vectors import make as make_vectors
+from protocols.vectors.as_json import body_json, typed
 
 HERE = Path(__file__).parent
 LOCK = HERE / "package-lock.json"

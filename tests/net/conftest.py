@@ -12,8 +12,8 @@ from net_shapes import CONFIG, TOPIC, Join, seed
 
 from swarm.clock import WallClock
 from swarm.net.libp2p import open_libp2p
-from swarm.net.memory import Conditions, MemoryNetwork
 from swarm.net.network import Network, Verdict
+from swarm.net.simulated import Conditions, MemoryNetwork
 
 
 @pytest.fixture(params=["memory", "libp2p"])

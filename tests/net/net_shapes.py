@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 import trio
 
 from swarm.config.schema import NetworkSection
-from swarm.net.libp2p.node import Libp2pNetwork
+from swarm.net.libp2p.libp2p_network import Libp2pNetwork
 from swarm.net.network import Message, Network
 
 TOPIC = "swarmd/test"

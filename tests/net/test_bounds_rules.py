@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from net_shapes import CONFIG, seed
 from trio.testing import MockClock
 
-from protocols.peer import peer_id
+from protocols.peer_id import peer_id
 from swarm.clock import WallClock
 from swarm.errors import ConfigError
 from swarm.net import guard as guard_module

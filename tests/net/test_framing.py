@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libp2p.utils.varint import encode_varint_prefixed
 
-from protocols.peer import peer_id
+from protocols.peer_id import peer_id
 from swarm.errors import NetworkError
 from swarm.net.libp2p.addresses import parse
 from swarm.net.libp2p.book import FORGET_AFTER, MAX_ADDRESSES, MAX_PEERS, AddressBook

@@ -27,7 +27,7 @@ from swarm.errors import NetworkError
 from swarm.net import guard, quota
 from swarm.net.libp2p import discovery, mesh, open_libp2p
 from swarm.net.libp2p.addresses import is_loopback, parse
-from swarm.net.libp2p.node import Libp2pNetwork
+from swarm.net.libp2p.libp2p_network import Libp2pNetwork
 from swarm.net.network import Network, Verdict
 
 

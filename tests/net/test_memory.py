@@ -12,8 +12,8 @@ from trio.testing import MockClock
 
 from swarm.clock import VirtualClock
 from swarm.errors import NetworkError
-from swarm.net.memory import OVERHEAD_BYTES, Conditions, MemoryNetwork, Partition
 from swarm.net.network import Network, NetworkStatistics, Verdict
+from swarm.net.simulated import OVERHEAD_BYTES, Conditions, MemoryNetwork, Partition
 
 Trace = list[tuple[float, int, bytes, str]]
 

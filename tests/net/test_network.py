@@ -11,7 +11,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from net_shapes import SOON_S, TOPIC, Join, connected, received, seed
 
-from protocols.peer import peer_id
+from protocols.peer_id import peer_id
 from swarm.errors import NetworkError
 from swarm.net.network import MAX_MESSAGE_BYTES, Network, Verdict
 

@@ -15,8 +15,8 @@ from node_shapes import EMBEDDED, Medium
 
 from protocols.invite import Invite
 from swarm.clock import WallClock
+from swarm.learner.keep_learning import keep_learning
 from swarm.node.control import serve_control
-from swarm.node.learning import keep_learning
 from swarm.node.punctuality import Punctuality
 
 # What `issues` and docs promise of `status --json`.

@@ -22,10 +22,10 @@ from protocols.messages import Announce, Kind
 from swarm.config.schema import SamplingSection
 from swarm.errors import ConfigError, HomeError, NetworkError
 from swarm.events import Checkpointed, Event, NodeStarted, NodeStopped, PartRestarted, Refused
+from swarm.exchange import own_log
+from swarm.exchange.receiving import BODY_PROTOCOL, MANIFEST_PROTOCOL
+from swarm.learner.keep_learning import keep_learning
 from swarm.net.network import Verdict
-from swarm.node import publishing
-from swarm.node.learning import keep_learning
-from swarm.node.receiving import BODY_PROTOCOL, MANIFEST_PROTOCOL
 from swarm.node.status import status
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
@@ -186,7 +186,7 @@ def test_a_policy_killed_in_the_last_save_is_no_end(tmp_path: Path, monkeypatch:
 
 
 def test_large_shares_are_announced_and_pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "MAX_INLINE_BODY_BYTES", 10)
+    monkeypatch.setattr(own_log, "MAX_INLINE_BODY_BYTES", 10)
     settings = {"node_rounds": 4, "node_min_round_s": 5, "tasks_share_uninformative": True}
 
     async def main(medium: Medium) -> None:

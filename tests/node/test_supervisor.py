@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from swarm.errors import ChildDied, ConfigError, HomeError, NetworkError, PolicyError
-from swarm.node.supervisor import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, find, supervise
+from swarm.supervisor import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, find, supervise
 
 
 async def test_a_part_that_returns_is_done(autojump_clock: MockClock) -> None:

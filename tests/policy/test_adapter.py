@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM
 
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import PolicyError
-from swarm.policy import checkpoint, model
-from swarm.policy.adapter import Recipe
-from swarm.policy.model import LanguageModel
-from swarm.policy.worker import Worker
+from swarm.policy import checkpoint
+from swarm.policy.model import model
+from swarm.policy.model.adapter import AdapterSpec
+from swarm.policy.model.model import LanguageModel
+from swarm.policy.policy_worker import Worker
 
 IDS = torch.arange(4, 24)[None]
 CPU = torch.device("cpu")
@@ -224,7 +225,7 @@ def test_over_real_weights_in_4_bits_it_learns_resumes_and_is_merged(tmp_path, m
 def test_the_recipe_is_what_a_checkpoint_tells(model_folder, tmp_path):
     worker = opened(model_folder)
     recorded = checkpoint.meta(saved(worker, tmp_path))["adapter"]
-    assert recorded == dataclasses.asdict(Recipe("lora", 4, 32.0, "all-linear"))
+    assert recorded == dataclasses.asdict(AdapterSpec("lora", 4, 32.0, "all-linear"))
 
 
 def test_auto_trains_all_weights_where_they_fit_and_an_adapter_where_not(tmp_path):

@@ -12,12 +12,12 @@ from tiny_models import write_model
 
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import PolicyError
-from swarm.policy import worker as worker_module
-from swarm.policy.ends import Ends
-from swarm.policy.memory import Memory
-from swarm.policy.model import device_for, dtype_of, load_base
-from swarm.policy.vllm_engine import VllmEngine
-from swarm.policy.worker import Worker
+from swarm.policy import policy_worker as worker_module
+from swarm.policy.engine.ends import Ends
+from swarm.policy.engine.vllm import VllmEngine
+from swarm.policy.fit.memory import Memory
+from swarm.policy.model.model import device_for, dtype_of, load_base
+from swarm.policy.policy_worker import Worker
 
 
 def test_the_configured_card_is_the_current_one_before_anything_is_loaded(monkeypatch):

@@ -14,8 +14,8 @@ from swarm.clock import WallClock
 from swarm.config.schema import Config, PolicySection
 from swarm.errors import PolicyError
 from swarm.policy import checkpoint
-from swarm.policy.conversation import encode
-from swarm.policy.model import LanguageModel
+from swarm.policy.model.conversation import encode
+from swarm.policy.model.model import LanguageModel
 from swarm.policy.policy import Policy
 from swarm.records import TrainingGroup
 

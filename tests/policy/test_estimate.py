@@ -6,8 +6,8 @@ import peft
 import pytest
 from tiny_models import make_model
 
-from swarm.policy.catalogue import KNOWN
-from swarm.policy.estimate import GIB, KINDS, Shape, estimate, shape_of
+from swarm.policy.fit.catalogue import KNOWN
+from swarm.policy.fit.estimate import GIB, KINDS, Shape, estimate, shape_of
 
 PUBLISHED = {
     "SmolLM2-135M-Instruct": 134.5e6,

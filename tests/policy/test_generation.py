@@ -11,8 +11,8 @@ from tokenizers.processors import TemplateProcessing
 
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
-from swarm.policy.generation import CacheEngine
-from swarm.policy.model import LanguageModel, load_base, public_name
+from swarm.policy.engine.cache import CacheEngine
+from swarm.policy.model.model import LanguageModel, load_base, public_name
 
 ARCHITECTURES = ["llama", "gpt2", "sliding", "gemma"]
 PROMPTS = ["1+1=", "what is 12*12?", "x", "a prompt longer than the window: 3"]
@@ -103,7 +103,7 @@ def test_greedy_equals_transformers_generate(llama):
 
 
 def test_batches_beyond_the_row_limit_keep_groups_whole(llama, monkeypatch):
-    monkeypatch.setattr("swarm.policy.memory.MAX_ROWS", 9)
+    monkeypatch.setattr("swarm.policy.fit.memory.MAX_ROWS", 9)
     groups = sample(llama, n=4, temperature=1.0)
     assert [len(group) for group in groups] == [4] * len(PROMPTS)
     for ids, group in zip(llama.encode_prompts(PROMPTS), groups, strict=True):

@@ -9,10 +9,10 @@ import torch
 from tiny_models import UNK, write_model
 
 from swarm.config.schema import PolicySection
-from swarm.policy.generation import CacheEngine
-from swarm.policy.likelihood import log_likelihoods
-from swarm.policy.memory import SCORED_ROWS as ROWS
-from swarm.policy.model import LanguageModel, load_base
+from swarm.policy.engine.cache import CacheEngine
+from swarm.policy.engine.likelihood import log_likelihoods
+from swarm.policy.fit.memory import SCORED_ROWS as ROWS
+from swarm.policy.model.model import LanguageModel, load_base
 
 PROMPTS = ["1+1=", "what is 12*12?", "x", "a prompt longer than the window: 3"]
 

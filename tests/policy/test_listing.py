@@ -17,9 +17,11 @@ from tiny_models import write_model
 from swarm.cli.main import main
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
-from swarm.policy import fitting, model, smollm2
-from swarm.policy.hub import why_not
-from swarm.policy.listing import Choice, list_models
+from swarm.policy.fit import fitting
+from swarm.policy.fit.listing import Choice, list_models
+from swarm.policy.model import model
+from swarm.policy.model import packaged_smollm2 as smollm2
+from swarm.policy.model.hub import why_not
 
 
 def listed(memory: float, cache: Path, folders: tuple[Path, ...] = ()) -> dict[str, Choice]:

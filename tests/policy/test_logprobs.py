@@ -11,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from swarm.config.schema import PolicySection, TrainingSection
-from swarm.policy import logprobs
-from swarm.policy.batch import make_batch
-from swarm.policy.logprobs import PLAIN_HEADS, full_logprobs, plain_head, token_logprobs
-from swarm.policy.model import load_base
-from swarm.policy.update import micro_batch_logprobs
+from swarm.policy.model import logprobs
+from swarm.policy.model.logprobs import PLAIN_HEADS, full_logprobs, plain_head, token_logprobs
+from swarm.policy.model.model import load_base
+from swarm.policy.update.batch import make_batch
+from swarm.policy.update.update import micro_batch_logprobs
 from swarm.records import TrainingGroup
 
 from protocols.messages import Completion  # isort: skip
@@ -104,7 +104,7 @@ def test_these_families_logits_are_their_heads_output(family):
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_training_is_the_same_with_less_at_once(tmp_path, monkeypatch, architecture, packed):
     if not packed:
-        monkeypatch.setattr("swarm.policy.packing.MAX_ROW_TOKENS", 0)
+        monkeypatch.setattr("swarm.policy.update.layout.MAX_ROW_TOKENS", 0)
     lm = load_base(PolicySection(model=str(write_model(tmp_path / "m", architecture, hidden=16, layers=1)), device="cpu"))
     completions = tuple(Completion("12 + 3 = " * 10 + str(i), True, 1, -1.0) for i in range(4))
     group = TrainingGroup("1+1=", completions, (1.0, 0.0, 0.0, 1.0), (1.0,) * 4, True, None)

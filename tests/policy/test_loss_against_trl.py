@@ -10,9 +10,9 @@ from trl import GRPOConfig, GRPOTrainer
 
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
-from swarm.policy.batch import make_batch
-from swarm.policy.model import load_base
-from swarm.policy.update import update
+from swarm.policy.model.model import load_base
+from swarm.policy.update.batch import make_batch
+from swarm.policy.update.update import update
 from swarm.records import TrainingGroup
 
 G = 4
@@ -92,7 +92,7 @@ def trl_trainer(folder, tmp_path, settings, temperature, rewards):
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "cached"])
 def test_loss_and_gradients_equal_trl(model_folder, tmp_path, monkeypatch, changes, packed):
     if not packed:
-        monkeypatch.setattr("swarm.policy.packing.MAX_ROW_TOKENS", 0)
+        monkeypatch.setattr("swarm.policy.update.layout.MAX_ROW_TOKENS", 0)
     changes = dict(changes)
     temperature = changes.pop("temperature", 1.0)
     settings = TrainingSection(**{"num_iterations": 2, "epsilon": 0.05, "epsilon_high": 0.08, **changes})

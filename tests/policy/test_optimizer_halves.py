@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from swarm.config.schema import TrainingSection
-from swarm.policy.optimizer import Optimizer, joined, split
+from swarm.policy.update.optimizer import Optimizer, joined, split
 
 
 def test_halves_give_the_whole_back():
@@ -20,7 +20,7 @@ def test_halves_give_the_whole_back():
 
 @pytest.mark.parametrize("slice_", [7, 1 << 24])
 def test_narrow_weights_take_the_steps_of_wide_ones(monkeypatch, slice_):
-    monkeypatch.setattr("swarm.policy.optimizer.SLICE", slice_)
+    monkeypatch.setattr("swarm.policy.update.optimizer.SLICE", slice_)
     settings = TrainingSection(learning_rate=1e-3, weight_decay=0.1, max_grad_norm=0.5, warmup_steps=2)
     start = torch.randn(5, 8).to(torch.bfloat16)
     wide, narrow = torch.nn.Parameter(start.float()), torch.nn.Parameter(start.clone())

@@ -9,16 +9,16 @@ from tiny_models import write_model
 from protocols.messages import Completion
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import PolicyError
-from swarm.policy import likelihood
-from swarm.policy import update as update_module
-from swarm.policy.continuous import SlotEngine
-from swarm.policy.engines import ends_of
-from swarm.policy.generation import CacheEngine
-from swarm.policy.memory import Memory, ran_out
-from swarm.policy.model import load_base
-from swarm.policy.optimizer import Optimizer
-from swarm.policy.updates import train
-from swarm.policy.worker import Worker
+from swarm.policy.engine import likelihood
+from swarm.policy.engine.cache import CacheEngine
+from swarm.policy.engine.choose import ends_of
+from swarm.policy.engine.continuous import SlotEngine
+from swarm.policy.fit.memory import Memory, ran_out
+from swarm.policy.model.model import load_base
+from swarm.policy.policy_worker import Worker
+from swarm.policy.update import update as update_module
+from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.rounds import train
 from swarm.records import TrainingGroup
 
 ERRORS = [
@@ -182,20 +182,20 @@ def test_while_sampling_in_slots(folder, monkeypatch, stage):
         lm = open_model(folder)
         memory = Memory(lm, 0.0)
         engine = SlotEngine(lm, ends_of(lm, GenerationSection()), memory)
-        target = {"prefill": "swarm.policy.continuous.prefill", "decoding": "swarm.policy.slots.draw"}.get(stage)
+        target = {"prefill": "swarm.policy.engine.continuous.prefill", "decoding": "swarm.policy.engine.slots.draw"}.get(stage)
         if target:
             module, name = target.rsplit(".", 1)
             inner = __import__(module, fromlist=[name]).__dict__[name]
             monkeypatch.setattr(target, Fails(inner, ERRORS[0], *calls))
         else:
-            monkeypatch.setattr("swarm.policy.continuous.Slots", Fails(engine_slots, ERRORS[1], *calls))
+            monkeypatch.setattr("swarm.policy.engine.continuous.Slots", Fails(engine_slots, ERRORS[1], *calls))
         groups = engine.sample(
             lm.encode_prompts(["1+1=", "a long prompt", "x"]), num_generations=4, max_tokens=15, temperature=1.0, seed=1
         )
         monkeypatch.undo()
         return [[each.token_ids for each in group] for group in groups], memory.take_shortages()
 
-    from swarm.policy.continuous import Slots as engine_slots
+    from swarm.policy.engine.continuous import Slots as engine_slots
 
     expected, none = run()
     assert none == 0

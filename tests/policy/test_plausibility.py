@@ -10,11 +10,11 @@ from tiny_models import write_model
 
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
-from swarm.policy.batch import make_batch
-from swarm.policy.model import load_base
-from swarm.policy.optimizer import Optimizer
-from swarm.policy.plausibility import plausible
-from swarm.policy.update import micro_batch_logprobs, update
+from swarm.policy.model.model import load_base
+from swarm.policy.update.batch import make_batch
+from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.plausibility import plausible
+from swarm.policy.update.update import micro_batch_logprobs, update
 from swarm.records import TrainingGroup
 
 TEXT = "2=11|zx"

@@ -20,7 +20,7 @@ from trio.testing import MockClock
 from swarm.clock import VirtualClock, WallClock
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import ChildDied, HomeError, PolicyError
-from swarm.policy import checkpoint, worker
+from swarm.policy import checkpoint, policy_worker
 from swarm.policy.policy import Policy
 from swarm.records import TrainingGroup
 
@@ -263,18 +263,18 @@ def test_importing_the_worker_starts_no_threads():
         pytest.skip("needs /proc")
     code = (
         "import os, numpy; count = lambda: len(os.listdir('/proc/self/task'));"
-        "before = count(); import swarm.policy.worker; print(count() - before)"
+        "before = count(); import swarm.policy.policy_worker; print(count() - before)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
     assert not torch.cuda.is_initialized()
 
 
 def test_large_models_are_hashed_at_checkpoints_only(model_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "DIGEST_EVERY_STEP_BELOW", 1000)
+    monkeypatch.setattr(policy_worker, "DIGEST_EVERY_STEP_BELOW", 1000)
     config = dataclasses.asdict(PolicySection(model=str(model_folder), device="cpu"))
     arguments = {"policy": config, "generation": dataclasses.asdict(GenerationSection()), "training": {}, "checkpoint": None}
     try:
-        handlers = worker.main(arguments)
+        handlers = policy_worker.main(arguments)
     finally:
         torch.use_deterministic_algorithms(False)
     _, before, _ = handlers["hello"](None)["tag"]

@@ -10,15 +10,15 @@ from tiny_models import EOS, write_model
 
 from swarm.config.schema import GenerationSection, PolicySection
 from swarm.errors import PolicyError
-from swarm.policy import engines
-from swarm.policy.continuous import SlotEngine
-from swarm.policy.ends import Ends
-from swarm.policy.engines import ends_of, open_engine
-from swarm.policy.generation import CacheEngine
-from swarm.policy.memory import Memory
-from swarm.policy.model import load_base
-from swarm.policy.slots import draw
-from swarm.policy.vllm_engine import sampled
+from swarm.policy.engine import choose
+from swarm.policy.engine.cache import CacheEngine
+from swarm.policy.engine.choose import ends_of, open_engine
+from swarm.policy.engine.continuous import SlotEngine
+from swarm.policy.engine.ends import Ends
+from swarm.policy.engine.slots import draw
+from swarm.policy.engine.vllm import sampled
+from swarm.policy.fit.memory import Memory
+from swarm.policy.model.model import load_base
 
 PROMPTS = ["1+1=", "what is 12*12?", "x", "a prompt longer than the window: 3", "7"]
 
@@ -111,7 +111,7 @@ def test_a_stop_string_within_tokens_and_across_looks():
 def test_which_engine(lm, monkeypatch):
     memory = Memory(lm, 0.0)
     assert type(open_engine(lm, GenerationSection(), memory)) is CacheEngine
-    monkeypatch.setattr(engines, "SLOTS_FROM", 0)
+    monkeypatch.setattr(choose, "SLOTS_FROM", 0)
     assert type(open_engine(lm, GenerationSection(), memory)) is SlotEngine
     with pytest.raises(PolicyError, match=r"vLLM|CUDA"):
         open_engine(lm, GenerationSection(engine="vllm"), memory)

@@ -11,12 +11,12 @@ from tiny_models import EOS, write_model
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
 from swarm.errors import PolicyError
-from swarm.policy.advantage import group_advantages
-from swarm.policy.batch import make_batch
-from swarm.policy.model import LanguageModel, load_base
-from swarm.policy.optimizer import Optimizer
-from swarm.policy.prefix import completion_logprobs
-from swarm.policy.update import micro_batch_logprobs, update
+from swarm.policy.model.model import LanguageModel, load_base
+from swarm.policy.model.prefix import completion_logprobs
+from swarm.policy.update.advantage import group_advantages
+from swarm.policy.update.batch import make_batch
+from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.update import micro_batch_logprobs, update
 from swarm.records import TrainingGroup
 
 
@@ -150,7 +150,7 @@ def test_the_shared_prompt_carries_the_whole_gradient(tmp_path, architecture):
 @pytest.mark.parametrize("beta", [0.0, 0.2])
 def test_micro_batches_add_up_to_the_batch(small, monkeypatch, loss_type, beta, packed):
     if not packed:
-        monkeypatch.setattr("swarm.policy.packing.MAX_ROW_TOKENS", 0)
+        monkeypatch.setattr("swarm.policy.update.layout.MAX_ROW_TOKENS", 0)
     lm = open_model(small)
     settings = {"loss_type": loss_type, "beta": beta}
     whole = gradient(lm, GROUPS, **settings)

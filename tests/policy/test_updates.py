@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.config.schema import TrainingSection
-from swarm.policy.schedule import groups_per_update, learning_rate
-from swarm.policy.updates import in_updates
+from swarm.policy.update.rounds import in_updates
+from swarm.policy.update.schedule import groups_per_update, learning_rate
 
 
 @given(st.integers(0, 60), st.integers(1, 12))

@@ -15,15 +15,15 @@ from gate_shapes import Gate, gate_at
 from swarm_shapes import EPOCH, HOUR_MS, NOW_MS, RULES, Peer, StillClock, answers
 from trio.testing import MockClock
 
-from protocols.errors import Reason
 from protocols.limits import MAX_ENVELOPE_BYTES
 from protocols.messages import Announce, Kind, Proof
+from protocols.reasons import Reason
 from protocols.recipe import local_beacon, seed
 from swarm.clock import VirtualClock
 from swarm.errors import NetworkError
-from swarm.pool.admission import CLOCK_SKEW_MS
-from swarm.pool.pulls import MAX_PULLS, MAX_PULLS_PER_SIGNER
-from swarm.pool.standing import BLAMED, LIMIT
+from swarm.pool.admission.admission import CLOCK_SKEW_MS
+from swarm.pool.admission.pulls import MAX_PULLS, MAX_PULLS_PER_SIGNER
+from swarm.pool.standing.standing import BLAMED, LIMIT
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ async def test_a_forked_log_is_seen_by_its_chain(gate: Gate) -> None:
 
 
 async def test_what_is_remembered_of_signers_is_bounded(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.pool.ranges.MAX_SIGNERS", 3)
+    monkeypatch.setattr("swarm.pool.admission.ranges.MAX_SIGNERS", 3)
     peers = [Peer(number) for number in range(1, 6)]
     for peer in peers:
         await gate.admit(peer.publish(count=5))

@@ -7,9 +7,9 @@ from pathlib import Path
 from gate_shapes import OWN
 from swarm_shapes import EPOCH, NOW_MS, RULES, Judge, Peer, StillClock
 
-from protocols.errors import Reason
+from protocols.reasons import Reason
 from swarm.config.schema import PoolSection
-from swarm.pool.admission import Admission
+from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
 
 

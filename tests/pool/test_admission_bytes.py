@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from swarm_shapes import Peer, answers, task_of
 
-from protocols.errors import Reason
 from protocols.messages import Kind, pack_body
+from protocols.reasons import Reason
 from protocols.recipe import local_beacon, seed
 from swarm.clock import WallClock
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import PoolSection
-from swarm.pool.admission import Admission
+from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
 from swarm.tasks.scoring import Scorer
 

@@ -13,9 +13,9 @@ import pytest
 from swarm_shapes import NOW_MS, scored
 
 from swarm.errors import HomeError
-from swarm.pool.damage import Search, copied, search
-from swarm.pool.pages import sums_path, wal_path
-from swarm.pool.store import Store, StoredEnvelope, StoredRefusal
+from swarm.pool.store.damage import Search, copied, search
+from swarm.pool.store.pages import sums_path, wal_path
+from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
 
 ONE, OWN = bytes([1]) * 32, bytes([9]) * 32
 
@@ -168,7 +168,7 @@ def test_no_room_for_the_sums_at_the_end(tmp_path: Path, monkeypatch: pytest.Mon
         raise HomeError("full")
 
     with monkeypatch.context() as during:
-        during.setattr("swarm.pool.store.renew_sums", full)
+        during.setattr("swarm.pool.store.store.renew_sums", full)
         store.close()
         with suppress(HomeError):
             opened(path)
@@ -199,7 +199,7 @@ def test_a_reader_beside_the_writer_leaves_the_log_alone(tmp_path: Path) -> None
 
 def test_a_reader_that_takes_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log cannot be cut meanwhile, and may be written from its beginning again after that."""
-    monkeypatch.setattr("swarm.pool.store.SETTLED_BYTES", 100_000)
+    monkeypatch.setattr("swarm.pool.store.store.SETTLED_BYTES", 100_000)
     path = tmp_path / "pool.sqlite"
     with closing(opened(path)) as store:
         fill(store, 0, 5)
@@ -216,7 +216,7 @@ def test_a_reader_that_takes_its_time(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.pool.store.SETTLED_BYTES", 100_000)
+    monkeypatch.setattr("swarm.pool.store.store.SETTLED_BYTES", 100_000)
     path = tmp_path / "pool.sqlite"
     with closing(opened(path)) as store:
         for first in range(0, 60, 5):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from swarm_shapes import RULES, Peer
 
-from protocols.errors import Reason
 from protocols.limits import MAX_LOG_BYTES
+from protocols.reasons import Reason
 from protocols.sync import Head, LogRequest, pack_log, read_log
-from swarm.pool import logs
-from swarm.pool.logs import Stretch
-from swarm.pool.store import Store, StoredEnvelope
+from swarm.pool.store import logs
+from swarm.pool.store.logs import Stretch
+from swarm.pool.store.store import Store, StoredEnvelope
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from swarm_shapes import NOW_MS, answers, scored
 
 from swarm.config.schema import DefencesSection
-from swarm.pool.candidates import Candidate, candidates
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Sampler, Skill
-from swarm.pool.sampling.quota import Mass, Quotas, mass, quotas_of, weigh, within
-from swarm.pool.standing import Standing
-from swarm.pool.store import Store
+from swarm.pool.sampling.signer_quotas import Mass, SignerQuotas, mass, quotas_of, weigh, within
+from swarm.pool.standing.standing import Standing
+from swarm.pool.store.candidates import Candidate, candidates
+from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup
 
 MINUTE_MS = 60_000
@@ -132,7 +132,7 @@ def candidate(key: int, signer: bytes) -> Candidate:
 def test_one_signer_gets_a_third_and_the_rest_stays_empty() -> None:
     greedy, modest, third = OLD[:3]
     ordered = [candidate(key, greedy) for key in range(50)] + [candidate(100, modest), candidate(101, third)]
-    quotas = Quotas(heard=3, signer_share=0.34)
+    quotas = SignerQuotas(heard=3, signer_share=0.34)
     chosen = Counter(each.signer for each in within(ordered, 8, quotas, something_own=True))
     assert chosen == {greedy: 3, modest: 1, third: 1}
     two = within(ordered[:50], 8, replace(quotas, heard=2), something_own=True)
@@ -175,7 +175,7 @@ def test_the_bound_holds_for_any_groups(
     old: list[tuple[ScoredGroup, tuple[float, ...]]],
     new: list[tuple[ScoredGroup, tuple[float, ...]]],
 ) -> None:
-    quotas = Quotas(old=frozenset(OLD), newcomer_share=SHARE)
+    quotas = SignerQuotas(old=frozenset(OLD), newcomer_share=SHARE)
     batch = weigh(own, old + new, quotas)
     parts = {True: Mass(), False: Mass()}
     for each in batch.groups:

@@ -9,7 +9,7 @@ from swarm_shapes import RULES, Peer
 from protocols.envelope import open_envelope
 from protocols.messages import Completion, PolicyTag
 from protocols.recipe import Recipe
-from swarm.pool.packing import pack_group, unpack_group
+from swarm.pool.store.packing import pack_group, unpack_group
 from swarm.records import ScoredGroup, Task
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from swarm_shapes import HOUR_MS, NOW_MS
 
-from protocols.errors import Reason
-from swarm.pool import standings
-from swarm.pool.density import ENOUGH, FEWEST, density_weight
-from swarm.pool.standing import (
+from protocols.reasons import Reason
+from swarm.pool.standing.density import ENOUGH, FEWEST, density_weight
+from swarm.pool.standing.standing import (
     BLAMED,
     CREDIT_HALF_LIFE_S,
     FEW,
@@ -24,8 +23,9 @@ from swarm.pool.standing import (
     YOUNG_MINUTES,
     Standing,
 )
-from swarm.pool.store import Store
-from swarm.pool.worth import LEAST_WEIGHT, worth_weight
+from swarm.pool.standing.worth import LEAST_WEIGHT, worth_weight
+from swarm.pool.store import standings
+from swarm.pool.store.store import Store
 
 MINUTE_MS = 60_000
 # What a group of somebody of whom none was drawn yet counts.
@@ -237,7 +237,7 @@ def test_what_was_left_out_earns_nothing_and_is_drawn_less():
 
 
 def test_a_crowd_that_displaces_itself_leaves_no_more_to_write_than_one_call_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.pool.standing.MAX_SIGNERS", 20)
+    monkeypatch.setattr("swarm.pool.standing.standing.MAX_SIGNERS", 20)
     standing = Standing()
     for number in range(500):
         standing.proposed(number.to_bytes(32), 1, 1, NOW_MS + number)

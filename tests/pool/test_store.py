@@ -18,9 +18,9 @@ from swarm_shapes import NOW_MS, RULES, scored
 
 from protocols.envelope import NO_PREVIOUS, open_envelope
 from swarm.errors import HomeError
-from swarm.pool.candidates import candidates
-from swarm.pool.schema import SCHEMA_VERSION
-from swarm.pool.store import KEPT_REFUSALS, Store, StoredEnvelope, StoredRefusal
+from swarm.pool.store.candidates import candidates
+from swarm.pool.store.store import KEPT_REFUSALS, Store, StoredEnvelope, StoredRefusal
+from swarm.pool.store.tables import SCHEMA_VERSION
 
 ONE, TWO, OWN = bytes([1]) * 32, bytes([2]) * 32, bytes([9]) * 32
 
@@ -49,7 +49,7 @@ sys.path.insert(0, {common!r})
 from swarm_shapes import Peer, RULES, scored
 from protocols.envelope import open_envelope
 from swarm.errors import HomeError
-from swarm.pool.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store, StoredEnvelope
 
 limit = int(sys.argv[2])
 if limit:

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from swarm_shapes import NOW_MS, RULES, Judge, Judged, Peer, StillClock, rewards_of, task_of
 from trio.testing import MockClock
 
-from protocols.errors import Reason
+from protocols.reasons import Reason
 from protocols.recipe import Recipe, local_beacon
 from swarm.clock import VirtualClock
 from swarm.config.schema import DefencesSection, PoolSection
 from swarm.errors import ChildDied, ChildTimeout, NetworkError
-from swarm.pool.admission import Admission
-from swarm.pool.budgets import BURST_S, FRESH_MS, Buckets, Budgets
+from swarm.pool.admission.admission import Admission
+from swarm.pool.admission.budgets import BURST_S, FRESH_MS, Buckets, Budgets
+from swarm.pool.admission.verification import Rescore, Turns
 from swarm.pool.pool import Pool
 from swarm.pool.shelf import Shelf
-from swarm.pool.standing import LIMIT
-from swarm.pool.verification import Rescore, Turns
+from swarm.pool.standing.standing import LIMIT
 
 SLOW_S = 5.0
 

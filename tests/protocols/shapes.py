@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from protocols.beacon import QUICKNET, Chain
+from protocols.drand import QUICKNET, Chain
 from protocols.limits import MAX_INTEGER
-from protocols.make_vectors import _share
 from protocols.manifest import EnvironmentRule, Manifest, Range
 from protocols.messages import Announce, Completion, PolicyTag, Proof, RolloutGroup, Share
 from protocols.recipe import Recipe
+from protocols.vectors.make import _share
 
 counts = st.integers(0, 2**40)
 hashes = st.binary(min_size=32, max_size=32)

@@ -10,12 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from shapes import chains, hashes
 
-from protocols import beacon
-from protocols.beacon import QUICKNET, Chain, drand_beacon, round_of_epoch, verify_round
-from protocols.errors import ProtocolError, Reason
+from protocols import drand as beacon
+from protocols.drand import QUICKNET, Chain, drand_beacon, round_of_epoch, verify_round
 from protocols.limits import MAX_INTEGER
+from protocols.reasons import ProtocolError, Reason
 from protocols.recipe import local_beacon
-from protocols.vector_beacons import SECRET, TEST_CHAIN, sign_round
+from protocols.vectors.beacon_cases import SECRET, TEST_CHAIN, sign_round
 
 ROUND = 657_413
 SIGNATURE = bytes.fromhex("b713718a38ae728dfd477991af2822e08d2f305e47718cef9f7848ce4050e7be41076862b98fad56e91a6b85b89cd97b")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shapes import floats, integers, texts
 
 from protocols.codec import decode, encode
-from protocols.errors import ProtocolError, Reason
+from protocols.reasons import ProtocolError, Reason
 
 LIMIT = 1 << 20
 values = st.recursive(

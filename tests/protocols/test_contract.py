@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import protocols
-from protocols import beacon, envelope, invite, limits, make_vectors, manifest, recipe
-from protocols.errors import ManifestError, ProtocolError, Reason
+from protocols import drand as beacon
+from protocols import envelope, invite, limits, manifest, recipe
+from protocols.reasons import ManifestError, ProtocolError, Reason
+from protocols.vectors import make as make_vectors
 
 README = (Path(protocols.__file__).parent / "README.md").read_text(encoding="utf-8")
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from shapes import bodies, counts, hashes, one_group
 
 from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope, seal
-from protocols.errors import ProtocolError, Reason
 from protocols.limits import MAX_ENVELOPE_BYTES, MAX_INTEGER, MAX_TEXT_BYTES
-from protocols.make_vectors import SWARM, _share
 from protocols.messages import Announce, Completion, Share, kind_of, unpack_body
+from protocols.reasons import ProtocolError, Reason
+from protocols.vectors.make import SWARM, _share
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 NOTHING = Share(0, 0, 0, 0, ())

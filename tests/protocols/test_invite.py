@@ -7,10 +7,10 @@ from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 from shapes import hashes
 
-from protocols.errors import ProtocolError, Reason
 from protocols.invite import Invite
-from protocols.make_vectors import ALICE, SWARM
-from protocols.peer import peer_id, public_key
+from protocols.peer_id import peer_id, public_key
+from protocols.reasons import ProtocolError, Reason
+from protocols.vectors.make import ALICE, SWARM
 
 ADDRESS = f"/ip6/2001:db8::1/udp/4711/quic-v1/p2p/{peer_id(ALICE)}"
 TEXT = Invite(SWARM, (ADDRESS,)).to_string()

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import manifests
 
-from protocols.beacon import QUICKNET
-from protocols.errors import ManifestError, ProtocolError, Reason
+from protocols.drand import QUICKNET
 from protocols.manifest import EnvironmentRule, Manifest, Range, epoch_of, permits, topic
+from protocols.reasons import ManifestError, ProtocolError, Reason
 from protocols.recipe import Recipe
-from protocols.vector_beacons import TEST_CHAIN
-from protocols.vector_cases import MANIFEST, OWN_CHAIN
+from protocols.vectors.beacon_cases import TEST_CHAIN
+from protocols.vectors.faults import MANIFEST, OWN_CHAIN
 
 SMALLEST = Manifest.from_toml(MANIFEST)
 

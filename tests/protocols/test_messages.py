@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import announces, bodies, one_group, shares
 
-from protocols.errors import ProtocolError, Reason
-from protocols.make_vectors import ALICE, BOB, _share
 from protocols.messages import Announce, Kind, check_share, kind_of, pack_body, unpack_body
+from protocols.reasons import ProtocolError, Reason
+from protocols.vectors.make import ALICE, BOB, _share
 
 
 @given(bodies)

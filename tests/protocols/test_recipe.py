@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapes import hashes, recipes
 
-from protocols.errors import ProtocolError
+from protocols.reasons import ProtocolError
 from protocols.recipe import Recipe, local_beacon, seed
 
 BEACON = bytes(range(32))

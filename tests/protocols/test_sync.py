@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from shapes import hashes, one_group
 
 from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope, seal
-from protocols.errors import ProtocolError, Reason
 from protocols.limits import (
     MAX_ENVELOPE_BYTES,
     MAX_HEADS,
@@ -22,10 +21,11 @@ from protocols.limits import (
     MAX_LOG_ENVELOPES,
     MAX_SYNC_REQUEST_BYTES,
 )
-from protocols.make_vectors import ALICE, SWARM
 from protocols.messages import Completion, Kind, Proof, Share, pack_body, unpack_body
 from protocols.proof import check_proof, prove
+from protocols.reasons import ProtocolError, Reason
 from protocols.sync import Head, HeadsRequest, LogRequest, pack_heads, pack_log, read_heads, read_log
+from protocols.vectors.make import ALICE, SWARM
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 sequences = st.integers(0, MAX_INTEGER)

@@ -4,21 +4,21 @@ import json
 
 import pytest
 
-from protocols import make_vectors
-from protocols.beacon import QUICKNET, Chain, drand_beacon, round_of_epoch, verify_round
 from protocols.codec import decode, encode
+from protocols.drand import QUICKNET, Chain, drand_beacon, round_of_epoch, verify_round
 from protocols.envelope import equivocates, open_envelope, seal
-from protocols.errors import ManifestError, ProtocolError, Reason
 from protocols.invite import Invite
 from protocols.limits import MAX_BODY_BYTES
 from protocols.manifest import Manifest, epoch_of, permits, topic
 from protocols.messages import Kind, Proof, Share, check_share, pack_body, unpack_body
-from protocols.peer import peer_id, public_key
+from protocols.peer_id import peer_id, public_key
 from protocols.proof import check_proof
+from protocols.reasons import ManifestError, ProtocolError, Reason
 from protocols.recipe import Recipe, local_beacon, seed
 from protocols.sync import HeadsRequest, LogRequest, read_heads, read_log
-from protocols.vector_beacons import TEST_CHAIN
-from protocols.vector_json import body_json, envelope_json, recipe_json, typed
+from protocols.vectors import make as make_vectors
+from protocols.vectors.as_json import body_json, envelope_json, recipe_json, typed
+from protocols.vectors.beacon_cases import TEST_CHAIN
 
 
 def load(name):
@@ -60,9 +60,9 @@ def refusal(read, *arguments):
 
 def test_committed_vectors_are_what_the_script_makes():
     made = make_vectors.files()
-    assert {path.name for path in make_vectors.DIRECTORY.iterdir()} == set(made)
+    assert {path.name for path in make_vectors.DIRECTORY.glob("*.json")} == set(made)
     for name, text in made.items():
-        assert (make_vectors.DIRECTORY / name).read_text(encoding="utf-8") == text, "run: python -m protocols.make_vectors"
+        assert (make_vectors.DIRECTORY / name).read_text(encoding="utf-8") == text, "run: python -m protocols.vectors.make"
 
 
 def test_invalid_vectors_show_every_reason_of_the_wire():

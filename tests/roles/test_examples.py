@@ -9,7 +9,7 @@ from swarm_shapes import Peer, task_of
 
 from protocols.manifest import EnvironmentRule, Manifest, Range
 from protocols.recipe import Recipe
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.records import TURN, Task
 from swarm.roles.examples import NO_EXAMPLES, Examples, gather_examples
 from swarm.tasks.compact import COMPACT

@@ -12,7 +12,7 @@ from swarm_shapes import EPOCH, HOUR_MS, RULES, Peer, StillClock, scored, task_o
 from protocols.manifest import EnvironmentRule, permits
 from protocols.recipe import Recipe, local_beacon, seed
 from swarm.clock import WallClock
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import TasksSection
 from swarm.errors import ChildDied, ChildFailed, ChildTimeout, ConfigError
 from swarm.records import Task

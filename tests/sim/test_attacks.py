@@ -14,19 +14,19 @@ from gate_shapes import OWN, Gate
 from swarm_shapes import StillClock
 
 from protocols.envelope import open_envelope
-from protocols.errors import ProtocolError, Reason
 from protocols.manifest import epoch_of
 from protocols.messages import RolloutGroup, Share, unpack_body
+from protocols.reasons import ProtocolError, Reason
 from protocols.recipe import local_beacon
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import PoolSection
 from swarm.errors import ConfigError
-from swarm.pool.admission import Admission
+from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
 from swarm.sim.attacks import ATTACKS
 from swarm.sim.attacks.attack import half_and_half, vertical
 from swarm.sim.attacks.attacker import Attacker
-from swarm.sim.attacks.peer import Attackers, AttackPlan
+from swarm.sim.attacks.attacking_peer import Attackers, AttackPlan
 from swarm.sim.attacks.puzzles import Library
 from swarm.sim.options import ATTACKS as NAMES
 from swarm.tasks.code.sandbox import Sandbox

@@ -14,9 +14,9 @@ import pytest
 from node_shapes import EMBEDDED
 
 from swarm.errors import ConfigError, HomeError, PolicyError
-from swarm.node.supervisor import find
 from swarm.sim.options import SimulationOptions
 from swarm.sim.simulation import node_configs, run_simulation
+from swarm.supervisor import find
 
 pytestmark = pytest.mark.usefixtures("few_prompts")
 

@@ -12,7 +12,7 @@ import pytest
 
 from swarm.config.schema import Config, DefencesSection
 from swarm.errors import ConfigError
-from swarm.net.memory import Conditions, MemoryNetwork
+from swarm.net.simulated import Conditions, MemoryNetwork
 from swarm.sim.options import SimulationOptions
 from swarm.sim.simulation import node_configs, run_simulation, without_defences
 from swarm.sim.weather import Divider, stays

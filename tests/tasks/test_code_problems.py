@@ -11,7 +11,7 @@ import pytest
 from protocols.recipe import Recipe
 from swarm.clock import WallClock
 from swarm.errors import ChildFailed, EnvironmentRefused
-from swarm.tasks import worker
+from swarm.tasks import task_worker
 from swarm.tasks.code.family import KINDS, LEVELS, Code, program_of
 from swarm.tasks.code.sandbox import Sandbox
 from swarm.tasks.environment import Problem, Unbuildable, load_environments
@@ -246,7 +246,7 @@ def test_without_a_sandbox_nothing_is_built_or_scored(code: Code, monkeypatch: p
         code.build("lists", 1, 0)
     with pytest.raises(EnvironmentRefused, match="programs are run in a sandbox only"):
         code.score("lists", built, "prose", built.answer)
-    handlers = worker.main(None)
+    handlers = task_worker.main(None)
     body = {"environment": "code/lists", "version": Code.version, "parameters": [["level", 0]], "seed": 1, "limit_s": 60}
     with pytest.raises(EnvironmentRefused, match=r"on this darwin .*; choose a swarm without code tasks"):
         handlers["build"](body)

@@ -9,7 +9,7 @@ from node_shapes import Medium, on_virtual_time
 from swarm_shapes import tasks_of
 
 from protocols.messages import Completion
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.node.node import Node
 from swarm.records import Sample, ScoredGroup, SolvedGroup, Task
 from swarm.roles.evaluator import evaluate

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.config.manifest import built_in
+from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import Config
 from swarm.node.node import rendering_of
 from swarm.tasks.compact import COMPACT, without_scratch

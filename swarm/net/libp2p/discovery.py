@@ -20,7 +20,7 @@ from typing import Protocol
 import trio
 
 from protocols.codec import decode, encode
-from protocols.errors import ProtocolError
+from protocols.reasons import ProtocolError
 from swarm.errors import NetworkError
 from swarm.net.libp2p.addresses import is_loopback
 from swarm.net.libp2p.book import MAX_ADDRESSES, AddressBook

@@ -41,9 +41,9 @@ from swarm.net.libp2p.book import AddressBook
 from swarm.net.libp2p.gate import HANDSHAKE_S, MAX_HALF_OPEN, Gate
 from swarm.net.libp2p.gossip import TopicPubsub
 from swarm.net.libp2p.isolation import IsolatingManager, isolated
+from swarm.net.libp2p.libp2p_network import Libp2pNetwork
 from swarm.net.libp2p.mdns import look_around
 from swarm.net.libp2p.mesh import MeshRouter
-from swarm.net.libp2p.node import Libp2pNetwork
 from swarm.net.libp2p.streams import Streams
 from swarm.net.libp2p.transport import CountedTCP
 from swarm.net.libp2p.upgrade import Upgrader

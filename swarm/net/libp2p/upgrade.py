@@ -25,8 +25,8 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.exceptions import MuxerUpgradeFailure, SecurityUpgradeFailure
 from libp2p.transport.upgrader import TransportUpgrader
 
-from protocols.errors import ProtocolError
-from protocols.peer import public_key
+from protocols.peer_id import public_key
+from protocols.reasons import ProtocolError
 from swarm.net.guard import Guard
 from swarm.net.quota import SMALL_BYTES, Flow
 

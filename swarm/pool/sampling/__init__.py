@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swarm.pool.sampling import rollouts, uniform, useful
+from swarm.pool.sampling import by_rollout, uniform, useful
 from swarm.pool.sampling.drawing import Sampler
 
-SAMPLERS: dict[str, Sampler] = {"rollouts": rollouts.ROLLOUTS, "uniform": uniform.UNIFORM, "useful": useful.USEFUL}
+SAMPLERS: dict[str, Sampler] = {"rollouts": by_rollout.ROLLOUTS, "uniform": uniform.UNIFORM, "useful": useful.USEFUL}

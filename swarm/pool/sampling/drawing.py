@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from swarm.pool.candidates import Candidate
-from swarm.pool.sampling.quota import NO_QUOTAS, GroupWeights, Quotas, within
+from swarm.pool.sampling.signer_quotas import NO_QUOTAS, GroupWeights, SignerQuotas, within
+from swarm.pool.store.candidates import Candidate
 from swarm.records import ScoredGroup, TrainingGroup
 
 
@@ -75,7 +75,7 @@ class Sampler:
         budget: Budget,
         skill: Skill,
         random: Random,
-        quotas: Quotas = NO_QUOTAS,
+        quotas: SignerQuotas = NO_QUOTAS,
     ) -> Drawn:
         """Own groups up to I, then foreign ones: up to J, and for a sampler that fills up to I + J in all."""
         if self.by_rollout:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from swarm.pool.candidates import Candidate
 from swarm.pool.sampling.drawing import Sampler, Skill
+from swarm.pool.store.candidates import Candidate
 from swarm.records import ScoredGroup
 
 

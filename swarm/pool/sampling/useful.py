@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
-from swarm.pool.candidates import Candidate
 from swarm.pool.sampling.drawing import Sampler, Skill
+from swarm.pool.store.candidates import Candidate
 from swarm.records import ScoredGroup
 
 # Even where a node's pass rate is 1 a little is drawn, so that a skill is not forgotten unseen.

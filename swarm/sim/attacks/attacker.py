@@ -11,9 +11,9 @@ from random import Random
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocols.envelope import open_envelope
-from protocols.errors import ProtocolError
 from protocols.manifest import epoch_of
 from protocols.messages import Completion, PolicyTag, RolloutGroup, Share, unpack_body
+from protocols.reasons import ProtocolError
 from swarm.clock import Clock
 from swarm.sim.attacks.log import Log
 from swarm.sim.attacks.puzzles import Library, Puzzle

@@ -1,0 +1,91 @@
+"""What an audit says: per kind of thing how many were checked and with what outcome, and every contradiction by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class AuditTally:
+    """One kind of thing. `not_checkable` counts by reason why."""
+
+    confirmed: int = 0
+    contradicted: int = 0
+    not_checkable: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def checked(self) -> int:
+        """How many were looked at."""
+        return self.confirmed + self.contradicted + self.not_checkable.total()
+
+
+@dataclass
+class Report:
+    """The outcome of an audit, filled as it goes. `contradictions` name file, row, signer or task and say what is wrong.
+
+    `trimmed` counts foreign groups whose envelope the pool has no room for any more; only task and rewards of those are checked.
+    """
+
+    home: str
+    peer_id: str = ""
+    swarm: str = ""
+    tallies: dict[str, AuditTally] = field(default_factory=dict)
+    contradictions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    trimmed: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is damaged and nothing contradicts anything else."""
+        return not self.contradictions
+
+    def confirm(self, kind: str, count: int = 1) -> None:
+        """So many things of a kind are as the records say."""
+        self._tally(kind).confirmed += count
+
+    def contradict(self, kind: str, what: str) -> None:
+        """Something is not as the records say."""
+        self._tally(kind).contradicted += 1
+        self.contradictions.append(f"{kind}: {what}")
+
+    def leave(self, kind: str, why: str) -> None:
+        """Something cannot be checked offline."""
+        self._tally(kind).not_checkable[why] += 1
+
+    def settle(self, kind: str, wrong: str | None) -> None:
+        """Confirm, or contradict with what is wrong."""
+        if wrong is None:
+            self.confirm(kind)
+        else:
+            self.contradict(kind, wrong)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "home": self.home,
+            "peer_id": self.peer_id,
+            "swarm": self.swarm,
+            "clean": self.clean,
+            "kinds": self.rows(),
+            "not_checkable": {kind: dict(tally.not_checkable) for kind, tally in self.tallies.items() if tally.not_checkable},
+            "contradictions": self.contradictions,
+            "notes": self.notes,
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table: one row per kind."""
+        return [
+            {
+                "kind": kind,
+                "checked": tally.checked,
+                "confirmed": tally.confirmed,
+                "contradicted": tally.contradicted,
+                "not_checkable": tally.not_checkable.total(),
+            }
+            for kind, tally in self.tallies.items()
+        ]
+
+    def _tally(self, kind: str) -> AuditTally:
+        return self.tallies.setdefault(kind, AuditTally())

@@ -1,0 +1,269 @@
+"""The public value of each epoch, as the parts of a node ask for it.
+
+With drand the value of an epoch is not known until some seconds after it began, and then comes from the web or from a peer;
+a signed round is the same and can be checked whoever brings it. So all waiting is in one background part, `DrandBeacon.run`:
+
+    missing?  ──▶  ask the web and a few peers at once  ──▶  keep the first that verifies, also in the store  ──▶  wake who waits
+
+Everybody else asks `value`, which answers at once: the proposer goes on in the epoch before while it is None, and admission
+lets a share of that epoch wait aside, for a bounded time and up to a bounded number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Protocol
+
+import trio
+
+from protocols.drand import drand_beacon, randomness_of, round_of_epoch
+from protocols.limits import MAX_INTEGER
+from protocols.manifest import Manifest, epoch_of
+from protocols.peer_id import peer_id
+from protocols.recipe import local_beacon
+from swarm.beacon.sources import REQUEST_BYTES, RoundSources, remember
+from swarm.clock import Clock
+from swarm.errors import NetworkError
+from swarm.net.network import Network
+from swarm.pool.admission.admission import CLOCK_SKEW_MS, PAST_EPOCHS
+from swarm.pool.pool import Pool
+from swarm.pool.store import beacons
+from swarm.roles.proposer import proposable
+
+PUBLISHED_AFTER_S = 1.0  # a round is on the web about this long after its time
+FIRST_PAUSE_S = 1.0  # between two searches for a round that is missing; doubles up to
+LONGEST_PAUSE_S = 30.0
+HOLDERS_KEPT = 8  # peers that made or forwarded a share of an epoch, and so may have its round
+MAX_WAITING = 32  # shares that wait for their epoch's value, up to 768 KiB each
+MAX_WAITING_PER_SIGNER = 2
+WAIT_S = 8.0
+EPOCHS_KEPT = 64  # in memory; the store has the others
+
+
+@dataclass(frozen=True, slots=True)
+class BeaconStatistics:
+    """What is known and where it came from.
+
+    `epoch` is the newest whose value is known, and `round` its round; `from_…` count verified rounds since the start, and
+    `invalid` those that were not; `problem` says why no tasks can be proposed and what to do.
+    """
+
+    kind: str
+    epoch: int | None = None
+    round: int | None = None
+    from_store: int = 0
+    from_web: int = 0
+    from_peers: int = 0
+    invalid: int = 0
+    problem: str = ""
+
+
+class Beacon(Protocol):
+    """What the parts of a node ask of their swarm's public randomness."""
+
+    def value(self, epoch: int) -> bytes | None:
+        """The public value (32 bytes) of an epoch, None while it is not known here."""
+
+    def lacks(self, epoch: int) -> bool:
+        """Whether the value of this epoch, of which shares are let in now, is still unknown."""
+
+    async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
+        """Wait a bounded time for the value of an epoch of which `signer` (key) made and `forwarder` (peer id) sent a share."""
+
+    def problem(self) -> str:
+        """Why no tasks can be proposed now, and what to do; empty when they can."""
+
+    def statistics(self) -> BeaconStatistics:
+        """What is known now, and counts since the node started."""
+
+
+class LocalBeacon:
+    """Values that follow from the manifest: known to everybody beforehand."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest_id = manifest.id
+
+    def value(self, epoch: int) -> bytes:
+        """The value of any epoch."""
+        return local_beacon(self._manifest_id, epoch)
+
+    def lacks(self, epoch: int) -> bool:
+        """None is."""
+        return False
+
+    async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
+        """There is nothing to wait for."""
+
+    def problem(self) -> str:
+        """None."""
+        return ""
+
+    def statistics(self) -> BeaconStatistics:
+        """There is nothing to count."""
+        return BeaconStatistics("local")
+
+
+class DrandBeacon:
+    """Values made of the rounds of the manifest's chain, which must have one."""
+
+    def __init__(
+        self, manifest: Manifest, urls: Sequence[str], pool: Pool, clock: Clock, network: Callable[[], Network | None]
+    ) -> None:
+        assert manifest.drand is not None, "only a swarm with drand has such a beacon"  # noqa: S101
+        self._manifest = manifest
+        self._chain = manifest.drand
+        self._addresses = len(urls)
+        self._sources = RoundSources(manifest.drand, urls, clock, network)
+        self._pool = pool
+        self._clock = clock
+        self._network = network
+        self._signatures: dict[int, bytes] = {}
+        self._values: dict[int, bytes] = {}
+        self._holders: dict[int, OrderedDict[str, None]] = {}
+        self._waiting: Counter[bytes] = Counter()
+        self._kept: Counter[str] = Counter()
+        self._changed = trio.Event()
+        self._wanted = trio.Event()
+
+    def value(self, epoch: int) -> bytes | None:
+        """The value of an epoch whose round is known."""
+        return self._values.get(epoch)
+
+    def lacks(self, epoch: int) -> bool:
+        """Whether it is worth waiting for."""
+        return epoch not in self._values and epoch in self._near()
+
+    async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
+        """Wait up to `WAIT_S` for the value of an epoch that is now; not at all when too many wait already."""
+        if not self.lacks(epoch) or self._waiting.total() >= MAX_WAITING or self._waiting[signer] >= MAX_WAITING_PER_SIGNER:
+            return
+        holders = self._holders.setdefault(epoch, OrderedDict())
+        for holder in (forwarder, peer_id(signer)):
+            remember(holders, holder, HOLDERS_KEPT)
+        self._wanted.set()
+        self._waiting[signer] += 1
+        try:
+            with trio.move_on_after(WAIT_S):
+                while epoch not in self._values:
+                    await self._changed.wait()
+        finally:
+            self._waiting -= Counter([signer])
+
+    async def answer(self, peer: str, request: bytes) -> bytes:
+        """Serve `BEACON_PROTOCOL`: the signature of a round that was verified here. Raises `NetworkError` for any other."""
+        round = int.from_bytes(request)
+        if len(request) != REQUEST_BYTES or round > MAX_INTEGER:
+            raise NetworkError(f"a round is asked for with its number in {REQUEST_BYTES} bytes, at most 2^53 - 1")
+        for epoch, signature in self._signatures.items():
+            if self._round(epoch) == round:
+                return signature
+        held = await self._pool.run(lambda store: beacons.signature_of(store, round))
+        if held is None:
+            raise NetworkError("that round is not held here")
+        return held
+
+    def problem(self) -> str:
+        """Why no tasks can be proposed now."""
+        now_ms = self._clock.now_ms()
+        if any(epoch in self._values for epoch in proposable(self._manifest, now_ms)):
+            return ""
+        epoch = epoch_of(self._manifest, now_ms)
+        peers = sum(peer.connected for peer in network.peers()) if (network := self._network()) else 0
+        return (
+            f"drand's round {self._round(epoch)} of epoch {epoch} came neither from the web ({self._addresses} addresses in "
+            f"swarm.beacon_urls) nor from a peer ({peers} connected); last: {self._sources.last_error}; check this machine's "
+            "clock and its way to the web, or connect to a peer that has one"
+        )
+
+    def statistics(self) -> BeaconStatistics:
+        """What is known now, and counts since the node started."""
+        newest = max(self._values, default=None)
+        return BeaconStatistics(
+            kind="drand",
+            epoch=newest,
+            round=None if newest is None else self._round(newest),
+            from_store=self._kept["store"],
+            from_web=self._kept["web"],
+            from_peers=self._kept["peers"],
+            invalid=self._sources.invalid,
+            problem=self.problem(),
+        )
+
+    # The background part
+
+    async def restore(self) -> None:
+        """Take up the rounds of the epochs around now from the store; they are verified again, since files get damaged."""
+        for epoch in self._near():
+            held = await self._pool.run(partial(beacons.at, epoch=epoch))
+            if held is not None and await self._sources.verified(self._round(epoch), held[1], "the store"):
+                self._take(epoch, held[1], "store")
+
+    async def run(self) -> None:
+        """Look for the rounds of this epoch and the one before, and the next one's when it comes, until cancelled."""
+        pause = FIRST_PAUSE_S
+        while True:
+            for epoch in self._missing():
+                await self._search(epoch)
+            if self._missing():
+                # Not at once again, whatever is asked meanwhile: a peer must not set the pace.
+                await trio.sleep(FIRST_PAUSE_S)
+                await self._rest(pause - FIRST_PAUSE_S)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+            else:
+                pause = FIRST_PAUSE_S
+                await self._rest(self._until_next())
+
+    async def _rest(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self._wanted.wait()
+        self._wanted = trio.Event()
+
+    def _near(self) -> range:
+        """The epochs that admission takes: this one and those before it, and the next one within the clocks' difference."""
+        now_ms = self._clock.now_ms()
+        first = max(epoch_of(self._manifest, now_ms) - PAST_EPOCHS, 0)
+        return range(first, epoch_of(self._manifest, now_ms + CLOCK_SKEW_MS) + 1)
+
+    def _missing(self) -> list[int]:
+        """The epochs to look for, newest first: those whose round is published by this node's clock, or somebody used."""
+        near = self._near()
+        self._holders = {epoch: holders for epoch, holders in self._holders.items() if epoch in near}
+        return [
+            epoch for epoch in reversed(near) if epoch not in self._values and (self._published(epoch) or epoch in self._holders)
+        ]
+
+    def _until_next(self) -> float:
+        """Seconds until the next round that this node has not got is published."""
+        now_ms = self._clock.now_ms()
+        unknown = next(epoch for epoch in count(epoch_of(self._manifest, now_ms)) if epoch not in self._values)
+        return self._published_s(unknown) - now_ms / 1000
+
+    def _published(self, epoch: int) -> bool:
+        return self._published_s(epoch) <= self._clock.now_ms() / 1000
+
+    def _published_s(self, epoch: int) -> float:
+        return self._chain.time_of(self._round(epoch)) + PUBLISHED_AFTER_S
+
+    def _round(self, epoch: int) -> int:
+        return round_of_epoch(self._chain, self._manifest.epoch_seconds, epoch)
+
+    async def _search(self, epoch: int) -> None:
+        round, holders = self._round(epoch), tuple(self._holders.get(epoch, ()))
+        found = await self._sources.find(round, on_web=self._published(epoch), holders=holders)
+        if found is not None:
+            self._take(epoch, found.signature, found.source)
+            await self._pool.run(lambda store: beacons.keep(store, epoch, round, found.signature))
+
+    def _take(self, epoch: int, signature: bytes, source: str) -> None:
+        """A verified round: everybody who waits for it may go on."""
+        self._signatures[epoch] = signature
+        self._values[epoch] = drand_beacon(self._manifest.id, epoch, randomness_of(signature))
+        for old in sorted(self._values)[:-EPOCHS_KEPT]:
+            del self._values[old], self._signatures[old]
+        self._kept[source] += 1
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()

@@ -1,0 +1,153 @@
+"""Finds a round of the swarm's drand chain: on the web and among the peers, all at once, the first that verifies.
+
+Nobody is believed, so it does not matter who is asked. What a peer can make this node verify is one round for each request
+that this node has sent it, and none after the first wrong one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from protocols.drand import Chain, verify_round
+from protocols.limits import ROUND_SIGNATURE_BYTES
+from protocols.reasons import ProtocolError
+from swarm.beacon.drand_web import ANSWER_WITHIN_S, fetch_round
+from swarm.clock import Clock
+from swarm.errors import ConfigError, NetworkError
+from swarm.net.network import Network
+
+BEACON_PROTOCOL = "/swarmd/1/beacon"
+REQUEST_BYTES = 8  # the round's number, big-endian
+
+PEERS_ASKED = 4  # at once; at most half of them because they seemed to have it
+SEARCH_S = 12.0
+LIARS_KEPT = 256
+# On virtual time: what a web request and a verification are taken to cost.
+_WEB_COST_S, _VERIFY_COST_S = 0.1, 0.002
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A verified round: its signature (48 bytes), from "web" or "peers"."""
+
+    signature: bytes
+    source: str
+
+
+class RoundSources:
+    """The sources of one chain's rounds. `network` gives the node's network, None while there is none.
+
+    Raises `ConfigError` for a web address that is none.
+    """
+
+    def __init__(self, chain: Chain, urls: Sequence[str], clock: Clock, network: Callable[[], Network | None]) -> None:
+        for url in urls:
+            if not url.startswith(("https://", "http://")):
+                raise ConfigError(f"swarm.beacon_urls: {url!r} is no web address; write https:// and a drand server's name")
+        self._chain = chain
+        # The next one to ask first.
+        self._urls = list(urls)
+        self._clock = clock
+        self._network = network
+        self._busy: set[str] = set()
+        self._liars: OrderedDict[str, None] = OrderedDict()
+        self.invalid = 0
+        self.last_error = "nobody was asked yet"
+
+    async def find(self, round: int, *, on_web: bool, holders: Sequence[str]) -> Found | None:
+        """Search for up to `SEARCH_S`: on the web, if the round may be published, and among peers, `holders` first."""
+        found: list[Found] = []
+
+        async def attempt(source: str, name: str, ask: Callable[[], Awaitable[bytes]]) -> None:
+            try:
+                signature = await ask()
+            except NetworkError as error:
+                self.last_error = str(error)
+                return
+            if await self.verified(round, signature, name):
+                found.append(Found(signature, source))
+                nursery.cancel_scope.cancel()
+            elif source == "peers":
+                remember(self._liars, name, LIARS_KEPT)
+
+        async def web() -> None:
+            for url in list(self._urls):
+                # Behind the others, unless it has the round.
+                self._urls.append(self._urls.pop(0))
+                await attempt("web", url, partial(self._from_web, url, round))
+                if found:
+                    self._urls.insert(0, self._urls.pop())
+                    return
+
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.deadline = trio.current_time() + SEARCH_S
+            if on_web:
+                nursery.start_soon(web)
+            for peer in self._askable(round, holders):
+                nursery.start_soon(attempt, "peers", peer, partial(self._from_peer, peer, round))
+        return found[0] if found else None
+
+    async def verified(self, round: int, signature: bytes, name: str) -> bool:
+        """Whether it is the chain's signature of the round; if not, `name` is remembered as who gave it."""
+        try:
+            async with self._clock.work(_VERIFY_COST_S):
+                await trio.to_thread.run_sync(verify_round, self._chain, round, signature)
+        except ProtocolError as error:
+            self.invalid += 1
+            self.last_error = f"{name} gave a wrong round: {error}"
+            logger.warning("round %d from %s is refused: %s", round, name, error)
+            return False
+        return True
+
+    def _askable(self, round: int, holders: Sequence[str]) -> list[str]:
+        """Whom to ask: the newest holders, and connected peers, other ones each time."""
+        network = self._network()
+        if network is None:
+            return []
+        moment = f"{network.peer_id} {round} {self._clock.now_ms()} ".encode()
+        connected = [peer.peer_id for peer in network.peers() if peer.connected]
+        connected.sort(key=lambda each: hashlib.sha256(moment + each.encode()).digest())
+        honest = [peer for peer in holders if peer not in self._liars][-PEERS_ASKED // 2 :]
+        asked = dict.fromkeys([*honest, *(peer for peer in connected if peer not in self._liars)])
+        return [peer for peer in asked if peer != network.peer_id][:PEERS_ASKED]
+
+    async def _from_web(self, url: str, round: int) -> bytes:
+        # A server that drips its answer holds a thread, not this node, and only one: until it ends, the server is left out.
+        if url in self._busy:
+            raise NetworkError(f"{url} still owes an answer")
+
+        def fetch() -> bytes:
+            # Marked by the thread itself: one that is given up before it begins would never take the mark off.
+            self._busy.add(url)
+            try:
+                return fetch_round(url, self._chain.hash, round)
+            finally:
+                self._busy.discard(url)
+
+        with trio.move_on_after(ANSWER_WITHIN_S):
+            async with self._clock.work(_WEB_COST_S):
+                return await trio.to_thread.run_sync(fetch, abandon_on_cancel=True)  # type: ignore[call-arg]  # of old stubs
+        raise NetworkError(f"{url} did not answer for round {round} within {ANSWER_WITHIN_S:g} s")
+
+    async def _from_peer(self, peer: str, round: int) -> bytes:
+        network = self._network()
+        if network is None:
+            raise NetworkError("the node is not on the network")
+        return await network.request(peer, BEACON_PROTOCOL, round.to_bytes(REQUEST_BYTES), ROUND_SIGNATURE_BYTES)
+
+
+def remember(names: OrderedDict[str, None], name: str, most: int) -> None:
+    """Note a name as the newest of at most `most`."""
+    names[name] = None
+    names.move_to_end(name)
+    if len(names) > most:
+        names.popitem(last=False)

@@ -1,0 +1,176 @@
+"""Fetches what gossip did not bring: the node was away, cut off by a partition, or messages were lost.
+
+When a peer connects, and every so often, one peer is asked for its heads: for each signer, which envelopes it holds. What
+is missing here is looked at again after a moment, since most of it is just on its way, and then fetched and admitted like
+anything else from the network. A peer is not believed: it has one turn, bounded in time, envelopes and bytes; promising much that
+it does not give, or giving what was not asked for, ends it. So a liar costs its turn, and an honest peer has the next one.
+
+A head with another id under a number that is held, or an envelope that does not fit the chain, means that its signer showed two
+histories. Then exactly the envelope is fetched that stands under the same number as one that is held: the proof.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+import trio
+
+from protocols.limits import KEY_BYTES, MAX_HEADS, MAX_HEADS_BYTES, MAX_LOG_BYTES, MAX_LOG_ENVELOPES
+from protocols.reasons import ProtocolError, Reason
+from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, Head, HeadsRequest, LogRequest, read_heads, read_log
+from swarm.errors import NetworkError
+from swarm.exchange.receiving import admit
+from swarm.net.network import Network
+from swarm.pool.store import logs
+from swarm.pool.store.logs import Stretch
+from swarm.pool.store.store import Store
+
+if TYPE_CHECKING:
+    from swarm.node.node import Node
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two looks for new peers, between two turns, and between two turns while there is more to fetch.
+LOOK_S = 4.0
+EVERY_S = 30.0
+AGAIN_S = 5.0
+# What is missing may be under way.
+SETTLE_S = 5.0
+# One peer's turn. An answer of heads names up to 1024 signers.
+TURN_S = 60.0
+MAX_PAGES = 4
+MAX_ENVELOPES = 512
+MAX_ENVELOPES_PER_SIGNER = 256
+MAX_BYTES = 16 * 2**20
+MAX_UNSERVED = 8
+
+# Refusals after which the rest of a signer's log is left for another time.
+_NOT_NOW = frozenset(
+    {
+        Reason.CHAIN, Reason.EQUIVOCATION, Reason.STANDING, Reason.QUOTA, Reason.QUEUE_FULL, Reason.FUTURE,
+        Reason.BODY_UNAVAILABLE, Reason.BODY_MISMATCH,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SyncStatistics:
+    """Since the start: turns given to peers, those that ended in a fault of the peer, and envelopes fetched."""
+
+    turns: int
+    faults: int
+    fetched: int
+
+
+class LogSync:
+    """One node's asking. `run` goes on until the network closes."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._random = Random(f"log sync/{node.seed}")
+        self._counts: Counter[str] = Counter()
+
+    async def run(self, network: Network) -> None:
+        """Give turns to random peers: new ones soon, all of them now and then."""
+        met: set[str] = set()
+        due = trio.current_time() + EVERY_S * self._random.uniform(0.5, 1.5)
+        while True:
+            await trio.sleep(LOOK_S * self._random.uniform(0.5, 1.5))
+            connected = sorted(peer.peer_id for peer in network.peers() if peer.connected)
+            new = [peer for peer in connected if peer not in met]
+            met = set(connected)
+            if not connected or not (new or trio.current_time() >= due):
+                continue
+            more = await self._turn(network, self._random.choice(new or connected))
+            due = trio.current_time() + (AGAIN_S if more else EVERY_S) * self._random.uniform(0.5, 1.5)
+
+    async def _turn(self, network: Network, peer: str) -> bool:
+        """Ask one peer; whether it gave something, so that there may be more."""
+        self._counts["turns"] += 1
+        before = self._counts["fetched"]
+        with trio.move_on_after(TURN_S):
+            try:
+                heads = await self._heads(network, peer)
+                if await self._wanted(heads):
+                    await trio.sleep(SETTLE_S)
+                    await self._fetch(network, peer, await self._wanted(heads))
+            except (NetworkError, ProtocolError) as error:
+                self._counts["faults"] += 1
+                logger.debug("log sync with %s ended: %s", peer, error)
+        return self._counts["fetched"] > before
+
+    async def _heads(self, network: Network, peer: str) -> list[Head]:
+        """What the peer says it holds: all of it, or of very many signers a part that begins at a random key."""
+        heads: dict[bytes, Head] = {}
+        start = bytes(KEY_BYTES)
+        for _ in range(MAX_PAGES):
+            asked = HeadsRequest(self._node.manifest.id, start, MAX_HEADS)
+            page = read_heads(await network.request(peer, HEADS_PROTOCOL, asked.to_bytes(), MAX_HEADS_BYTES), asked)
+            # By key: parts may overlap, and nothing is to be fetched twice.
+            heads |= {head.key: head for head in page}
+            if len(page) < MAX_HEADS:
+                break
+            start = self._random.randbytes(KEY_BYTES)
+        return list(heads.values())
+
+    async def _wanted(self, heads: list[Head]) -> list[Stretch]:
+        """What to fetch of what is offered: what contradicts us first, then what is missing, in random order."""
+        own, now_ms = self._node.identity.public_key, self._node.clock.now_ms()
+        standing = self._node.admission.standing
+
+        def look(store: Store) -> tuple[list[Stretch], list[Stretch]]:
+            others = [head for head in heads if head.key != own and standing.good(head.key, now_ms)]
+            # An own envelope that is not held here is fetched to see that it is real; `recovering` does the rest.
+            strange = [
+                Stretch(own, each.last, 1) for each in heads if each.key == own and store.envelope_at(own, each.last) != each.id
+            ]
+            return strange + logs.disputed(store, others), logs.missing(store, others, backwards=logs.has_room(store))
+
+        urgent, missing = await self._node.pool.run(look)
+        self._random.shuffle(missing)
+        return urgent + missing
+
+    async def _fetch(self, network: Network, peer: str, wanted: list[Stretch]) -> None:
+        envelopes, size, unserved = MAX_ENVELOPES, MAX_BYTES, 0
+        for stretch in wanted:
+            at, end = stretch.first, stretch.first + min(stretch.count, MAX_ENVELOPES_PER_SIGNER)
+            while at < end and envelopes > 0 and size > 0:
+                request = LogRequest(self._node.manifest.id, stretch.key, at, min(end - at, envelopes, MAX_LOG_ENVELOPES))
+                answer = await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES)
+                found = read_log(answer, request)
+                if not found:
+                    # A head tells the ends of a log, and an honest peer may have gaps between them; few, not many.
+                    unserved += at == stretch.first
+                    if unserved >= MAX_UNSERVED:
+                        raise NetworkError("the peer does not give what its heads promise")
+                    break
+                envelopes -= len(found)
+                size -= len(answer)
+                at = found[-1].sequence + 1
+                for envelope in found:
+                    data = envelope.to_bytes()
+                    if not self._node.admission.affords(envelope, len(data)):
+                        at = end
+                        break
+                    reasons = {refusal.reason for refusal in (await admit(self._node, data, peer)).refusals}
+                    self._counts["fetched"] += 1
+                    if Reason.CHAIN in reasons and envelope.sequence:
+                        await self._fetch_rival(network, peer, stretch.key, envelope.sequence)
+                    if reasons & _NOT_NOW:
+                        at = end
+                        break
+
+    async def _fetch_rival(self, network: Network, peer: str, key: bytes, sequence: int) -> None:
+        """An envelope does not fit its neighbours that are held: fetch the peer's own ones of these numbers."""
+        for at in (sequence - 1, sequence + 1):
+            request = LogRequest(self._node.manifest.id, key, at, 1)
+            for rival in read_log(await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES), request):
+                await admit(self._node, rival.to_bytes(), peer)
+
+    def statistics(self) -> SyncStatistics:
+        """Counts since the start."""
+        return SyncStatistics(self._counts["turns"], self._counts["faults"], self._counts["fetched"])

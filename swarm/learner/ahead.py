@@ -1,0 +1,92 @@
+"""The same rounds, begun before the ones before have ended (`training.max_versions_behind`).
+
+In strict order the device stands still while a round's questions are built, its answers verified and shared, a batch drawn. Here
+three tasks work at once, each on one round after the other: one proposes, one generates, and one verifies, shares, draws, trains
+and finishes. The last two ask the same policy and take turns at it (turns.py):
+
+    device    generate 1 | train 0 | generate 2 | train 1 | generate 3 …
+    beside    propose 2              propose 3               propose 4 …
+              verify, share, draw 0  verify, share, draw 1   verify, share, draw 2 …
+
+So that no answers come from a policy of long ago, a round is generated only when at most `max_versions_behind` of the rounds
+before it have not been trained on yet. What is trained on is then as old as that, and each group carries the tag of the weights
+that it came from. The update takes it as it takes foreign text, whose ratio is that of the policy to itself (policy/update.py):
+as examples with an advantage, not as the policy's own distribution.
+
+Nothing is dropped when the node stops or has to give way: no round is begun any more, and those begun are finished. Only after
+going back to a checkpoint they are dropped: they belong to a policy that is no more, and were neither shared nor trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import TYPE_CHECKING
+
+import trio
+
+from swarm.learner.guest import goes_on
+from swarm.learner.loop import Proposal, generate, learn_from, propose
+from swarm.records import SolvedGroup
+
+if TYPE_CHECKING:
+    from swarm.node.node import Node
+
+Generated = tuple[Proposal, Sequence[SolvedGroup]]
+Over = Callable[[int], bool]
+
+
+async def learn_ahead(node: Node) -> None:
+    """Rounds until the node is told to stop, or has done as many as it was asked for."""
+    while await goes_on(node):
+        await _rounds_in_a_row(node)
+
+
+async def _rounds_in_a_row(node: Node) -> None:
+    """Until the node ends, must give way, or went back to a checkpoint; no round is under way then."""
+    behind = node.config.training.max_versions_behind
+    ask, asked = trio.open_memory_channel[Proposal](0)
+    answer, answered = trio.open_memory_channel[Generated](behind + 1)
+    room = trio.Semaphore(behind + 1)  # for rounds that are generated and not trained on yet, the one in generation included
+    ended = trio.Event()
+
+    def over(round: int) -> bool:
+        if node.guest.reason() is not None:
+            ended.set()  # for good, though the reason may be gone the next time
+        return ended.is_set() or node.ends_before(round)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_propose_rounds, node, over, ask)
+        nursery.start_soon(_generate_rounds, node, over, asked, room, answer)
+        async for proposal, solved in answered:
+            learned = await learn_from(node, proposal, solved)
+            room.release()
+            await node.finish_round(learned.own, learned.batch, learned.report)
+            if node.round <= proposal.round:
+                ended.set()
+                room.release()
+                return
+
+
+async def _propose_rounds(node: Node, over: Over, ask: trio.MemorySendChannel[Proposal]) -> None:
+    async with ask:
+        for round in count(node.round):
+            if over(round):
+                return
+            await ask.send(await propose(node, round))
+
+
+async def _generate_rounds(
+    node: Node,
+    over: Over,
+    asked: trio.MemoryReceiveChannel[Proposal],
+    room: trio.Semaphore,
+    answer: trio.MemorySendChannel[Generated],
+) -> None:
+    async with answer:
+        # What is not answered any more costs nothing: the next share accounts for its indices.
+        async for proposal in asked:
+            if not over(proposal.round):
+                await room.acquire()
+                if not over(proposal.round):
+                    answer.send_nowait((proposal, await generate(node, proposal)))

@@ -1,0 +1,54 @@
+"""How likely a policy is to say given texts: one batched pass, nothing is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from swarm.policy.fit.memory import Memory, ran_out
+from swarm.policy.model.model import LanguageModel
+from swarm.policy.model.prefix import completion_logprobs
+
+
+@torch.no_grad()
+def log_likelihoods(
+    language_model: LanguageModel, prompts: Sequence[str], texts: Sequence[str], temperature: float, memory: Memory | None = None
+) -> list[float]:
+    """Log-probability (nats, end of sequence included) of each text as the answer to its prompt when sampled at `temperature`.
+
+    Minus infinity for a text that this model cannot say: its vocabulary lacks a character, or it is too long. Where memory runs
+    out, fewer are taken at once; raises `PolicyError` when it does not suffice for one.
+    """
+    encoded = language_model.encode_prompts(prompts)
+    completions = language_model.encode_completions(texts, [True] * len(texts))
+    result = [float("-inf")] * len(texts)
+    fit = [n for n, ids in enumerate(completions) if 0 < len(ids) <= language_model.max_length - len(encoded[n])]
+    memory = memory or Memory(language_model, 0.0)
+    while fit:
+        part = fit[: memory.most_scored]
+        try:
+            found = _scored(language_model, [encoded[n] for n in part], [completions[n] for n in part], temperature)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            found = []
+        if not found:  # out of the except clause first: the error holds on to the tensors of all that it came through
+            memory.fewer_scored(len(part))
+        for number, total in zip(part, found, strict=False):
+            result[number] = total
+        fit = fit[len(found) :]
+    return result
+
+
+def _scored(
+    language_model: LanguageModel, prompts: Sequence[list[int]], completions: Sequence[list[int]], temperature: float
+) -> list[float]:
+    """The same for token ids, in one pass."""
+    device, width = language_model.device, max(map(len, completions))
+    lengths = torch.tensor([len(ids) for ids in completions], device=device)
+    mask = (torch.arange(width, device=device) < lengths[:, None]).long()
+    rows = [ids + [language_model.pad_id] * (width - len(ids)) for ids in completions]
+    owners, ids = torch.arange(len(prompts), device=device), torch.tensor(rows, device=device)
+    totals: list[float] = completion_logprobs(language_model, prompts, owners, ids, mask, temperature).sum(1).tolist()
+    return totals

@@ -1,0 +1,99 @@
+"""What could be `policy.model` on this machine: the models that come with swarmd, those that are here, and well-known ones; for
+each what training it would take of memory, and in which way it fits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub.constants import HF_HUB_CACHE
+
+from swarm.config.schema import PolicySection
+from swarm.policy.fit.catalogue import EMBEDDED_LICENCE, KNOWN
+from swarm.policy.fit.estimate import KINDS, Shape, estimate, shape_of
+from swarm.policy.fit.fitting import obstacle
+from swarm.policy.fit.memory import budget
+from swarm.policy.model.model import EMBEDDED, device_for, dtype_of
+from swarm.policy.model.packaged_smollm2 import NAME as SMOLLM2
+from swarm.policy.model.packaged_smollm2 import is_installed
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model. `where`: here (nothing to fetch), hub, or consent (the hub, once its owner is asked).
+
+    `needs` are bytes per way of training: none (all weights), lora, qlora. `fits` is the first of these that there is memory
+    for, or None; `why_not` says, for each other one, what is missing.
+    """
+
+    model: str
+    where: str
+    licence: str
+    parameters: int
+    needs: Mapping[str, int]
+    fits: str | None
+    why_not: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The choices, for a device on which the policy may use `memory` bytes and keeps weights as `dtype`."""
+
+    device: str
+    dtype: str
+    memory: int
+    choices: tuple[Choice, ...]
+
+
+def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path | None = None) -> Listing:
+    """Look at this machine, at its hub `cache` and at `folders`. Raises `PolicyError` when the configured device is not there."""
+    device = device_for(config)
+    dtype = dtype_of(config.dtype, device)
+    memory = budget(device, config.memory)
+
+    def choice(model: str, where: str, licence: str, shape: Shape) -> Choice:
+        needs = {kind: estimate(shape, kind, item=dtype.itemsize, rank=config.lora_rank).total for kind in KINDS}
+        small = {kind: "too little memory" if needs[kind] > memory else "" for kind in KINDS}
+        why_not = {kind: reason for kind in KINDS if (reason := obstacle(kind, device.type) or small[kind])}
+        fits = next((kind for kind in KINDS if kind not in why_not), None)
+        return Choice(model, where, licence, shape.weights, needs, fits, why_not)
+
+    cached = dict(_cached(cache or Path(HF_HUB_CACHE)))
+    choices = [choice("embedded", "here", EMBEDDED_LICENCE, _read(EMBEDDED))]
+    choices += [choice(SMOLLM2, "here" if is_installed() else "package", KNOWN[0].licence, KNOWN[0].shape)]
+    choices += [choice(str(folder), "here", "-", shape) for folder, shape in _folders([*folders, Path(config.model)])]
+    choices += [choice(name, "here", "-", shape) for name, shape in cached.items() if name not in {each.name for each in KNOWN}]
+    for known in KNOWN:
+        where = "here" if known.name in cached else "consent" if known.gated else "hub"
+        choices.append(choice(known.name, where, known.licence, known.shape))
+    return Listing(str(device), str(dtype).removeprefix("torch."), memory, tuple(choices))
+
+
+def _folders(paths: Sequence[Path]) -> Iterator[tuple[Path, Shape]]:
+    for path in dict.fromkeys(each.expanduser() for each in paths):
+        if (path / "config.json").is_file() and (shape := _described(path)):
+            yield path, shape
+
+
+def _cached(cache: Path) -> Iterator[tuple[str, Shape]]:
+    """The causal models in the hub's cache, whose weights have been fetched."""
+    for folder in sorted(cache.glob("models--*--*")):
+        for snapshot in sorted(folder.glob("snapshots/*")):
+            if any(snapshot.glob("*.safetensors")) and (shape := _described(snapshot)):
+                yield folder.name.removeprefix("models--").replace("--", "/"), shape
+                break
+
+
+def _read(folder: Path) -> Shape:
+    return shape_of(json.loads((folder / "config.json").read_bytes()))
+
+
+def _described(folder: Path) -> Shape | None:
+    """The shape in a model folder's config.json; None for what is no language model, or cannot be read."""
+    try:
+        return _read(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,193 @@
+"""How much of the device's memory the policy may use, and what it does when there is less.
+
+One dial, `policy.memory`, gives a budget in bytes. Weights, gradients and the optimizer's state take their part of it whatever
+happens; what is left decides how many completions are sampled at once (`slots`) and how many tokens a training pass has
+(`micro_batch_tokens`). Both are estimates from the model's shape. Where an estimate was too high, or somebody else took the
+memory, the device runs out: whoever was at work drops what it holds, asks for `fewer_slots` or a `smaller_micro_batch`, and does
+the same work again in smaller pieces. Nothing is lost but time, every such shortage is counted, and the smaller size stays.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from swarm.errors import PolicyError
+from swarm.policy.fit.estimate import GIB, TRAINED_BYTES, Shape, shape_of
+from swarm.policy.model.model import LanguageModel
+
+# Rows sampled at once; more only add memory, since by then the machine's arithmetic is busy. And texts scored at once.
+MAX_ROWS = 1024
+SCORED_ROWS = 64
+# What estimates leave free: fragments, the libraries' workspaces, one slice of logits.
+MARGIN = 0.1
+
+
+class Memory:
+    """The policy's memory. A shortage at the smallest size is a `PolicyError`, every other one is counted."""
+
+    def __init__(self, language_model: LanguageModel, share: float, *, trained: bool = True) -> None:
+        self._device = language_model.device
+        spare = budget(language_model.device, share) - resident_bytes(language_model, trained=trained)
+        self._free = spare * (1 - MARGIN)  # bytes for what comes and goes
+        self._slot_bytes, self._place_bytes = slot_bytes(language_model)
+        self._token_bytes = token_bytes(language_model)
+        self.most_slots = MAX_ROWS
+        self.most_scored = SCORED_ROWS
+        self._most_tokens = 1 << 62
+        self._shortages = 0
+        self._kept = 0  # bytes that stay while something else is done
+        self._held: list[Callable[[], None]] = []
+
+    def take_shortages(self) -> int:
+        """How often memory ran out since the last call."""
+        taken, self._shortages = self._shortages, 0
+        return taken
+
+    def on_shortage(self, drop: Callable[[], None]) -> None:
+        """Have `drop` called, which forgets what can be made again, whenever memory ran out."""
+        self._held.append(drop)
+
+    def slots(self, length: int) -> int:
+        """How many completions may be sampled at once when each, with its prompt, may have `length` tokens."""
+        return max(1, min(self.most_slots, int(self._free // (self._slot_bytes + self._place_bytes * length))))
+
+    def share(self) -> float:
+        """The part of a GPU's memory that generation may have while training has none, the policy's own weights left out."""
+        return max(0.05, self._free / torch.cuda.mem_get_info(self._device)[1])
+
+    def holds(self, size: int) -> bool:
+        """Whether so many bytes may be kept while something else is done, which then has that much less."""
+        self._kept = size if size <= self._free // 4 else 0
+        return self._kept == size
+
+    def micro_batch_tokens(self, most: int) -> int:
+        """Tokens of one forward and backward pass."""
+        return max(1, min(most, self._most_tokens, int((self._free - self._kept) // self._token_bytes)))
+
+    def fewer_slots(self, now: int) -> None:
+        """Memory ran out with so many completions at once."""
+        self._shortage()
+        if now <= 1:
+            raise PolicyError(
+                "the device has too little memory to sample even one completion; lower generation.max_completion_length, give "
+                "policy.memory more, or take a smaller policy.model"
+            )
+        self.most_slots = now // 2
+
+    def fewer_scored(self, now: int) -> None:
+        """Memory ran out with so many texts scored at once."""
+        self._shortage()
+        if now <= 1:
+            raise PolicyError(
+                "the device has too little memory for even one answer; give policy.memory more, or take a smaller policy.model"
+            )
+        self.most_scored = now // 2
+
+    def smaller_micro_batch(self, tokens: int, rows: int, *, again: bool) -> None:
+        """Memory ran out in a pass over so many tokens of so many completions; `again` with one alone, and all else freed."""
+        self._shortage()
+        if rows <= 1 and again:
+            raise PolicyError(
+                "the device has too little memory to train on even one completion; lower generation.max_completion_length, give "
+                "policy.memory more, or train adapters instead of all weights, or a smaller policy.model"
+            )
+        self._most_tokens = max(1, tokens // 2)
+
+    def step_failed(self, again: bool) -> None:
+        """Memory ran out in the optimizer's step; `again` after it had been freed of everything else."""
+        self._shortage()
+        if again:
+            raise PolicyError(
+                "the device has too little memory for the optimizer; train adapters instead of all weights, or a smaller "
+                "policy.model"
+            )
+
+    def _shortage(self) -> None:
+        self._shortages += 1
+        for drop in self._held:
+            drop()
+        self._kept = 0
+        give_back(self._device)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whichever device."""
+    # The CPU's allocator and Apple's GPU have no class of their own for it, nor have NVIDIA's libraries.
+    words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def give_back(device: torch.device) -> None:
+    """Return to the system what nobody refers to any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def budget(device: torch.device, share: float) -> int:
+    """Bytes that the policy may use: the setting `policy.memory` for this device."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        ours = torch.cuda.memory_reserved(device)
+        free += ours
+    else:
+        total = machine_bytes()
+        free = total * 5 // 9  # nine tenths of which are half of the machine's
+    if share == 0:
+        return int(free * 0.9)
+    return int(total * share) if share <= 1 else int(share * GIB)
+
+
+def machine_bytes() -> int:
+    """The machine's memory, or what a container's limit leaves of it; 8 GiB where nothing says."""
+    names = getattr(os, "sysconf_names", {})
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in names else 8 * GIB
+    limit = Path("/sys/fs/cgroup/memory.max")
+    try:
+        return min(total, int(limit.read_text()))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return total
+
+
+def resident_bytes(language_model: LanguageModel, *, trained: bool = True) -> int:
+    """Bytes of the weights, and of what training keeps for each that is `trained`."""
+    total = 0
+    for weight in language_model.model.parameters():
+        total += weight.numel() * weight.element_size()
+        if trained and weight.requires_grad:
+            total += weight.numel() * TRAINED_BYTES
+    return total
+
+
+def slot_bytes(language_model: LanguageModel) -> tuple[int, int]:
+    """Bytes that one completion takes while it is sampled, and more of them for each of its tokens, prompt included."""
+    shape, size = _shape(language_model), language_model.dtype.itemsize
+    # Logits, and in float32 what draws from them; keys and values.
+    return shape.vocabulary * (size + 5 * 4), 2 * shape.layers * shape.cached * size
+
+
+def token_bytes(language_model: LanguageModel) -> int:
+    """Bytes that one token of a training pass takes, roughly: what the backward pass needs of the forward one."""
+    shape, size = _shape(language_model), language_model.dtype.itemsize
+    layer = (16 * shape.hidden + 4 * shape.inner) * size
+    if checkpoints_layers(language_model):  # each layer keeps its input, and one at a time everything
+        return layer + shape.layers * shape.hidden * size
+    return layer * shape.layers
+
+
+def checkpoints_layers(language_model: LanguageModel) -> bool:
+    """Whether layers are forwarded again in the backward pass instead of being remembered (gradient checkpointing)."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in language_model.model.modules())
+
+
+def _shape(language_model: LanguageModel) -> Shape:
+    return shape_of(language_model.model.config.to_dict())

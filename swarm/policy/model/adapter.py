@@ -1,0 +1,131 @@
+"""LoRA (arXiv 2106.09685): the base stays as it is, and beside each of its linear layers two thin matrices are trained.
+
+The layers are put into the model in place, so that everybody else goes on calling the very same model. The adapter is float32
+over base weights of any type: steps too small for bfloat16 add up. It begins as no change at all (B is zero), with an A that
+is the same on every node. Of a base in 4 bits (QLoRA, arXiv 2305.14314) each layer's weights are made whole as it is used.
+
+peft is imported where it is used: it takes seconds, and most nodes do without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors.torch import load_file
+
+from swarm.config.schema import PolicySection
+from swarm.errors import PolicyError
+
+WEIGHTS = "adapter_model.safetensors"
+INSTALL_4BIT = "pip install 'swarmd[gpu]'"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """What is trained, as a checkpoint tells it: `kind` is none, lora or qlora; with "none" the rest is idle."""
+
+    kind: str
+    rank: int
+    alpha: float
+    targets: str
+
+    @classmethod
+    def of(cls, config: PolicySection, kind: str) -> Self:
+        """The configured one."""
+        return cls(kind, config.lora_rank, config.lora_alpha, config.lora_targets)
+
+
+class Adapter:
+    """LoRA layers inside `model`, whose other weights are frozen from now on. `PolicyError` without a target."""
+
+    def __init__(self, model: Any, recipe: AdapterSpec) -> None:
+        import peft  # not with the module: it takes a second, and most policies have no adapter
+
+        targets: Any = recipe.targets
+        if targets != "all-linear":
+            targets = [name.strip() for name in targets.split(",")]
+        config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=targets, task_type="CAUSAL_LM")
+        model.requires_grad_(False)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self._peft = peft.get_peft_model(model, config)
+        except ValueError as error:
+            raise PolicyError(
+                f"policy.lora_targets = {recipe.targets!r} does not suit this model: {error}; use all-linear"
+            ) from None
+        self._peft.eval()
+        self._model = model
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """The model without the adapter: the base."""
+        with self._peft.disable_adapter():
+            yield
+
+    def save(self, directory: Path, base: str) -> None:
+        """Write a peft folder (adapter_config.json, adapter_model.safetensors), which names `base` as what it belongs to."""
+        self._peft.peft_config["default"].base_model_name_or_path = base
+        # Embeddings are never trained; "auto" would ask the hub whether they have been.
+        self._peft.save_pretrained(directory, save_embedding_layers=False)
+        (directory / "README.md").unlink(missing_ok=True)  # a template with nothing filled in
+
+    def load(self, folder: Path) -> None:
+        """Take the weights that `save` wrote. Raises `PolicyError` when they are not those of this adapter."""
+        import peft
+
+        weights = load_file(folder / WEIGHTS)
+        ours = peft.get_peft_model_state_dict(self._peft, save_embedding_layers=False)
+        if {name: weight.shape for name, weight in weights.items()} != {name: weight.shape for name, weight in ours.items()}:
+            raise PolicyError(f"{folder} holds the adapter of another model; remove that checkpoint")
+        peft.set_peft_model_state_dict(self._peft, weights)
+
+    def merged(self) -> Any:
+        """A plain model with the adapter added to its weights, in the type of the base; unchanged weights are shared."""
+        from peft.tuners.lora import LoraLayer
+        from peft.utils.integrations import dequantize_module_weight
+
+        state = {}
+        layers: dict[str, Any] = {name: module for name, module in self._model.named_modules() if isinstance(module, LoraLayer)}
+        inside = tuple(f"{name}." for name in layers)
+        for name, weight in self._model.state_dict().items():
+            if not name.startswith(inside):
+                state[name] = weight
+        for name, layer in layers.items():
+            base = layer.get_base_layer()
+            whole = dequantize_module_weight(base)
+            state[f"{name}.weight"] = (whole.float() + layer.get_delta_weight("default").float()).to(self._model.dtype)
+            if base.bias is not None:
+                state[f"{name}.bias"] = base.bias
+        described = {k: v for k, v in self._model.config.to_dict().items() if k != "quantization_config"}
+        with torch.device("meta"):
+            plain = type(self._model)(type(self._model.config).from_dict(described))
+        plain.load_state_dict(state, assign=True)
+        plain.tie_weights()
+        plain.generation_config = self._model.generation_config
+        return plain
+
+
+def four_bits(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """How transformers is told to load a base in 4 bits onto `device` and to compute in `dtype`. Raises `PolicyError` where that
+    cannot be done."""
+    if device.type != "cuda":
+        raise PolicyError(
+            f"policy.adapter = qlora keeps the base in 4 bits, which bitsandbytes does on a CUDA GPU, and the policy runs on "
+            f"{device}; set policy.adapter = lora, or policy.device = cuda"
+        )
+    try:
+        import bitsandbytes  # noqa: F401 - transformers would only say that it is missing
+    except ImportError as error:
+        raise PolicyError(f"policy.adapter = qlora needs bitsandbytes ({error}); install it with: {INSTALL_4BIT}") from None
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    return {"quantization_config": config, "device_map": {"": device}}

@@ -1,0 +1,277 @@
+"""A Hugging Face causal language model with its tokenizer: loading, saving, text to tokens and back, and one forward pass.
+
+Everything that differs between models is settled here, so that generation and the update see only token ids and logits:
+which keyword arguments the forward pass takes, which tokens end a sequence, whether prompts are wrapped in a chat template.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.cache_utils import DynamicLayer
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from swarm.config.schema import PolicySection
+from swarm.errors import HomeError, PolicyError
+from swarm.policy.model.adapter import Adapter, AdapterSpec, four_bits
+from swarm.policy.model.hub import why_not
+from swarm.policy.model.packaged_smollm2 import NAME as SMOLLM2
+from swarm.policy.model.packaged_smollm2 import smollm2_folder
+from swarm.records import TURN
+
+EMBEDDED = Path(__file__).parent.parent / "embedded"
+
+
+class LanguageModel:
+    """A causal model on one device, in evaluation mode: no dropout, in training too. `PolicyError` if it cannot be loaded."""
+
+    def __init__(
+        self, source: str | Path, *, revision: str, device: torch.device, dtype: torch.dtype, quantised: bool = False
+    ) -> None:
+        where = {"revision": revision or None, "trust_remote_code": False}
+        weights: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}  # pickles can run code
+        weights |= four_bits(device, dtype) if quantised else {}
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(source, **where)
+            model, info = AutoModelForCausalLM.from_pretrained(source, **where, **weights)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise PolicyError(f"cannot load the model {source}: {why_not(error)}") from None
+        if info["missing_keys"]:
+            raise PolicyError(f"the model {source} lacks weights: {', '.join(sorted(info['missing_keys'])[:3])}; fetch it again")
+        self.model = (model if quantised else model.to(device)).eval()
+        self.device = device
+        self.dtype = dtype
+        self._takes = frozenset(inspect.signature(model.forward).parameters)
+        layers = self.new_cache().layers
+        if "past_key_values" not in self._takes or not all(hasattr(layer, "batch_select_indices") for layer in layers):
+            raise PolicyError(f"the model {source} keeps no attention cache; choose one with attention layers only")
+        # Every token sees all before it, by an implementation that takes any mask.
+        self.full_attention = model.config._attn_implementation == "sdpa" and all(type(layer) is DynamicLayer for layer in layers)
+        self.stop_ids = _stop_ids(model, self.tokenizer)
+        self.pad_id: int = self.stop_ids[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
+        self.max_length: int = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", 1 << 30)
+        # What is trained: all weights, or those of an adapter.
+        self.parameters: list[tuple[str, torch.nn.Parameter]] = sorted(model.named_parameters(), key=lambda item: item[0])
+        self.size: int = sum(parameter.numel() for _, parameter in self.parameters)
+        self.base_digest = b""  # of the weights that are not trained, once there are any
+        self.adapter: Adapter | None = None
+        self._recomputed: list[torch.nn.Module] = []
+
+    def adapt(self, recipe: AdapterSpec) -> None:
+        """Train an adapter from now on, and leave the weights as they are."""
+        self.base_digest = self.digest()
+        self.adapter = Adapter(self.model, recipe)
+        self.parameters = [(name, each) for name, each in sorted(self.model.named_parameters()) if each.requires_grad]
+
+    def original(self) -> AbstractContextManager[None]:
+        """The model as it was before it had an adapter."""
+        return nullcontext() if self.adapter is None else self.adapter.off()
+
+    def recompute(self) -> None:
+        """Gradient checkpointing: passes without a cache keep only what goes into each layer, and make the rest again when the
+        gradient is computed, which is the same gradient for a third more time. Raises `PolicyError` where the model cannot."""
+        layers = [module for module in self.model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        if not (self.model.supports_gradient_checkpointing and layers):
+            raise PolicyError("this model has no gradient checkpointing; set policy.gradient_checkpointing = off")
+        # Newer releases of transformers call it otherwise, and warn of the name they had.
+        enable = getattr(self.model, "activation_checkpointing_enable", None) or self.model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+        self._recomputed = layers
+
+    def _forwards(self, cache: Any) -> None:
+        # The layers recompute where they believe to be trained, and would then forget the cache. Only they: no dropout below.
+        for layer in self._recomputed:
+            layer.training = cache is None and torch.is_grad_enabled()
+
+    def new_cache(self) -> Any:
+        """An empty key-value cache with this model's layers."""
+        return DynamicCache(config=self.model.config)
+
+    def logits(self, ids: Tensor, mask: Tensor | None, positions: Tensor, cache: Any, *, last_only: bool = False) -> Tensor:
+        """One forward pass behind what `cache` holds (and then holds too): logits [B, T, V], or [B, 1, V] with `last_only`.
+
+        `ids` and `positions` are [B, T]; `mask` is [B, cached + T] with 0 for padding, or None without any, or says for every
+        token whether it sees every other, [B, 1, T, T].
+        """
+        self._forwards(cache)
+        options: dict[str, Any] = {"logits_to_keep": 1} if last_only and "logits_to_keep" in self._takes else {}
+        if "position_ids" in self._takes:
+            options["position_ids"] = positions
+        output = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, **options)
+        logits: Tensor = output.logits
+        return logits[:, -1:] if last_only else logits
+
+    def hidden(self, ids: Tensor, mask: Tensor | None, positions: Tensor, cache: Any) -> Tensor:
+        """Like `logits`, but what the head makes them of: [B, T, H]."""
+        self._forwards(cache)
+        options = {"position_ids": positions} if "position_ids" in self._takes else {}
+        decoder = self.model.get_decoder()
+        states = decoder(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, **options)
+        return states.last_hidden_state  # type: ignore[no-any-return]
+
+    def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each prompt: a conversation that the model is to continue if it has a chat template (one user message, or
+        several turns parted by `TURN`), else with the tokenizer's own prefix."""
+        if not prompts:
+            return []
+        if self.tokenizer.chat_template:
+            messages = [
+                [{"role": "assistant" if place % 2 else "user", "content": turn} for place, turn in enumerate(prompt.split(TURN))]
+                for prompt in prompts
+            ]
+            texts = [self.tokenizer.apply_chat_template(m, add_generation_prompt=True, tokenize=False) for m in messages]
+            rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        else:
+            texts = [prompt.replace(TURN, "\n") for prompt in prompts]
+            rows = self.tokenizer(texts, split_special_tokens=True)["input_ids"]
+            # A tokenizer that closes every text would end the answer before it began.
+            rows = [row[:-1] if row and row[-1] in self.stop_ids else row for row in rows]
+        # A model must be given something to continue; a prompt without any token is its start (or end) of text.
+        start = self.pad_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
+        return [row or [start] for row in rows]
+
+    def encode_completions(self, texts: Sequence[str], finished: Sequence[bool]) -> list[list[int]]:
+        """Token ids of completions known as text, end of sequence added to finished ones. Special tokens in a text stay text.
+
+        A text with characters that the vocabulary lacks gets no tokens at all: this model could never say it.
+        """
+        if not texts:
+            return []
+        rows = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        unknown = self.tokenizer.unk_token_id
+        return [
+            [] if unknown in row else [*row, self.stop_ids[0]] if end else row for row, end in zip(rows, finished, strict=True)
+        ]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """The exact text of each row of token ids, special tokens left out."""
+        texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return texts
+
+    def digest(self) -> bytes:
+        """SHA-256 over name, type, shape and bytes of every weight in the order of their names; tied weights count once.
+
+        With an adapter: over the base's digest and the adapter's weights.
+        """
+        total = hashlib.sha256(self.base_digest)
+        for name, parameter in self.parameters:
+            total.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
+            total.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+        return total.digest()
+
+    def write_trained(self, path: Path, meta: dict[str, str]) -> None:
+        """Put the weights that are trained into a file, in place as a whole. Raises `HomeError` when the disk refuses."""
+        beside = path.with_name(f".{path.name}")
+        try:
+            save_file({name: weight.detach().cpu().contiguous() for name, weight in self.parameters}, beside, meta)
+            beside.replace(path)
+        except (OSError, SafetensorError) as error:
+            raise HomeError(
+                f"cannot hand the weights over in {path}: {error}; free space, or clear policy.generation_device"
+            ) from None
+
+    @torch.no_grad()
+    def read_trained(self, path: Path) -> dict[str, str]:
+        """Take the weights that `write_trained` put there; what it noted of them."""
+        with safe_open(path, "pt") as file:
+            for name, weight in self.parameters:
+                weight.copy_(file.get_tensor(name))
+            meta: dict[str, str] = file.metadata()
+            return meta
+
+    def save(self, directory: Path, *, adapter_of: str | None = None) -> None:
+        """Write a plain Hugging Face folder, an adapter merged into its base; or, `adapter_of` the named base, the adapter as
+        peft does, where there is one. Raises OSError when the disk refuses."""
+        try:
+            if self.adapter is None:
+                self.model.save_pretrained(directory)
+            elif adapter_of is None:
+                self.adapter.merged().save_pretrained(directory)
+            else:
+                self.adapter.save(directory, adapter_of)
+            self.tokenizer.save_pretrained(directory)
+        except Exception as error:
+            # What safetensors and tokenizers make of an operating system error: the latter a bare Exception.
+            if type(error) in (SafetensorError, Exception):
+                raise OSError(str(error)) from error
+            raise
+
+
+def source_of(config: PolicySection) -> str | Path:
+    """Where the base model that the configuration names is: a folder, or a name at the hub."""
+    if config.model == "embedded":
+        return EMBEDDED
+    if config.model == SMOLLM2:
+        return smollm2_folder()
+    folder = Path(config.model).expanduser()
+    return folder if folder.is_dir() else config.model
+
+
+def load_base(config: PolicySection, *, quantised: bool = False) -> LanguageModel:
+    """The base model that the configuration names, `quantised` to 4 bits or not."""
+    return load(source_of(config), config, revision=config.revision, quantised=quantised)
+
+
+def load(source: str | Path, config: PolicySection, *, revision: str = "", quantised: bool = False) -> LanguageModel:
+    """A model from a folder or the hub, on the configured device and in the configured type."""
+    device = device_for(config)
+    return LanguageModel(source, revision=revision, device=device, dtype=dtype_of(config.dtype, device), quantised=quantised)
+
+
+def public_name(config: PolicySection) -> str:
+    """How the model is called in front of peers: a local folder by its last name only, since paths name people."""
+    folder = Path(config.model).expanduser()
+    return folder.resolve().name if folder.is_dir() else config.model
+
+
+def device_for(config: PolicySection) -> torch.device:
+    """The device of a configuration. "auto" is the CPU for the embedded model: too small for a GPU, and the same everywhere."""
+    return device_of("cpu" if (config.device, config.model) == ("auto", "embedded") else config.device)
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a setting. Raises `PolicyError` where this machine has none such."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise PolicyError(
+            f"the device {name!r} cannot be used: {error}; set policy.device to auto or cpu, or clear policy.generation_device"
+        ) from None
+
+
+def dtype_of(name: str, device: torch.device) -> torch.dtype:
+    """The type of a setting `policy.dtype` on this device."""
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" and _has_bfloat16(device) else "float32"
+    types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if name not in types:
+        raise PolicyError(f"policy.dtype = {name!r} is unknown; use auto, float32 or bfloat16")
+    return types[name]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether a CUDA card computes in it; older ones only imitate it, slowly."""
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Every token that ends a sequence, the tokenizer's own end of sequence first."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    more = configured if isinstance(configured, list) else [configured]
+    ids = [token for token in [tokenizer.eos_token_id, *more] if token is not None]
+    if not ids:
+        raise PolicyError("the model names no end-of-sequence token; add eos_token to its tokenizer_config.json")
+    return tuple(dict.fromkeys(ids))

@@ -1,0 +1,301 @@
+"""The policy's child process: holds model, optimizer and engine, and answers the handle's requests (policy.py).
+
+The fork server imports this module once for all children, so importing it must neither run a torch operation nor start a
+thread nor touch a GPU: a fork would inherit half of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers.models.auto import modeling_auto  # noqa: F401 - what follows is imported lazily, seconds per child
+from transformers.models.llama import modeling_llama  # noqa: F401
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+from protocols.messages import Completion
+from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
+from swarm.errors import HomeError, PolicyError
+from swarm.policy import checkpoint
+from swarm.policy.engine.choose import ends_of, open_engine
+from swarm.policy.engine.likelihood import log_likelihoods
+from swarm.policy.fit.fitting import RATES, kind_of_training, recomputes
+from swarm.policy.fit.memory import Memory
+from swarm.policy.model.adapter import AdapterSpec
+from swarm.policy.model.conversation import encode
+from swarm.policy.model.model import LanguageModel, device_for, load, load_base, public_name
+from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.rounds import train
+from swarm.records import TrainingGroup
+
+# Above this many weights hashing them takes longer than a fair share of a step, so the digest in the policy tag is
+# that of the last load or checkpoint.
+DIGEST_EVERY_STEP_BELOW = 50_000_000
+
+
+def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
+    """Make the handlers. `arguments`: sections `policy`, `generation`, `training` as mappings; `checkpoint`, a path or None;
+    `trained`, whether it will be; `handover`, a file to write the weights to after every update, or None."""
+    config = PolicySection(**arguments["policy"])
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its thread pool would fight the other processes for the cores
+    disable_progress_bar()
+    set_verbosity_error()
+    warnings.simplefilter("ignore", FutureWarning)  # what libraries have to tell each other
+    torch.set_num_threads(config.threads)
+    generation, training = GenerationSection(**arguments["generation"]), TrainingSection(**arguments["training"])
+    worker = Worker(config, generation, training, handover=arguments.get("handover"))
+    worker.open(arguments["checkpoint"], trained=arguments.get("trained", True))
+    return {
+        "hello": worker.hello,
+        "generate": worker.generate,
+        "converse": worker.converse,
+        "log_likelihoods": worker.log_likelihoods,
+        "train": worker.train,
+        "take": worker.take,
+        "save": worker.save,
+        "export": worker.export,
+    }
+
+
+class Worker:
+    """The policy's state and what can be asked of it. Bodies and answers are plain values for MessagePack."""
+
+    def __init__(
+        self, config: PolicySection, generation: GenerationSection, training: TrainingSection, *, handover: str | None = None
+    ) -> None:
+        self._config = config
+        self._generation = generation
+        self._training = training
+        self._handover = None if handover is None else Path(handover)
+
+    def open(self, path: str | None, *, trained: bool = True) -> None:
+        """Load the base model, or continue from a checkpoint; without its optimizer's state where it will not be `trained`."""
+        device = device_for(self._config)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # streams, graphs and Triton's kernels go by the current one
+        if path is None:
+            # What only answers is left as it is: what fits beside a daemon that trains would be another model.
+            as_it_is = "none" if self._config.adapter == "auto" else self._config.adapter
+            self._recipe = AdapterSpec.of(self._config, kind_of_training(self._config) if trained else as_it_is)
+            self._policy = load_base(self._config, quantised=self._recipe.kind == "qlora")
+            self._base_digest = self._policy.digest().hex()
+            if self._recipe.kind != "none":
+                self._policy.adapt(self._recipe)
+        else:
+            meta = checkpoint.meta(Path(path))
+            self._check_base(meta, path)
+            self._recipe = self._recorded_recipe(meta, path)
+            self._base_digest = meta["base_digest"]
+            self._policy = self._continued(Path(path) / checkpoint.MODEL)
+        if trained and recomputes(self._config, self._recipe):
+            self._policy.recompute()
+        # Bit-exact resuming needs it; on a GPU some operations have no deterministic form and would be refused.
+        torch.use_deterministic_algorithms(self._policy.device.type == "cpu")
+        rate = self._training.learning_rate or RATES[self._recipe.kind]
+        self._training = replace(self._training, learning_rate=rate)
+        self._optimizer = Optimizer(self._policy.parameters, self._training)
+        if path is not None and not trained:
+            self._optimizer.steps = meta["step"]
+        elif path is not None:
+            self._restore_optimizer(Path(path) / checkpoint.OPTIMIZER, meta["step"])
+        self._memory = Memory(self._policy, self._config.memory, trained=trained)
+        self._engine = open_engine(self._policy, self._generation, self._memory)
+        self._ends = ends_of(self._policy, self._generation)
+        self._reference = self._load_reference() if self._training.beta > 0 else None
+        self._digest = self._policy.digest()
+
+    def hello(self, _: Any) -> dict[str, Any]:
+        """What the handle needs to know: the tag, the number of weights and the kind of adapter."""
+        return {"tag": self._tag(), "parameters": self._policy.size, "adapter": self._recipe.kind}
+
+    def generate(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Per prompt, the samples as [text, finished, log-probability, token ids]."""
+        return self._sampled(self._policy.encode_prompts(body["prompts"]), body)
+
+    def converse(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The same for texts to continue and conversations, cut where the model's positions end, with their tokens."""
+        prompts = encode(self._policy, body["prompts"])
+        room = self._policy.max_length - max(map(len, prompts))
+        if room < 1:
+            raise PolicyError(f"the prompt fills the model's {self._policy.max_length} positions; shorten it")
+        cut = {**body, "max_completion_length": min(body["max_completion_length"], room)}
+        return {**self._sampled(prompts, cut), "prompt_tokens": list(map(len, prompts))}
+
+    def _sampled(self, prompts: list[list[int]], body: Mapping[str, Any]) -> dict[str, Any]:
+        started = time.perf_counter()
+        groups = self._engine.sample(
+            prompts,
+            num_generations=body["num_generations"],
+            max_tokens=body["max_completion_length"],
+            temperature=body["temperature"],
+            seed=body["seed"],
+        )
+        texts = iter(self._policy.decode([sampled.token_ids for group in groups for sampled in group]))
+        rows = [[[self._ends.cut(next(texts)), s.finished, s.logprob, s.token_ids] for s in group] for group in groups]
+        shortages = self._memory.take_shortages()
+        return {"tag": self._tag(), "groups": rows, "out_of_memory": shortages, "seconds": time.perf_counter() - started}
+
+    def log_likelihoods(self, body: list[list[str]]) -> list[float]:
+        """Of texts as answers to prompts: [prompts, texts]."""
+        prompts, texts = body
+        return log_likelihoods(self._policy, prompts, texts, self._generation.temperature, self._memory)
+
+    def train(self, body: list[dict[str, Any]]) -> dict[str, Any]:
+        """One round's updates on the groups."""
+        started = time.perf_counter()
+        figures = train(
+            self._policy,
+            self._reference,
+            self._optimizer,
+            [_training_group(fields) for fields in body],
+            self._training,
+            self._generation.temperature,
+            self._memory,
+        )
+        if sum(weight.numel() for _, weight in self._policy.parameters) < DIGEST_EVERY_STEP_BELOW:
+            self._digest = self._policy.digest()
+        if self._handover is not None:
+            self._policy.write_trained(self._handover, {"digest": self._digest.hex(), "steps": str(self._optimizer.steps)})
+        return {
+            "tag": self._tag(),
+            **asdict(figures),
+            "out_of_memory": self._memory.take_shortages(),
+            "seconds": time.perf_counter() - started,
+        }
+
+    def take(self, path: str) -> int:
+        """Be the policy that another process handed over; its step."""
+        meta = self._policy.read_trained(Path(path))
+        self._digest, self._optimizer.steps = bytes.fromhex(meta["digest"]), int(meta["steps"])
+        return self._optimizer.steps
+
+    def save(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a checkpoint below the folder `directory`."""
+        started = time.perf_counter()
+        self._digest = self._policy.digest()
+        meta = {
+            "base_model": self._config.model,
+            "base_revision": self._config.revision,
+            "base_digest": self._base_digest,
+            "adapter": asdict(self._recipe),
+            "digest": self._digest.hex(),
+            "settings_digest": hashlib.sha256(json.dumps(asdict(self._training), sort_keys=True).encode()).hexdigest(),
+        }
+        path = checkpoint.write(Path(body["directory"]), self._optimizer.steps, meta, body["node_state"], self._fill)
+        return {"tag": self._tag(), "path": str(path), "seconds": time.perf_counter() - started}
+
+    def export(self, body: Mapping[str, Any]) -> None:
+        """Write a plain Hugging Face folder, or with `adapter` a peft one; refuses one that holds anything, and leaves nothing
+        behind if it fails."""
+        target = Path(body["directory"])
+        if body["adapter"] and self._policy.adapter is None:
+            raise PolicyError("this policy has no adapter: all weights are trained; export the model")
+        partial = target.with_name(f".writing-{target.name}")
+        try:
+            if target.exists() and (not target.is_dir() or any(target.iterdir())):
+                raise PolicyError(f"{target} exists and is not an empty folder; name a new one")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            self._policy.save(partial, adapter_of=public_name(self._config) if body["adapter"] else None)
+            if target.exists():
+                target.rmdir()
+            partial.rename(target)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise HomeError(f"cannot write {target}: {error}; free space or choose another folder") from None
+
+    def _tag(self) -> list[Any]:
+        return [public_name(self._config), self._digest, self._optimizer.steps]
+
+    def _fill(self, folder: Path) -> None:
+        tensors = {f"optimizer:{name}": tensor for name, tensor in self._optimizer.state().items()}
+        tensors["random:cpu"] = torch.get_rng_state()
+        if self._policy.device.type == "cuda":
+            tensors["random:cuda"] = torch.cuda.get_rng_state(self._policy.device)
+        self._policy.save(folder / checkpoint.MODEL, adapter_of=public_name(self._config))
+        try:
+            save_file(tensors, folder / checkpoint.OPTIMIZER)
+        except SafetensorError as error:  # the library's own wrapping of an operating system error
+            raise OSError(str(error)) from error
+
+    def _restore_optimizer(self, path: Path, steps: int) -> None:
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise PolicyError(f"cannot read {path}: {error}; remove that checkpoint to continue from the one before") from None
+        torch.set_rng_state(tensors["random:cpu"])
+        if self._policy.device.type == "cuda" and "random:cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random:cuda"], self._policy.device)
+        prefix = "optimizer:"
+        self._optimizer.restore({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, steps)
+
+    def _check_base(self, meta: Mapping[str, Any], path: str) -> None:
+        if (meta["base_model"], meta["base_revision"]) != (self._config.model, self._config.revision):
+            raise PolicyError(
+                f"the checkpoint {path} continues {meta['base_model']} {meta['base_revision']}, but policy.model is "
+                f"{self._config.model} {self._config.revision}; set it back or move the checkpoints away"
+            )
+
+    def _recorded_recipe(self, meta: Mapping[str, Any], path: str) -> AdapterSpec:
+        """What the checkpoint says was trained, where the settings do not ask for anything else."""
+        recorded = AdapterSpec(**meta.get("adapter", asdict(AdapterSpec.of(self._config, "none"))))
+        kind = recorded.kind if self._config.adapter == "auto" else self._config.adapter
+        wanted = AdapterSpec.of(self._config, kind)
+        if wanted != recorded and (wanted.kind, recorded.kind) != ("none", "none"):
+            raise PolicyError(
+                f"the checkpoint {path} was trained with policy.adapter = {recorded.kind} (rank {recorded.rank}, alpha "
+                f"{recorded.alpha:g}, targets {recorded.targets}), and the settings say {wanted.kind} (rank {wanted.rank}, alpha "
+                f"{wanted.alpha:g}, targets {wanted.targets}); set them back or move the checkpoints away"
+            )
+        return recorded
+
+    def _continued(self, folder: Path) -> LanguageModel:
+        """The policy out of a checkpoint: all of it, or the base and the checkpoint's adapter."""
+        if self._recipe.kind == "none":
+            return load(folder, self._config)
+        policy = load_base(self._config, quantised=self._recipe.kind == "qlora")
+        if policy.digest().hex() != self._base_digest:
+            raise PolicyError(
+                f"the base model {self._config.model} is not the one that the adapter in {folder} was trained on; pin "
+                "policy.revision to the one before, set policy.dtype and policy.device back, or move the checkpoints away"
+            )
+        policy.adapt(self._recipe)
+        if policy.adapter is not None:
+            policy.adapter.load(folder)
+        return policy
+
+    def _load_reference(self) -> LanguageModel:
+        if self._policy.adapter is not None:
+            return self._policy  # with the adapter off
+        reference = load_base(self._config)
+        if reference.digest().hex() != self._base_digest:
+            raise PolicyError(
+                f"the base model {self._config.model} is not the one that training began with, and training.beta > 0 needs that "
+                "one; pin policy.revision, or set training.beta = 0"
+            )
+        for parameter in reference.model.parameters():
+            parameter.requires_grad_(False)
+        return reference
+
+
+def _training_group(fields: Mapping[str, Any]) -> TrainingGroup:
+    return TrainingGroup(
+        prompt=fields["prompt"],
+        completions=tuple(Completion(*completion) for completion in fields["completions"]),
+        rewards=tuple(fields["rewards"]),
+        weights=tuple(fields["weights"]),
+        foreign=fields["foreign"],
+        token_ids=None if fields["token_ids"] is None else tuple(map(tuple, fields["token_ids"])),
+        min_probability=fields["min_probability"],
+    )

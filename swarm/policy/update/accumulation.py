@@ -1,0 +1,88 @@
+"""The gradient of a batch, part by part, on a device that may run out of memory at any of them.
+
+A backward pass that breaks off half-way has already added the gradient of the last layers, and nothing tells that from what was
+there before. So after a shortage the gradient is not mended but begun anew, with the parts that were too large cut in half.
+That costs the passes made so far, once: the smaller size stays (memory.py). What a part remembers of the first pass, its old
+log-probabilities above all, is cut with it, since after an optimizer step it could not be computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from swarm.policy.fit.memory import Memory, ran_out
+from swarm.policy.model.model import LanguageModel
+from swarm.policy.update.batch import MicroBatch, halves
+from swarm.policy.update.optimizer import Optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What the first pass over a micro-batch finds out, each [B, T]: log-probabilities under the policy as the update begins and
+    under the base model, and 1 for the tokens that are trained on."""
+
+    old: Tensor
+    base: Tensor
+    trained: Tensor
+
+
+@dataclass(slots=True)
+class Part:
+    """A micro-batch, and what its first pass found out, once it is over."""
+
+    micro: MicroBatch
+    first: First | None = None
+
+    def halves(self, policy: LanguageModel) -> list[Part]:
+        """The same in two parts, or in one where there is one completion."""
+        return [Part(micro, self._cut(rows, micro.ids.shape[1])) for rows, micro in halves(policy, self.micro)]
+
+    def _cut(self, rows: slice, width: int) -> First | None:
+        if self.first is None:
+            return None
+        return First(*(each[rows, :width] for each in (self.first.old, self.first.base, self.first.trained)))
+
+
+def in_smaller_parts(
+    policy: LanguageModel, optimizer: Optimizer, memory: Memory, parts: list[Part], backward: Callable[[Part], Tensor]
+) -> tuple[list[Part], Tensor]:
+    """Leave the gradient of all parts on the weights; the parts as they were cut at last, and the sum of what `backward` says.
+
+    Raises `PolicyError` when not even one completion fits into memory.
+    """
+    alone = False  # whether the last failure was of a single completion
+    while True:
+        optimizer.clear()
+        sums = torch.zeros(3)
+        too_large: MicroBatch | None = None
+        for part in parts:
+            try:
+                sums += backward(part)
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error):
+                    raise
+                too_large = part.micro
+                break  # out of the except clause first: the error holds on to the tensors of all that it came through
+        if too_large is None:
+            return parts, sums
+        optimizer.clear()
+        memory.smaller_micro_batch(too_large.tokens, len(too_large.ids), again=alone)
+        alone = len(too_large.ids) == 1
+        most = too_large.tokens // 2
+        parts = [half for part in parts for half in (part.halves(policy) if part.micro.tokens > most else [part])]
+
+
+def step(optimizer: Optimizer, memory: Memory) -> float | None:
+    """The optimizer's step, tried once more with all else out of memory; it changes nothing before it has all it needs."""
+    for again in (False, True):
+        try:
+            return optimizer.step()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        memory.step_failed(again)
+    raise AssertionError("the second failure raises")

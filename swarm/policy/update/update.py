@@ -1,0 +1,126 @@
+"""The policy update on one screen: group advantages in, one optimizer step per pass out. How it differs from plain GRPO
+(arXiv 2402.03300, equation 3):
+
+- The batch mixes own and foreign groups. Foreign text has no log-probabilities under this policy, so the old ones are this
+  policy's own as the update begins, for own text too: the ratio is exactly 1 in the first pass, and no second model is kept.
+- Clip-higher (DAPO, arXiv 2503.14476): the upper clip may be wider than the lower one.
+- `loss_type` "dapo" averages over all tokens of the batch, so a long answer's tokens weigh as much as a short one's; "grpo"
+  averages within each completion first.
+- `scale_rewards` "none" does not divide the advantage by the group's standard deviation (Dr. GRPO, arXiv 2503.20783).
+- A weight per completion multiplies its advantage. The KL penalty to the frozen base model is off by default; it is the k3
+  estimator times the ratio, whose gradient is that of the reverse KL (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
+- The end-of-sequence token is trained like any other. Sequences that would add nothing to the gradient are never forwarded.
+- Of foreign text only what is plausible is trained on (plausibility.py).
+- No dropout. A step whose loss or gradient is not finite is left out and counted, never applied.
+- Where memory runs out, the gradient is begun anew in smaller parts (accumulation.py); the step is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from swarm.config.schema import TrainingSection
+from swarm.policy.fit.memory import Memory
+from swarm.policy.model.model import LanguageModel
+from swarm.policy.model.prefix import completion_logprobs
+from swarm.policy.update.accumulation import First, Part, in_smaller_parts, step
+from swarm.policy.update.batch import Batch, MicroBatch
+from swarm.policy.update.layout import packed_logprobs
+from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.plausibility import plausible
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFigures:
+    """Means over the steps that were applied (0 when none was), and the number of those that were not.
+
+    `plausible` is the share of each group's tokens that plausibility.py let through, 1 where it has none.
+    """
+
+    loss: float
+    gradient_norm: float
+    clip_fraction: float
+    kl: float
+    skipped: int
+    plausible: tuple[float, ...]
+
+
+def update(
+    policy: LanguageModel,
+    reference: LanguageModel | None,
+    optimizer: Optimizer,
+    batch: Batch,
+    settings: TrainingSection,
+    temperature: float,
+    memory: Memory | None = None,
+) -> UpdateFigures:
+    """Train `policy` on `batch`; `reference` is the frozen base model, needed when beta > 0."""
+    memory = memory or Memory(policy, 0.0)
+    parts = [Part(micro) for micro in batch.micro_batches]
+    applied: list[tuple[float, float, float, float]] = []
+    passes = settings.num_iterations if parts else 0
+
+    def backward(part: Part) -> Tensor:
+        """Add a part's gradient to that on the weights; its loss, clipped tokens and KL, [3]."""
+        micro = part.micro
+        logprobs = micro_batch_logprobs(policy, micro, temperature)  # [B, T]
+        if part.first is None:
+            old = logprobs.detach()
+            base = _reference_logprobs(reference, micro, temperature) if settings.beta > 0 else old
+            part.first = First(old, base, plausible(old, micro.mask, micro.least))
+        first = part.first
+        loss, clipped, kl = token_losses(logprobs, first.old, first.base, micro.advantages, settings)  # each [B, T]
+        total = (loss * micro.scale * first.trained).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return torch.stack([total.detach(), (clipped * micro.mask).sum(), (kl * micro.mask).sum()]).float().cpu()
+
+    for _ in range(passes):
+        parts, sums = in_smaller_parts(policy, optimizer, memory, parts, backward)
+        total_loss, clipped_tokens, kl_sum = sums.tolist()
+        norm = step(optimizer, memory) if sums.isfinite().all() else None
+        if norm is not None:
+            applied.append((total_loss, norm, clipped_tokens / batch.tokens, kl_sum / batch.tokens))
+    optimizer.clear()
+    loss, norm, clip_fraction, kl = [sum(column) / len(applied) for column in zip(*applied, strict=True)] or [0.0] * 4
+    return UpdateFigures(loss, norm, clip_fraction, kl, passes - len(applied), _plausible_shares(batch, parts))
+
+
+def token_losses(
+    logprobs: Tensor, old: Tensor, base: Tensor, advantages: Tensor, settings: TrainingSection
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, whether the clip stopped the gradient, and KL to the base, per token: [B, T] from [B, T] and advantages [B, 1]."""
+    ratio = (logprobs - old).exp()
+    clipped_ratio = ratio.clamp(1 - settings.epsilon, 1 + settings.epsilon_high)
+    loss = -torch.min(ratio * advantages, clipped_ratio * advantages)
+    stopped = torch.where(advantages > 0, ratio > 1 + settings.epsilon_high, (ratio < 1 - settings.epsilon) & (advantages < 0))
+    if settings.beta == 0:
+        return loss, stopped, torch.zeros_like(loss)
+    difference = base - logprobs
+    kl = ratio * (difference.exp() - difference - 1)  # k3: http://joschu.net/blog/kl-approx.html
+    return loss + settings.beta * kl, stopped, kl.detach()
+
+
+def micro_batch_logprobs(language_model: LanguageModel, micro: MicroBatch, temperature: float) -> Tensor:
+    """Log-probability of every completion token [B, T], in whichever layout is cheaper; they give the same numbers."""
+    if micro.packing is not None:
+        return packed_logprobs(language_model, micro.packing, micro.ids, micro.mask, temperature)
+    return completion_logprobs(language_model, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)
+
+
+def _plausible_shares(batch: Batch, parts: list[Part]) -> tuple[float, ...]:
+    counts = torch.zeros(2, batch.groups)  # tokens let through, all tokens
+    for part in parts:
+        if part.first is not None:
+            kept = torch.stack([part.first.trained.sum(1), part.micro.mask.sum(1)])
+            counts.index_add_(1, torch.tensor(part.micro.groups), kept.float().cpu())
+    return tuple((counts[0] / counts[1]).nan_to_num(nan=1.0).tolist())
+
+
+def _reference_logprobs(reference: LanguageModel | None, micro: MicroBatch, temperature: float) -> Tensor:
+    if reference is None:
+        raise ValueError("beta > 0 needs the reference model")
+    with torch.no_grad(), reference.original():
+        return micro_batch_logprobs(reference, micro, temperature)

@@ -1,0 +1,45 @@
+"""Whether a signer's shares use its task indices in order, as far as this node can know.
+
+Indices of one epoch are used from 0 upward without gaps, so that nobody can choose among tasks. What can be held against a
+signer is little, since its envelopes arrive late, in any order, or never: indices that go back, or a hole between two shares
+that stand side by side in the log.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from protocols.messages import Share
+from protocols.reasons import Reason
+
+MAX_SIGNERS = 10_000
+
+
+class Ranges:
+    """Per signer (32-byte key), the one heard last at the end: sequence number, epoch and end of range of its newest share."""
+
+    def __init__(self) -> None:
+        self._newest: OrderedDict[bytes, tuple[int, int, int]] = OrderedDict()
+
+    def take(self, signer: bytes, sequence: int, share: Share) -> Reason | None:
+        """Note the share with this sequence number, or say what is wrong with it."""
+        newest = self._newest.get(signer)
+        if newest is not None:
+            at, epoch, end = newest
+            if sequence < at:
+                return None  # it came late: what followed it was judged without it
+            expected = end if share.epoch == epoch else 0
+            adjacent = sequence == at + 1
+            if share.epoch < epoch or share.first_index < expected or (adjacent and share.first_index != expected):
+                return Reason.INDEX_GAP
+        self._newest[signer] = (sequence, share.epoch, share.first_index + share.count)
+        self._newest.move_to_end(signer)
+        if len(self._newest) > MAX_SIGNERS:
+            self._newest.popitem(last=False)
+        return None
+
+    def pass_over(self, signer: bytes, sequence: int) -> None:
+        """An envelope that is no share takes a sequence number and no indices."""
+        newest = self._newest.get(signer)
+        if newest is not None and sequence == newest[0] + 1:
+            self._newest[signer] = (sequence, *newest[1:])

@@ -1,0 +1,156 @@
+"""How much of a batch any signer, and all newcomers together, may have: the step between a sampler's order and its draw.
+
+1. A group's chance to be drawn is multiplied by its signer's weight (`swarm.pool.standing.standing`).
+2. No signer gets more than a third of the foreign places (`defences.signer_share`), or an equal part of them where fewer than
+   three signers are heard. What it leaves is for others, or stays empty.
+3. Newcomers, that is everybody but the established signers, get at most a tenth of the batch's weight together
+   (`defences.newcomer_share`). Places are too coarse for that: a batch of eight groups has no tenth. So they get one place
+   in ten, at least one, and what is drawn for them is trained on with a weight that makes the bound hold in every single batch.
+
+What a group moves is its completions' weights times, in a token-level loss, their length. The bound holds for both
+measures: by weight alone, long answers would buy influence. Own groups without an advantage move nothing and do not count,
+or else a node that learns nothing itself would train on newcomers only. Where nothing else moves the policy, neither do they.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from swarm.config.schema import DefencesSection
+from swarm.pool.standing.standing import Standing
+from swarm.pool.store.candidates import Candidate
+from swarm.records import ScoredGroup
+
+
+@dataclass(frozen=True, slots=True)
+class SignerQuotas:
+    """`weights` of signers (1 where missing); `old` are the established ones, empty where newcomers are not held back.
+
+    `heard` is how many signers there are to share the foreign places.
+    """
+
+    weights: Mapping[bytes, float] = field(default_factory=dict)
+    old: frozenset[bytes] = frozenset()
+    heard: int = 0
+    signer_share: float = 1.0
+    newcomer_share: float = 1.0
+
+    def newcomer(self, signer: bytes) -> bool:
+        """Whether the signer is among those who share the newcomers' part."""
+        return bool(self.old) and signer not in self.old
+
+
+# Signers heard so lately share the foreign places, also while they have nothing new.
+HEARD_WITHIN_S = 600.0
+
+# Everybody counts in full, nobody is held back.
+NO_QUOTAS = SignerQuotas()
+
+
+def quotas_of(standing: Standing, signers: Collection[bytes], settings: DefencesSection, now_ms: int) -> SignerQuotas:
+    """What the signers of the candidates may have of a batch drawn now."""
+    return SignerQuotas(
+        weights={signer: standing.weight(signer, now_ms) for signer in signers},
+        old=standing.old(now_ms) if settings.newcomer_share < 1 else frozenset(),
+        heard=max(len(signers), standing.lately(now_ms, HEARD_WITHIN_S)),
+        signer_share=settings.signer_share,
+        newcomer_share=settings.newcomer_share,
+    )
+
+
+def within(ordered: Iterable[Candidate], places: int, quotas: SignerQuotas, *, something_own: bool) -> list[Candidate]:
+    """The first `places` of the sampler's order that keep to the quotas."""
+    each = max(1, round(places * max(quotas.signer_share, 1 / max(quotas.heard, 1))))
+    newcomers = max(1, math.floor(places * quotas.newcomer_share))
+    chosen: list[Candidate] = []
+    taken: Counter[bytes] = Counter()
+    of_newcomers = 0
+    for candidate in ordered:
+        if len(chosen) == places:
+            break
+        new = quotas.newcomer(candidate.signer)
+        if taken[candidate.signer] >= each or (new and of_newcomers >= newcomers):
+            continue
+        chosen.append(candidate)
+        taken[candidate.signer] += 1
+        of_newcomers += new
+    if something_own or of_newcomers < len(chosen):
+        return chosen
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Mass:
+    """What a group moves the policy by: the sum of its completions' weights, and that sum weighted by their characters."""
+
+    weight: float = 0.0
+    characters: float = 0.0
+
+    def __add__(self, other: Mass) -> Mass:
+        return Mass(self.weight + other.weight, self.characters + other.characters)
+
+
+def mass(group: ScoredGroup, weights: Sequence[float]) -> Mass:
+    """Of a group trained on with these weights; nothing where its rewards are all equal."""
+    if not group.informative:
+        return Mass()
+    # The end of the sequence is trained on as well.
+    lengths = [len(completion.text) + 1 for completion in group.completions]
+    return Mass(sum(weights), sum(weight * length for weight, length in zip(weights, lengths, strict=True)))
+
+
+# A drawn group, and one weight per completion, which multiplies its advantage.
+GroupWeights = tuple[ScoredGroup, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """One group of a batch, and what each of its completions' advantages is multiplied by."""
+
+    group: ScoredGroup
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedBatch:
+    """Own groups, then foreign ones. `shares` is each signer's part of the batch's weight; they sum to 1, or to 0 if all is 0."""
+
+    groups: tuple[Weighted, ...]
+    shares: Mapping[bytes, float]
+
+
+def weigh(own: Sequence[GroupWeights], foreign: Sequence[GroupWeights], quotas: SignerQuotas) -> WeightedBatch:
+    """The sampler's weights, those of newcomers reduced to what they may have together."""
+    new = [(group, weights) for group, weights in foreign if quotas.newcomer(group.signer)]
+    others = [(group, weights) for group, weights in foreign if not quotas.newcomer(group.signer)]
+    factor = _factor(_total(new), _total([*own, *others]), quotas.newcomer_share)
+
+    def reduced(group: ScoredGroup, weights: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(factor * weight for weight in weights) if quotas.newcomer(group.signer) else weights
+
+    groups = (
+        *(Weighted(group, weights) for group, weights in own),
+        *(Weighted(group, reduced(group, weights)) for group, weights in foreign),
+    )
+    masses = [(each.group.signer, mass(each.group, each.weights).weight) for each in groups]
+    whole = sum(weight for _, weight in masses)
+    shares: dict[bytes, float] = {}
+    for signer, weight in masses:
+        shares[signer] = shares.get(signer, 0.0) + (weight / whole if whole else 0.0)
+    return WeightedBatch(groups, shares)
+
+
+def _total(groups: Iterable[tuple[ScoredGroup, Sequence[float]]]) -> Mass:
+    return sum((mass(group, weights) for group, weights in groups), Mass())
+
+
+def _factor(newcomers: Mass, others: Mass, share: float) -> float:
+    """What the newcomers' weights are multiplied by, so that they are at most `share` of the whole, by either measure."""
+
+    def factor(theirs: float, rest: float) -> float:
+        return share * rest / ((1 - share) * theirs) if theirs > 0 and share < 1 else 1.0
+
+    return min(1.0, factor(newcomers.weight, others.weight), factor(newcomers.characters, others.characters))

@@ -1,0 +1,346 @@
+"""What this node thinks of each signer, from its own experience only: no peer's opinion is asked for or taken.
+
+Two quantities per signer, both fading with time, decide how much a signer may move this node's policy.
+
+*Points* are what is held against it. A failed check that an honest node cannot fail costs one point and half the credit;
+at `LIMIT` points a signer is not listened to until enough has faded. Being newer, slower or late costs nothing.
+
+*Credit* is what it has taught: minutes of training, its share of every batch times the time the batch stood for. All credit
+a node gives in a minute is therefore at most one, however fast its rounds are and however many identities send.
+
+Who is *established*? The signers who together hold all but the last tenth (`defences.newcomer_share`) of the remembered
+credit, each with at least a quarter of their average; everybody else together gets at most that tenth of a batch
+(`swarm.pool.sampling.signer_quotas`). The measure is relative, so it works among eight peers and among a thousand, and it
+closes the way in by numbers: newcomers earn together what one newcomer alone would earn. With a share s and a memory of
+τ = half-life / ln 2 their part f of the credit follows df/dt = s (1 - f) / τ: with a tenth and six hours about 1.1 % an hour,
+and none of them leaves the last tenth before f has grown to it, after nine hours of being useful
+without a break; `benchmarks/newcomers.py` sees none of them do so in twelve.
+
+A young node is defenceless here, and says so: before it has learned `YOUNG_MINUTES` from at least `FEW` signers it has
+nothing to compare with, and a cap would only slow down an honest swarm. Whoever floods it in these first minutes with many
+identities becomes its memory. What holds then is the verifier, the share of one signer in a batch, the screens against
+implausible text and the canary, whose `helped` takes credit back from those whose groups made the node worse. The same is
+true of a node whose old peers have all been gone so long that their credit has faded, after a day or more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
+
+from protocols.reasons import Reason
+from swarm.pool.standing.density import density_weight
+from swarm.pool.standing.worth import worth_weight
+
+HALF_LIFE_S = 600.0
+CREDIT_HALF_LIFE_S = 6 * 3600.0
+LIMIT = 3.0
+MOST_POINTS = 12.0
+# A flood is no accident: it is cut off at once.
+FLOOD_POINTS = 2 * LIMIT
+# Signers remembered; the least known are forgotten first, so that a crowd of fresh identities displaces its own.
+MAX_SIGNERS = 10_000
+# Signers remembered to have signed two histories; of more the one caught first is forgotten.
+MAX_CONVICTED = 100_000
+# A batch that came after a long pause does not stand for all of it.
+LONGEST_BATCH_S = 300.0
+YOUNG_MINUTES = 15.0
+FEW = 3
+OF_AVERAGE = 0.25
+# Held-out reward that doubles the credit of the window in which it was gained, or takes it back where it was lost.
+HELP_SCALE = 0.05
+MOST_HARM = 4.0
+HARM = "harm"
+_ALL: Mapping[bytes, Sequence[float]] = {}
+
+# What only a broken or dishonest signer sends; everything else can happen to an honest one.
+BLAMED = frozenset(
+    {
+        Reason.EQUIVOCATION,
+        Reason.FALSE_PROOF,
+        Reason.CHAIN,
+        Reason.INDEX,
+        Reason.INDEX_GAP,
+        Reason.PROPOSER,
+        Reason.GROUP_COUNT,
+        Reason.GROUP_SIZE,
+        Reason.COMPLETION_LENGTH,
+        Reason.BODY_MISMATCH,
+        Reason.REWARD,
+    }
+)
+# An unlucky recipe may keep a verifier too long once; doing so again within minutes is the signer's choice of answers.
+BLAMED_IF_REPEATED = frozenset({Reason.VERIFIER_TIMEOUT})
+
+
+@dataclass(slots=True)
+class Record:
+    """One signer. All numbers are as of `updated_ms`: points and strikes, credit in minutes, indices used and groups
+    shared, groups drawn and how much of them was learned from.
+
+    `window` is the part of the credit that was earned since `helped` was last told what became of it.
+    """
+
+    updated_ms: int
+    points: float = 0.0
+    strikes: float = 0.0
+    credit: float = 0.0
+    window: float = 0.0
+    used: float = 0.0
+    shared: float = 0.0
+    drawn: float = 0.0
+    learned: float = 0.0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def fade(self, now_ms: int) -> None:
+        """Bring the numbers to now; a clock that was set back must not make old points grow."""
+        seconds = max(now_ms - self.updated_ms, 0) / 1000
+        points, credit = math.exp2(-seconds / HALF_LIFE_S), math.exp2(-seconds / CREDIT_HALF_LIFE_S)
+        self.points, self.strikes = self.points * points, self.strikes * points
+        self.credit, self.window = self.credit * credit, self.window * credit
+        self.used, self.shared = self.used * credit, self.shared * credit
+        self.drawn, self.learned = self.drawn * credit, self.learned * credit
+        self.updated_ms = max(self.updated_ms, now_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One signer, as the operator sees it; `credit` is in minutes of training, `weight` what its groups count in a draw."""
+
+    standing: str
+    weight: float
+    credit: float
+    points: float
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StandingStatistics:
+    """Signers known, with any points, not listened to now, and established; `credit` is the sum of all, in minutes."""
+
+    known: int
+    marked: int
+    silenced: int
+    established: int
+    credit: float
+
+
+class Standing:
+    """Per signer (32-byte public key). `newcomer_share` is the part of the credit, and of a batch, left to the least known."""
+
+    def __init__(self, newcomer_share: float = 0.1) -> None:
+        self._newcomer_share = newcomer_share
+        self._records: dict[bytes, Record] = {}
+        self._changed: dict[bytes, None] = {}
+        self._convicted: dict[bytes, None] = {}
+        self._trained_ms: int | None = None
+        self._established: frozenset[bytes] = frozenset()
+        self._ranked_ms: int | None = None
+
+    # What others ask
+
+    def points(self, signer: bytes, now_ms: int) -> float:
+        """Points left of what the signer was blamed for."""
+        record = self._records.get(signer)
+        return record.points * math.exp2(-max(now_ms - record.updated_ms, 0) / 1000 / HALF_LIFE_S) if record else 0.0
+
+    def credit(self, signer: bytes, now_ms: int) -> float:
+        """Minutes of training left of what the signer has taught."""
+        record = self._records.get(signer)
+        return record.credit * math.exp2(-max(now_ms - record.updated_ms, 0) / 1000 / CREDIT_HALF_LIFE_S) if record else 0.0
+
+    def good(self, signer: bytes, now_ms: int) -> bool:
+        """Whether the signer is listened to."""
+        return signer not in self._convicted and not self.silenced(signer, now_ms)
+
+    def silenced(self, signer: bytes, now_ms: int) -> bool:
+        """Whether too much is held against the signer now; who is convicted is refused whatever its points."""
+        return self.points(signer, now_ms) >= LIMIT
+
+    def established(self, signer: bytes, now_ms: int) -> bool:
+        """Whether the signer is among those who taught this node nearly all it remembers; nobody is while it is young."""
+        return signer in self.old(now_ms)
+
+    def old(self, now_ms: int) -> frozenset[bytes]:
+        """The established signers; empty while there is nobody to compare newcomers with."""
+        # All credit fades at one rate, so the order changes only with new credit; once a minute is soon enough to see it fade.
+        if self._ranked_ms is None or not 0 <= now_ms - self._ranked_ms < 60_000:
+            self._rank(now_ms)
+        return self._established
+
+    def weight(self, signer: bytes, now_ms: int) -> float:
+        """What the signer's groups count in a draw, from 0 (not listened to) to 1."""
+        if not self.good(signer, now_ms):
+            return 0.0
+        record = self._records.get(signer, Record(now_ms))
+        fair = density_weight(record.used, record.shared) * worth_weight(record.drawn, record.learned)
+        return fair * math.exp2(-self.points(signer, now_ms))
+
+    def lately(self, now_ms: int, within_s: float) -> int:
+        """How many signers this node was told about or trained on within so many seconds."""
+        return sum(now_ms - record.updated_ms < within_s * 1000 for record in self._records.values())
+
+    def describe(self, signer: bytes, now_ms: int) -> Description:
+        """What `swarmd peers` shows of a signer."""
+        record = self._records.get(signer)
+        if signer in self._convicted:
+            standing = "convicted"
+        elif record is None:
+            standing = "unknown"
+        elif self.silenced(signer, now_ms):
+            standing = "silenced"
+        else:
+            standing = "established" if self.established(signer, now_ms) else "new"
+        weight, credit, points = (round(ask(signer, now_ms), 3) for ask in (self.weight, self.credit, self.points))
+        return Description(standing, weight, credit, points, record.reasons if record else {})
+
+    def notable(self, most: int, now_ms: int) -> tuple[bytes, ...]:
+        """Up to `most` signers with credit or points, or convicted, those with the most of either first."""
+        weighed = {signer: self._weighs(signer, now_ms) for signer in {**self._records, **self._convicted}}
+        told = (signer for signer in weighed if weighed[signer] > 0 or signer in self._convicted)
+        return tuple(sorted(told, key=lambda each: (-weighed[each], each))[:most])
+
+    def _weighs(self, signer: bytes, now_ms: int) -> float:
+        return self.credit(signer, now_ms) + self.points(signer, now_ms)
+
+    # What this node experiences
+
+    def refused(self, signer: bytes, reason: Reason, now_ms: int) -> None:
+        """Take note of a refusal, which costs points only where an honest signer could not have caused it."""
+        if reason not in BLAMED and reason not in BLAMED_IF_REPEATED:
+            return
+        record = self._touched(signer, now_ms)
+        if reason in BLAMED_IF_REPEATED:
+            record.strikes += 1
+            if record.strikes < 1.5:
+                return
+        self._blame(signer, reason, 1.0)
+
+    def convict(self, signers: Iterable[bytes]) -> None:
+        """They are proved to have signed two histories (`swarm.pool.store.proofs`), and are refused for good."""
+        for signer in signers:
+            self._convicted[signer] = None
+            if len(self._convicted) > MAX_CONVICTED:
+                del self._convicted[next(iter(self._convicted))]
+            if signer in self._established:
+                self._ranked_ms = None
+
+    def flooded(self, signer: bytes, now_ms: int) -> None:
+        """The signer sent many times what it may: it is cut off at once."""
+        self._touched(signer, now_ms)
+        self._blame(signer, Reason.QUOTA, FLOOD_POINTS)
+
+    def proposed(self, signer: bytes, indices: int, groups: int, now_ms: int) -> None:
+        """A share accounted for so many indices and carried so many groups."""
+        record = self._touched(signer, now_ms)
+        record.used += indices
+        record.shared += groups
+
+    def trained(self, shares: Mapping[bytes, float], now_ms: int, learned: Mapping[bytes, Sequence[float]] = _ALL) -> None:
+        """One update was made. `shares` are the foreign signers' parts of its whole weight, to which own groups belong too.
+
+        `learned` gives, for each of a signer's groups, the part that was learned from (all of it where missing).
+        """
+        before_ms, self._trained_ms = self._trained_ms, now_ms
+        minutes = min(max(now_ms - before_ms, 0) / 1000, LONGEST_BATCH_S) / 60 if before_ms is not None else 0.0
+        for signer, share in shares.items():
+            record = self._touched(signer, now_ms)
+            parts = learned.get(signer, (1.0,))
+            taught = share * minutes * sum(parts) / len(parts)
+            record.credit += taught
+            record.window += taught
+            record.drawn += len(parts)
+            record.learned += sum(parts)
+        self._ranked_ms = None
+
+    def helped(self, signer: bytes, amount: float, now_ms: int) -> None:
+        """What training did to the held-out reward since the last call, the part put down to this signer (-1 to 1).
+
+        It at most doubles what the signer earned in that window, so that luck cannot outrun the bound on newcomers, and takes
+        up to several times as much away. Harm far beyond what chance puts down to one signer counts as points.
+        """
+        record = self._touched(signer, now_ms)
+        effect = max(min(amount / HELP_SCALE, 1.0), -MOST_HARM)
+        record.credit = max(record.credit + record.window * effect, 0.0)
+        record.window = 0.0
+        if effect < -1:
+            self._blame(signer, HARM, -effect - 1)
+        self._ranked_ms = None
+
+    def _blame(self, signer: bytes, reason: str, points: float) -> None:
+        record = self._records[signer]
+        record.points = min(record.points + points, MOST_POINTS)
+        record.credit /= 2
+        record.reasons[reason] = record.reasons.get(reason, 0) + 1
+        # Ranking everybody takes a while, which strangers that fail must not be able to cause.
+        if signer in self._established:
+            self._ranked_ms = None
+
+    def _touched(self, signer: bytes, now_ms: int) -> Record:
+        record = self._records.get(signer)
+        if record is None:
+            record = self._records[signer] = Record(now_ms)
+            if len(self._records) > MAX_SIGNERS:
+                self._forget(now_ms, keep=signer)
+        record.fade(now_ms)
+        self._changed[signer] = None
+        return record
+
+    def _forget(self, now_ms: int, keep: bytes) -> None:
+        """Drop the tenth that matters least: neither credit to lose nor points to work off."""
+
+        def matters(signer: bytes) -> tuple[float, int]:
+            return self._weighs(signer, now_ms), self._records[signer].updated_ms
+
+        for signer in sorted(self._records, key=matters)[: MAX_SIGNERS // 10]:
+            if signer != keep:
+                del self._records[signer]
+                self._changed[signer] = None
+
+    def _rank(self, now_ms: int) -> None:
+        self._ranked_ms = now_ms
+        held = [(self.credit(signer, now_ms), signer) for signer, record in self._records.items() if record.credit > 0]
+        # Equal credit is ordered by key, so that every run of one seed agrees.
+        held = sorted((each for each in held if self.good(each[1], now_ms)), reverse=True)
+        top: list[tuple[float, bytes]] = []
+        whole, sum_ = sum(credit for credit, _ in held), 0.0
+        for credit, signer in held:
+            if sum_ >= (1 - self._newcomer_share) * whole:
+                break
+            sum_ += credit
+            top.append((credit, signer))
+        # A crowd may come to hold more than the last tenth together; one by one they are still nobody.
+        bar = OF_AVERAGE * sum_ / len(top) if top else 0.0
+        old = frozenset(signer for credit, signer in top if credit >= bar)
+        self._established = old if whole >= YOUNG_MINUTES and len(old) >= FEW else frozenset()
+
+    # What survives a restart
+
+    def restore(self, records: Iterable[tuple[bytes, Mapping[str, Any]]]) -> None:
+        """Take up what `take_changed` gave before the restart."""
+        self._records = {signer: Record(**record) for signer, record in records}
+        self._ranked_ms = None
+
+    def take_changed(self, most: int) -> list[tuple[bytes, dict[str, Any] | None]]:
+        """Up to `most` signers whose record is to be written; the rest waits for the next call. None for each one forgotten."""
+        # All of the forgotten: a crowd that displaces itself must not leave more to do than one call does.
+        taken = [
+            *islice(self._changed, most),
+            *(signer for signer in islice(self._changed, most, None) if signer not in self._records),
+        ]
+        for signer in taken:
+            del self._changed[signer]
+        return [(signer, asdict(self._records[signer]) if signer in self._records else None) for signer in taken]
+
+    def statistics(self, now_ms: int) -> StandingStatistics:
+        """Counts at this time."""
+        return StandingStatistics(
+            known=len(self._records),
+            marked=sum(record.points > 0 for record in self._records.values()),
+            silenced=sum(not self.good(signer, now_ms) for signer in self._records),
+            established=len(self.old(now_ms)),
+            credit=round(sum(self.credit(signer, now_ms) for signer in self._records), 3),
+        )

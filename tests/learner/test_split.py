@@ -1,0 +1,58 @@
+"""How many foreign groups a round draws, from what rounds were measured to cost."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarm.config.schema import TrainingSection
+from swarm.learner.split import Split
+
+SETTINGS = TrainingSection(local=2, external=12, foreign_time=0.6)
+
+
+def after(settings: TrainingSection, own_s: float, group_s: float, rounds: int = 50) -> int:
+    """J once rounds have taken `own_s` without training, and `group_s` for each group trained on."""
+    split = Split(settings)
+    for _ in range(rounds):
+        foreign = split.external
+        split.measured({"generating": own_s, "training": (2 + foreign) * group_s, "waiting": 9.0}, 2, foreign)
+    return split.external
+
+
+def test_foreign_groups_get_their_share_of_the_round() -> None:
+    # 0.6 of a round: 6 groups of 1 s beside 2 s of generating and 2 of training on the own ones.
+    assert after(SETTINGS, own_s=2.0, group_s=1.0) == 6
+    assert after(SETTINGS, own_s=1.0, group_s=1.0) == 4
+    assert after(SETTINGS, own_s=200.0, group_s=1.0) == 12, "where generating is what costs, all that may be"
+    assert after(SETTINGS, own_s=0.0, group_s=1.0) == 3
+
+
+def test_the_settings_bound_it() -> None:
+    assert Split(SETTINGS).external == 12, "until something was measured"
+    assert after(TrainingSection(local=4, external=12, foreign_time=0.1), 0.1, 1.0) == 4
+    assert after(TrainingSection(local=2, external=7, foreign_time=0.0), 0.1, 1.0) == 7
+    assert after(TrainingSection(local=4, external=0), 1.0, 1.0) == 0, "nothing foreign was asked for"
+    assert after(TrainingSection(local=4, external=3), 0.1, 1.0) == 3
+
+
+def test_a_round_without_foreign_groups_says_nothing() -> None:
+    split = Split(SETTINGS)
+    split.measured({"generating": 1.0, "training": 1.0}, 2, 0)
+    assert split.external == 12
+
+
+def test_it_follows_a_machine_that_changes() -> None:
+    split = Split(SETTINGS)
+    for group_s, expected in ((0.1, 12), (1.0, 6), (0.1, 12)):
+        for _ in range(60):
+            split.measured({"generating": 2.0, "training": 8 * group_s}, 2, 6)
+        assert split.external == pytest.approx(expected, abs=1)
+
+
+@given(st.floats(0, 1e3), st.floats(0, 1e3), st.integers(0, 9), st.integers(0, 9), st.floats(0, 0.95))
+def test_it_is_never_outside_its_bounds(own_s: float, train_s: float, own: int, foreign: int, share: float) -> None:
+    split = Split(TrainingSection(local=2, external=8, foreign_time=share))
+    split.measured({"generating": own_s, "training": train_s}, own, foreign)
+    assert 2 <= split.external <= 8
