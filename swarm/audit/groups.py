@@ -12,8 +12,8 @@ from protocols.recipe import seed
 from swarm.audit.audit_logs import Logs
 from swarm.audit.findings import Report
 from swarm.errors import ChildDied, ChildError, ChildTimeout
-from swarm.pool.admission.admission import CLOCK_SKEW_MS, PAST_EPOCHS
 from swarm.pool.admission.checks import agree, forbidden
+from swarm.pool.admission.epochs import CLOCK_SKEW_MS, PAST_EPOCHS
 from swarm.pool.store.damage import DatabaseCopy
 from swarm.pool.store.packing import unpack_group
 from swarm.records import ScoredGroup

@@ -15,8 +15,8 @@ from protocols.reasons import ProtocolError, Reason
 from swarm.audit.audit_logs import Logs
 from swarm.audit.findings import Report
 from swarm.audit.groups import Groups, Unscored, group_in
-from swarm.pool.admission.admission import CLOCK_SKEW_MS, PAST_EPOCHS
 from swarm.pool.admission.checks import agree, forbidden
+from swarm.pool.admission.epochs import CLOCK_SKEW_MS, PAST_EPOCHS
 from swarm.pool.store.damage import DatabaseCopy
 
 _IN_THE_BYTES = frozenset(

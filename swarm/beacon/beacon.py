@@ -12,7 +12,7 @@ lets a share of that epoch wait aside, for a bounded time and up to a bounded nu
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -25,14 +25,13 @@ from protocols.limits import MAX_INTEGER
 from protocols.manifest import Manifest, epoch_of
 from protocols.peer_id import peer_id
 from protocols.recipe import local_beacon
-from swarm.beacon.sources import REQUEST_BYTES, RoundSources, remember
-from swarm.clock import Clock
+from swarm.beacon.sources import BEACON_PROTOCOL, REQUEST_BYTES, RoundSources, remember
+from swarm.context import Context
 from swarm.errors import NetworkError
 from swarm.net.network import Network
-from swarm.pool.admission.admission import CLOCK_SKEW_MS, PAST_EPOCHS
+from swarm.pool.admission.epochs import proposable, taken
 from swarm.pool.pool import Pool
 from swarm.pool.store import beacons
-from swarm.roles.proposer import proposable
 
 PUBLISHED_AFTER_S = 1.0  # a round is on the web about this long after its time
 FIRST_PAUSE_S = 1.0  # between two searches for a round that is missing; doubles up to
@@ -74,6 +73,9 @@ class Beacon(Protocol):
     async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
         """Wait a bounded time for the value of an epoch of which `signer` (key) made and `forwarder` (peer id) sent a share."""
 
+    def serve(self, network: Network) -> None:
+        """Answer the requests of a network's peers for rounds of the beacon."""
+
     def problem(self) -> str:
         """Why no tasks can be proposed now, and what to do; empty when they can."""
 
@@ -98,6 +100,9 @@ class LocalBeacon:
     async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
         """There is nothing to wait for."""
 
+    def serve(self, network: Network) -> None:
+        """There is nothing to ask for."""
+
     def problem(self) -> str:
         """None."""
         return ""
@@ -110,16 +115,15 @@ class LocalBeacon:
 class DrandBeacon:
     """Values made of the rounds of the manifest's chain, which must have one."""
 
-    def __init__(
-        self, manifest: Manifest, urls: Sequence[str], pool: Pool, clock: Clock, network: Callable[[], Network | None]
-    ) -> None:
+    def __init__(self, context: Context, pool: Pool, network: Callable[[], Network | None]) -> None:
+        manifest, urls = context.manifest, context.config.swarm.beacon_urls
         assert manifest.drand is not None, "only a swarm with drand has such a beacon"  # noqa: S101
         self._manifest = manifest
         self._chain = manifest.drand
         self._addresses = len(urls)
-        self._sources = RoundSources(manifest.drand, urls, clock, network)
+        self._sources = RoundSources(manifest.drand, urls, context.clock, network)
         self._pool = pool
-        self._clock = clock
+        self._clock = context.clock
         self._network = network
         self._signatures: dict[int, bytes] = {}
         self._values: dict[int, bytes] = {}
@@ -152,6 +156,10 @@ class DrandBeacon:
                     await self._changed.wait()
         finally:
             self._waiting -= Counter([signer])
+
+    def serve(self, network: Network) -> None:
+        """Answer requests for the signatures of rounds that were verified here."""
+        network.serve(BEACON_PROTOCOL, self.answer, max_request_bytes=REQUEST_BYTES)
 
     async def answer(self, peer: str, request: bytes) -> bytes:
         """Serve `BEACON_PROTOCOL`: the signature of a round that was verified here. Raises `NetworkError` for any other."""
@@ -223,10 +231,8 @@ class DrandBeacon:
         self._wanted = trio.Event()
 
     def _near(self) -> range:
-        """The epochs that admission takes: this one and those before it, and the next one within the clocks' difference."""
-        now_ms = self._clock.now_ms()
-        first = max(epoch_of(self._manifest, now_ms) - PAST_EPOCHS, 0)
-        return range(first, epoch_of(self._manifest, now_ms + CLOCK_SKEW_MS) + 1)
+        """The epochs of which shares are taken now."""
+        return taken(self._manifest, self._clock.now_ms())
 
     def _missing(self) -> list[int]:
         """The epochs to look for, newest first: those whose round is published by this node's clock, or somebody used."""

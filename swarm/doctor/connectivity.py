@@ -23,8 +23,8 @@ from swarm.config.schema import Config
 from swarm.doctor.finding import Finding, fail, ok, skipped, warn
 from swarm.errors import NetworkError
 from swarm.net.libp2p import open_libp2p
-from swarm.net.network import Verdict
-from swarm.pool.admission.admission import CLOCK_SKEW_MS
+from swarm.net.network import Subscription, Verdict
+from swarm.pool.admission.epochs import CLOCK_SKEW_MS
 
 DIALLED_WITHIN_S = 8.0
 LISTENS_S = 8.0  # for messages of peers, once one was reached
@@ -79,7 +79,8 @@ async def peers_and_clock(config: Config, manifest: Manifest | None) -> list[Fin
     )
     name = topic(manifest) if manifest else topic_of(config.swarm.manifest)
     findings: list[Finding] = []
-    async with open_libp2p(secrets.token_bytes(32), topic=name, validate=hear, clock=WallClock(), config=settings) as network:
+    listening: Subscription[bytes] = Subscription(name, hear, lambda message: 0)
+    async with open_libp2p(secrets.token_bytes(32), listening, clock=WallClock(), config=settings) as network:
 
         async def dial(address: str) -> None:
             try:

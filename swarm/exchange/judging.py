@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import trio
 
 from protocols.peer_id import public_key
+from swarm.clock import Clock
 from swarm.net.network import Network
-
-if TYPE_CHECKING:
-    from swarm.node.node import Node
+from swarm.pool.standing.standing import Standing
 
 EVERY_S = 5.0
 SILENCED = "standing: too many failed checks of what it signed"
 
 
-async def judge_peers(node: Node, network: Network) -> None:
+async def judge_peers(standing: Standing, clock: Clock, network: Network) -> None:
     """Every few seconds tell the network of each connected peer's standing: less for points, nothing for who is silenced.
 
-    Only what was held against a peer counts here. Credit does not: a mesh in which the old prefer each other would leave
-    newcomers among themselves.
+    Only what was held against a peer counts here. Credit does not: a mesh in which the established prefer each other would
+    leave newcomers among themselves.
     """
     while True:
-        now_ms = node.clock.now_ms()
+        now_ms = clock.now_ms()
         for peer in network.peers():
             if peer.connected:
-                signer, standing = public_key(peer.peer_id), node.admission.standing
+                signer = public_key(peer.peer_id)
                 if standing.silenced(signer, now_ms):
                     network.judge(peer.peer_id, 0.0, SILENCED)
                 else:

@@ -15,22 +15,21 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
 
 import trio
 
 from protocols.limits import KEY_BYTES, MAX_HEADS, MAX_HEADS_BYTES, MAX_LOG_BYTES, MAX_LOG_ENVELOPES
 from protocols.reasons import ProtocolError, Reason
 from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, Head, HeadsRequest, LogRequest, read_heads, read_log
+from swarm.context import Context
 from swarm.errors import NetworkError
-from swarm.exchange.receiving import admit
+from swarm.exchange.receiving import Receiver
 from swarm.net.network import Network
+from swarm.pool.admission.admission import Admission
+from swarm.pool.pool import Pool
 from swarm.pool.store import logs
 from swarm.pool.store.logs import Stretch
 from swarm.pool.store.store import Store
-
-if TYPE_CHECKING:
-    from swarm.node.node import Node
 
 logger = logging.getLogger(__name__)
 
@@ -67,15 +66,17 @@ class SyncStatistics:
 
 
 class LogSync:
-    """One node's asking. `run` goes on until the network closes."""
+    """One node's asking, for as long as the node lives, on one network after the other."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._random = Random(f"log sync/{node.seed}")
+    def __init__(self, context: Context, pool: Pool, admission: Admission) -> None:
+        self._context = context
+        self._pool = pool
+        self._admission = admission
+        self._random = Random(f"log sync/{context.seed}")
         self._counts: Counter[str] = Counter()
 
-    async def run(self, network: Network) -> None:
-        """Give turns to random peers: new ones soon, all of them now and then."""
+    async def run(self, network: Network, receiver: Receiver) -> None:
+        """Give turns to random peers, new ones soon, all of them now and then; `receiver` admits what they give."""
         met: set[str] = set()
         due = trio.current_time() + EVERY_S * self._random.uniform(0.5, 1.5)
         while True:
@@ -85,10 +86,10 @@ class LogSync:
             met = set(connected)
             if not connected or not (new or trio.current_time() >= due):
                 continue
-            more = await self._turn(network, self._random.choice(new or connected))
+            more = await self._turn(network, receiver, self._random.choice(new or connected))
             due = trio.current_time() + (AGAIN_S if more else EVERY_S) * self._random.uniform(0.5, 1.5)
 
-    async def _turn(self, network: Network, peer: str) -> bool:
+    async def _turn(self, network: Network, receiver: Receiver, peer: str) -> bool:
         """Ask one peer; whether it gave something, so that there may be more."""
         self._counts["turns"] += 1
         before = self._counts["fetched"]
@@ -97,7 +98,7 @@ class LogSync:
                 heads = await self._heads(network, peer)
                 if await self._wanted(heads):
                     await trio.sleep(SETTLE_S)
-                    await self._fetch(network, peer, await self._wanted(heads))
+                    await self._fetch(network, receiver, peer, await self._wanted(heads))
             except (NetworkError, ProtocolError) as error:
                 self._counts["faults"] += 1
                 logger.debug("log sync with %s ended: %s", peer, error)
@@ -108,7 +109,7 @@ class LogSync:
         heads: dict[bytes, Head] = {}
         start = bytes(KEY_BYTES)
         for _ in range(MAX_PAGES):
-            asked = HeadsRequest(self._node.manifest.id, start, MAX_HEADS)
+            asked = HeadsRequest(self._context.manifest.id, start, MAX_HEADS)
             page = read_heads(await network.request(peer, HEADS_PROTOCOL, asked.to_bytes(), MAX_HEADS_BYTES), asked)
             # By key: parts may overlap, and nothing is to be fetched twice.
             heads |= {head.key: head for head in page}
@@ -119,8 +120,8 @@ class LogSync:
 
     async def _wanted(self, heads: list[Head]) -> list[Stretch]:
         """What to fetch of what is offered: what contradicts us first, then what is missing, in random order."""
-        own, now_ms = self._node.identity.public_key, self._node.clock.now_ms()
-        standing = self._node.admission.standing
+        own, now_ms = self._context.key, self._context.now_ms()
+        standing = self._admission.standing
 
         def look(store: Store) -> tuple[list[Stretch], list[Stretch]]:
             others = [head for head in heads if head.key != own and standing.good(head.key, now_ms)]
@@ -130,16 +131,16 @@ class LogSync:
             ]
             return strange + logs.disputed(store, others), logs.missing(store, others, backwards=logs.has_room(store))
 
-        urgent, missing = await self._node.pool.run(look)
+        urgent, missing = await self._pool.run(look)
         self._random.shuffle(missing)
         return urgent + missing
 
-    async def _fetch(self, network: Network, peer: str, wanted: list[Stretch]) -> None:
+    async def _fetch(self, network: Network, receiver: Receiver, peer: str, wanted: list[Stretch]) -> None:
         envelopes, size, unserved = MAX_ENVELOPES, MAX_BYTES, 0
         for stretch in wanted:
             at, end = stretch.first, stretch.first + min(stretch.count, MAX_ENVELOPES_PER_SIGNER)
             while at < end and envelopes > 0 and size > 0:
-                request = LogRequest(self._node.manifest.id, stretch.key, at, min(end - at, envelopes, MAX_LOG_ENVELOPES))
+                request = LogRequest(self._context.manifest.id, stretch.key, at, min(end - at, envelopes, MAX_LOG_ENVELOPES))
                 answer = await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES)
                 found = read_log(answer, request)
                 if not found:
@@ -152,24 +153,23 @@ class LogSync:
                 size -= len(answer)
                 at = found[-1].sequence + 1
                 for envelope in found:
-                    data = envelope.to_bytes()
-                    if not self._node.admission.affords(envelope, len(data)):
+                    if not self._admission.affords(envelope, len(envelope.to_bytes())):
                         at = end
                         break
-                    reasons = {refusal.reason for refusal in (await admit(self._node, data, peer)).refusals}
+                    reasons = await receiver.admit_entry(envelope, peer)
                     self._counts["fetched"] += 1
                     if Reason.CHAIN in reasons and envelope.sequence:
-                        await self._fetch_rival(network, peer, stretch.key, envelope.sequence)
+                        await self._fetch_rival(network, receiver, peer, stretch.key, envelope.sequence)
                     if reasons & _NOT_NOW:
                         at = end
                         break
 
-    async def _fetch_rival(self, network: Network, peer: str, key: bytes, sequence: int) -> None:
+    async def _fetch_rival(self, network: Network, receiver: Receiver, peer: str, key: bytes, sequence: int) -> None:
         """An envelope does not fit its neighbours that are held: fetch the peer's own ones of these numbers."""
         for at in (sequence - 1, sequence + 1):
-            request = LogRequest(self._node.manifest.id, key, at, 1)
+            request = LogRequest(self._context.manifest.id, key, at, 1)
             for rival in read_log(await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES), request):
-                await admit(self._node, rival.to_bytes(), peer)
+                await receiver.admit_entry(rival, peer)
 
     def statistics(self) -> SyncStatistics:
         """Counts since the start."""

@@ -28,7 +28,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from random import Random
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -37,15 +36,13 @@ from protocols.limits import MAX_HEADS_BYTES, MAX_LOG_BYTES, MAX_LOG_ENVELOPES
 from protocols.messages import Announce, Kind, unpack_body
 from protocols.reasons import ProtocolError, Reason
 from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, HeadsRequest, LogRequest, read_heads, read_log
+from swarm.context import Context
 from swarm.errors import NetworkError
-from swarm.exchange.own_log import FORKED, Position, entry_of, position
-from swarm.exchange.receiving import BODY_PROTOCOL, ELSEWHERE
+from swarm.exchange.connection import BODY_PROTOCOL
+from swarm.exchange.own_log import ELSEWHERE, FORKED, OwnLog, entry_of
 from swarm.net.network import Network
+from swarm.pool.pool import Pool
 from swarm.pool.store import logs, proofs
-from swarm.pool.store.store import Store
-
-if TYPE_CHECKING:
-    from swarm.node.node import Node
 
 logger = logging.getLogger(__name__)
 
@@ -59,120 +56,108 @@ LOOK_S, LONGEST_LOOK_S = 0.25, 5.0
 WAITING = "nothing is shared until a peer has told where this node's log ends"
 
 
-async def doubt_at_start(node: Node) -> None:
+async def doubt_at_start(context: Context, pool: Pool, log: OwnLog) -> None:
     """Have peers asked; until they have answered only the log of a new key is open."""
-    noted = await node.pool.run(lambda store: logs.begins_here(store, node.identity.public_key))
-    node.log.doubt("" if noted and node.log.position.sequence == 0 else WAITING)
+    noted = await pool.run(lambda store: logs.begins_here(store, context.key))
+    log.doubt("" if noted and log.position.sequence == 0 else WAITING)
 
 
-async def keep_own_log(node: Node, network: Network) -> None:
-    """Find out where the own log ends, at the start and whenever it is in doubt."""
-    random = Random(f"own log/{node.seed}")
-    while True:
-        await node.log.doubted.wait()
-        node.log.doubted = doubted = trio.Event()
-        try:
-            await _find_end(node, network, random)
-        except BaseException:
-            doubted.set()  # this part is begun again, or the network is opened again
-            raise
+class Recovery:
+    """Finds out where the own log ends: at the start, and whenever it is in doubt."""
 
+    def __init__(self, context: Context, pool: Pool, log: OwnLog) -> None:
+        self._context = context
+        self._pool = pool
+        self._log = log
+        self._random = Random(f"own log/{context.seed}")
 
-async def _find_end(node: Node, network: Network, random: Random) -> None:
-    key = node.identity.public_key
-    noted = await node.pool.run(lambda store: logs.begins_here(store, key))
-    if await node.pool.run(lambda store: proofs.against(store, key)):
-        node.log.fork()
-    strange, node.log.strange = node.log.strange, []
-    for peer, envelope in strange:
-        await _take_over(node, network, peer, envelope)
-    first = [peer for peer, _ in strange]
-    asked: set[str] = set()
-    answers, look = 0, LOOK_S
-    asked_since: float | None = None
-    while node.log.silent != FORKED:
-        known = network.peers()
-        connected = sorted(peer.peer_id for peer in known if peer.connected)
-        _hold(node, noted, alone=not known and not node.config.swarm.bootstrap)
-        unasked = [peer for peer in connected if peer not in asked]
-        if unasked:
-            peer = next((peer for peer in first if peer in unasked), "") or random.choice(unasked)
-            asked.add(peer)
-            asked_since = trio.current_time() if asked_since is None else asked_since
+    async def run(self, network: Network) -> None:
+        """Wait for doubts and settle them, until the network closes."""
+        while True:
+            await self._log.doubted.wait()
+            self._log.doubted = doubted = trio.Event()
             try:
-                with trio.fail_after(TURN_S):
-                    await _fetch_own(node, network, peer)
-                answers += 1
-            except (NetworkError, ProtocolError, trio.TooSlowError) as error:
-                logger.debug("%s did not tell of this node's log: %r", peer, error)
-        elif asked_since is not None and trio.current_time() - asked_since > PATIENCE_S:
-            if noted and not answers:
+                await self._find_end(network)
+            except BaseException:
+                doubted.set()  # this part is begun again, or the network is opened again
+                raise
+
+    async def _find_end(self, network: Network) -> None:
+        context, log = self._context, self._log
+        noted = await self._pool.run(lambda store: logs.begins_here(store, context.key))
+        if await self._pool.run(lambda store: proofs.against(store, context.key)):
+            log.fork()
+        strange, log.strange = log.strange, []
+        for peer, envelope in strange:
+            await self._take_over(network, peer, envelope)
+        first = [peer for peer, _ in strange]
+        asked: set[str] = set()
+        answers, look = 0, LOOK_S
+        asked_since: float | None = None
+        while log.silent != FORKED:
+            known = network.peers()
+            connected = sorted(peer.peer_id for peer in known if peer.connected)
+            self._hold(noted, alone=not known and not context.config.swarm.bootstrap)
+            unasked = [peer for peer in connected if peer not in asked]
+            if unasked:
+                peer = next((peer for peer in first if peer in unasked), "") or self._random.choice(unasked)
+                asked.add(peer)
+                asked_since = trio.current_time() if asked_since is None else asked_since
+                try:
+                    with trio.fail_after(TURN_S):
+                        await self._fetch_own(network, peer)
+                    answers += 1
+                except (NetworkError, ProtocolError, trio.TooSlowError) as error:
+                    logger.debug("%s did not tell of this node's log: %r", peer, error)
+            elif asked_since is not None and trio.current_time() - asked_since > PATIENCE_S:
+                if noted and not answers:
+                    break
+                asked.clear()
+                asked_since = None
+            if answers >= ENOUGH or (answers and not set(connected) - asked):
                 break
-            asked.clear()
-            asked_since = None
-        if answers >= ENOUGH or (answers and not set(connected) - asked):
-            break
-        if not unasked:
-            await trio.sleep(look * random.uniform(0.8, 1.2))
-            look = LOOK_S if connected else min(look * 1.5, LONGEST_LOOK_S)
-    if node.log.silent != FORKED and not node.log.doubted.is_set():
-        if not noted:
-            await node.pool.run(lambda store: logs.note_if_whole(store, key))
-        node.log.silent = ""
+            if not unasked:
+                await trio.sleep(look * self._random.uniform(0.8, 1.2))
+                look = LOOK_S if connected else min(look * 1.5, LONGEST_LOOK_S)
+        if log.silent != FORKED and not log.doubted.is_set():
+            if not noted:
+                await self._pool.run(lambda store: logs.note_if_whole(store, context.key))
+            log.silent = ""
 
+    def _hold(self, noted: bool, *, alone: bool) -> None:
+        """Sign nothing meanwhile, unless there is nothing that could be contradicted."""
+        if self._log.silent in (ELSEWHERE, FORKED):
+            return
+        new = self._log.position.sequence == 0
+        self._log.silent = "" if noted and (new or alone) else WAITING
 
-def _hold(node: Node, noted: bool, *, alone: bool) -> None:
-    """Sign nothing meanwhile, unless there is nothing that could be contradicted."""
-    if node.log.silent in (ELSEWHERE, FORKED):
-        return
-    new = node.log.position.sequence == 0
-    node.log.silent = "" if noted and (new or alone) else WAITING
+    async def _fetch_own(self, network: Network, peer: str) -> None:
+        """Take over what one peer holds of the own log and we do not. Raises `NetworkError` or `ProtocolError`."""
+        key, swarm = self._context.key, self._context.manifest.id
+        asking = HeadsRequest(swarm, key, 1)
+        heads = read_heads(await network.request(peer, HEADS_PROTOCOL, asking.to_bytes(), MAX_HEADS_BYTES), asking)
+        if not heads or heads[0].key != key:
+            return
+        head = heads[0]
+        wanted = await self._pool.run(lambda store: logs.missing(store, [head], backwards=True) + logs.disputed(store, [head]))
+        for stretch in wanted:
+            first, end = stretch.first, stretch.first + stretch.count
+            while first < end and self._log.silent != FORKED:
+                request = LogRequest(swarm, key, first, min(end - first, MAX_LOG_ENVELOPES))
+                found = read_log(await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES), request)
+                if not found:
+                    break
+                for envelope in found:
+                    await self._take_over(network, peer, envelope)
+                first = found[-1].sequence + 1
+        if self._log.silent != FORKED and await self._pool.run(lambda store: store.envelope_at(key, head.last)) != head.id:
+            raise NetworkError("the peer names an envelope of this node's log that it does not give")
 
-
-async def _fetch_own(node: Node, network: Network, peer: str) -> None:
-    """Take over what one peer holds of the own log and we do not. Raises `NetworkError` or `ProtocolError`."""
-    key = node.identity.public_key
-    asking = HeadsRequest(node.manifest.id, key, 1)
-    heads = read_heads(await network.request(peer, HEADS_PROTOCOL, asking.to_bytes(), MAX_HEADS_BYTES), asking)
-    if not heads or heads[0].key != key:
-        return
-    head = heads[0]
-    wanted = await node.pool.run(lambda store: logs.missing(store, [head], backwards=True) + logs.disputed(store, [head]))
-    for stretch in wanted:
-        first, end = stretch.first, stretch.first + stretch.count
-        while first < end and node.log.silent != FORKED:
-            request = LogRequest(node.manifest.id, key, first, min(end - first, MAX_LOG_ENVELOPES))
-            found = read_log(await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES), request)
-            if not found:
-                break
-            for envelope in found:
-                await _take_over(node, network, peer, envelope)
-            first = found[-1].sequence + 1
-    if node.log.silent != FORKED and await node.pool.run(lambda store: store.envelope_at(key, head.last)) != head.id:
-        raise NetworkError("the peer names an envelope of this node's log that it does not give")
-
-
-async def _take_over(node: Node, network: Network, peer: str, envelope: Envelope) -> None:
-    """Keep an own envelope that a peer had, and continue behind it."""
-    now_ms = node.clock.now_ms()
-    entry = entry_of(envelope, now_ms, await _body(network, peer, envelope))
-
-    def keep(store: Store) -> Reason | Position:
-        reason = logs.place(store, envelope).reason
-        if reason is not None:
-            return reason
-        store.append_own(entry)
-        return position(store, node.manifest)
-
-    async with node.log.one:
-        # What the pool holds and where the log is believed to end must not come apart, whatever happens meanwhile.
-        with trio.CancelScope(shield=True):
-            kept = await node.pool.run(keep)
-        if isinstance(kept, Position):
-            node.log.position = kept
-            node.proposer.resume(kept.epoch, kept.next_index)
-        elif kept in (Reason.EQUIVOCATION, Reason.CHAIN):
-            node.log.fork()
+    async def _take_over(self, network: Network, peer: str, envelope: Envelope) -> None:
+        """Keep an own envelope that a peer had, and continue behind it."""
+        entry = entry_of(envelope, self._context.now_ms(), await _body(network, peer, envelope))
+        if await self._log.take_over(entry, envelope) in (Reason.EQUIVOCATION, Reason.CHAIN):
+            self._log.fork()
 
 
 async def _body(network: Network, peer: str, envelope: Envelope) -> bytes | None:

@@ -1,17 +1,17 @@
 """Messages between the network and admission: bounded, fair among signers, and of each signer one at a time in its order.
 
-The network is always drained, so that a slow judgement of one signer's message never makes another's wait in front of the door.
-Here signers take turns, the established ones alternating with everybody else; a flood waits behind itself, and displaces
-itself when the place is full.
+This is the only queue on their way. A slow judgement of one signer's message never makes another's wait in front of the door:
+signers take turns, the established ones alternating with everybody else; a flood waits behind itself, and displaces itself
+when the place is full.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
+from swarm.fair import Shelf, Turns
 from swarm.net.network import Message
-from swarm.pool.shelf import Shelf
+from swarm.pool.admission.opened import Opened
 
 
 class Waiting:
@@ -19,42 +19,38 @@ class Waiting:
 
     def __init__(self, max_messages: int, max_bytes: int, established: Callable[[bytes], bool]) -> None:
         self._established = established
-        self._shelf: Shelf[int, Message] = Shelf(max_messages, max_bytes, established)
-        self._number = 0
-        self._ready: dict[bool, deque[bytes]] = {True: deque(), False: deque()}
+        self._shelf: Shelf[Message[Opened]] = Shelf(max_messages, max_bytes, established)
+        self._turns: Turns[bytes] = Turns()
         self._queued: set[bytes] = set()
         self._judged: set[bytes] = set()
-        self._served_last = False
 
     def __len__(self) -> int:
         return len(self._shelf)
 
-    def put(self, signer: bytes, message: Message) -> int:
-        """Add a message; returns how many were dropped to make room."""
-        self._number += 1
-        dropped = self._shelf.put(signer, self._number, message, len(message.data))
+    def put(self, message: Message[Opened]) -> int:
+        """Add a message; return how many were dropped to make room, itself perhaps among them."""
+        signer = message.opened.envelope.key
+        dropped = self._shelf.put(signer, message, len(message.data))
         self._queue(signer)
         return dropped
 
     def _queue(self, signer: bytes) -> None:
         if signer not in self._queued and signer not in self._judged:
             self._queued.add(signer)
-            self._ready[self._established(signer)].append(signer)
+            self._turns.put(signer, established=self._established(signer))
 
-    def take(self) -> tuple[bytes, Message] | None:
-        """The next signer and its oldest message, or None if nobody's can be judged now."""
-        while self._queued:
-            queue = not self._served_last if self._ready[not self._served_last] else self._served_last
-            self._served_last = queue
-            signer = self._ready[queue].popleft()
+    def take(self) -> Message[Opened] | None:
+        """Remove and return the next signer's oldest message, or None if nobody's can be judged now."""
+        while (signer := self._turns.next()) is not None:
             self._queued.discard(signer)
             message = self._shelf.take_oldest(signer)
             if message is not None:
                 self._judged.add(signer)
-                return signer, message
+                return message
         return None
 
-    def done(self, signer: bytes) -> None:
-        """The signer's message was judged; its next one may be."""
+    def done(self, message: Message[Opened]) -> None:
+        """The message was judged; its signer's next one may be."""
+        signer = message.opened.envelope.key
         self._judged.discard(signer)
         self._queue(signer)

@@ -14,6 +14,8 @@ import trio
 COMPUTING = ("proposing", "generating", "training", "looking at held-out tasks")
 # Rounds that "the last rounds" are.
 LAST = 20
+# Weight of the newest round in the running mean of their seconds.
+NEWEST = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Activity:
         self._computing = 0  # activities that are under way
         self._computing_since = self._computed_s = 0.0
         self._last: deque[_Round] = deque(maxlen=LAST)
+        self._round_begun = trio.current_time()
+        self.round_s = 1.0  # the running mean
 
     @contextmanager
     def doing(self, what: str, why: str = "") -> Iterator[None]:
@@ -70,9 +74,21 @@ class Activity:
         self._computed_s = 0.0
         return taken
 
-    def round(self, took_s: float, seconds: Mapping[str, float], busy_s: Mapping[str, float]) -> None:
-        """Note where a round's time went: as a whole, per activity, and what of it each process of the policy computed."""
+    def begin_round(self) -> None:
+        """Count a round's seconds from here on, as after a pause."""
+        self._round_begun = trio.current_time()
+
+    def elapsed_s(self) -> float:
+        """Seconds of the round so far."""
+        return trio.current_time() - self._round_begun
+
+    def end_round(self, seconds: Mapping[str, float], busy_s: Mapping[str, float]) -> float:
+        """Note where a round's time went: per activity, and what each process of the policy computed. Returns its seconds."""
+        took_s = self.elapsed_s()
+        self.begin_round()
+        self.round_s += NEWEST * (took_s - self.round_s)
         self._last.append(_Round(took_s, seconds, busy_s))
+        return took_s
 
     def statistics(self) -> dict[str, Any]:
         """Of the last rounds: their number, the mean seconds of one, of these per activity, and which part of the time each

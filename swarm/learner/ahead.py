@@ -21,63 +21,60 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING
 
 import trio
 
-from swarm.learner.guest import goes_on
+from swarm.learner.learner import Learner
 from swarm.learner.loop import Proposal, generate, learn_from, propose
+from swarm.learner.pause import goes_on
 from swarm.records import SolvedGroup
-
-if TYPE_CHECKING:
-    from swarm.node.node import Node
 
 Generated = tuple[Proposal, Sequence[SolvedGroup]]
 Over = Callable[[int], bool]
 
 
-async def learn_ahead(node: Node) -> None:
+async def learn_ahead(learner: Learner) -> None:
     """Rounds until the node is told to stop, or has done as many as it was asked for."""
-    while await goes_on(node):
-        await _rounds_in_a_row(node)
+    while await goes_on(learner):
+        await _rounds_in_a_row(learner)
 
 
-async def _rounds_in_a_row(node: Node) -> None:
+async def _rounds_in_a_row(learner: Learner) -> None:
     """Until the node ends, must give way, or went back to a checkpoint; no round is under way then."""
-    behind = node.config.training.max_versions_behind
+    behind = learner.context.config.training.max_versions_behind
     ask, asked = trio.open_memory_channel[Proposal](0)
     answer, answered = trio.open_memory_channel[Generated](behind + 1)
     room = trio.Semaphore(behind + 1)  # for rounds that are generated and not trained on yet, the one in generation included
     ended = trio.Event()
 
     def over(round: int) -> bool:
-        if node.guest.reason() is not None:
+        if learner.guest.reason() is not None:
             ended.set()  # for good, though the reason may be gone the next time
-        return ended.is_set() or node.ends_before(round)
+        return ended.is_set() or learner.ends_before(round)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_propose_rounds, node, over, ask)
-        nursery.start_soon(_generate_rounds, node, over, asked, room, answer)
+        nursery.start_soon(_propose_rounds, learner, over, ask)
+        nursery.start_soon(_generate_rounds, learner, over, asked, room, answer)
         async for proposal, solved in answered:
-            learned = await learn_from(node, proposal, solved)
+            learned = await learn_from(learner, proposal, solved)
             room.release()
-            await node.finish_round(learned.own, learned.batch, learned.report)
-            if node.round <= proposal.round:
+            await learner.finish_round(learned.own, learned.batch, learned.report)
+            if learner.round <= proposal.round:
                 ended.set()
                 room.release()
                 return
 
 
-async def _propose_rounds(node: Node, over: Over, ask: trio.MemorySendChannel[Proposal]) -> None:
+async def _propose_rounds(learner: Learner, over: Over, ask: trio.MemorySendChannel[Proposal]) -> None:
     async with ask:
-        for round in count(node.round):
+        for round in count(learner.round):
             if over(round):
                 return
-            await ask.send(await propose(node, round))
+            await ask.send(await propose(learner, round))
 
 
 async def _generate_rounds(
-    node: Node,
+    learner: Learner,
     over: Over,
     asked: trio.MemoryReceiveChannel[Proposal],
     room: trio.Semaphore,
@@ -89,4 +86,4 @@ async def _generate_rounds(
             if not over(proposal.round):
                 await room.acquire()
                 if not over(proposal.round):
-                    answer.send_nowait((proposal, await generate(node, proposal)))
+                    answer.send_nowait((proposal, await generate(learner, proposal)))

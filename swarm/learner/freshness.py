@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import trio
 
-from swarm.pool.sampling import SAMPLERS
-
-if TYPE_CHECKING:
-    from swarm.node.node import Node
+from swarm.config.sampling_section import SamplingSection
+from swarm.learner.activity import Activity
+from swarm.learner.company import Company
+from swarm.learner.sampling import Sampling
 
 # How often a node that waits looks whether anybody is connected, of which no network tells.
 LOOK_S = 1.0
@@ -37,13 +36,17 @@ class FreshnessStatistics:
 
 
 class Freshness:
-    """One node's waiting. `arrived` and `wake` must be told of admitted groups and of the node's end."""
+    """One node's waiting. Tell `arrived` of admitted groups, and `stop` of the node's end."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, settings: SamplingSection, sampling: Sampling, company: Company, activity: Activity) -> None:
+        self._settings = settings
+        self._sampling = sampling
+        self._company = company
+        self._activity = activity
         self._hoped = math.inf
         self._missing = 0
         self._woken = trio.Event()
+        self._stopping = False
         self._waits = self._too_few = 0
         self._waited_s = 0.0
 
@@ -51,15 +54,16 @@ class Freshness:
         """So many groups were admitted; which of them can be drawn is for the pool to say."""
         self._missing -= groups
         if self._missing <= 0:
-            self.wake()
+            self._woken.set()
 
-    def wake(self) -> None:
-        """Something changed that a wait should look at."""
+    def stop(self) -> None:
+        """Wait no more."""
+        self._stopping = True
         self._woken.set()
 
     async def wait(self) -> None:
         """In the mode "fresh" wait until there are J fresh groups, the time is up, or there is nobody to wait for."""
-        settings, wanted = self._node.config.sampling, self._wanted
+        settings, wanted = self._settings, self._wanted
         if settings.freshness != "fresh" or not wanted or not self._anybody():
             return
         begun, found = trio.current_time(), await self._found(wanted)
@@ -67,7 +71,7 @@ class Freshness:
             self._hoped += HOPE
             return
         why = f"for {wanted} groups of at most {settings.max_policy_age} updates ago (sampling.freshness)"
-        with self._node.activity.doing("waiting", why), trio.move_on_after(settings.max_wait_s) as patience:
+        with self._activity.doing("waiting", why), trio.move_on_after(settings.max_wait_s) as patience:
             while found < wanted and self._anybody():
                 with trio.move_on_after(LOOK_S):
                     await self._woken.wait()
@@ -84,20 +88,17 @@ class Freshness:
     @property
     def _wanted(self) -> int:
         """J, in groups also where the sampler counts completions, or as many as may be hoped for."""
-        config = self._node.config
-        of_each = config.generation.num_generations if SAMPLERS[config.sampling.sampler].by_rollout else 1
-        return int(min(math.ceil(self._node.split.external / of_each), self._hoped))
+        groups = math.ceil(self._sampling.split.external / self._sampling.completions_per_group)
+        return int(min(groups, self._hoped))
 
     def _anybody(self) -> bool:
-        return not self._node.stopping and self._node.connected_peers > 0
+        return not self._stopping and self._company.connected() > 0
 
     async def _found(self, wanted: int) -> int:
-        """How many fresh groups are there; from now on counts those that come towards the `wanted` ones."""
+        """Count the fresh groups that are there; from now on count those that come towards the `wanted` ones."""
         # In this order: what arrives while the pool is asked may count twice, and then it is asked again.
         self._missing, self._woken = wanted, trio.Event()
-        node, sampler = self._node, SAMPLERS[self._node.config.sampling.sampler]
-        candidates, skill = await node.candidates(), node.skill
-        found = sum(sampler.usefulness(each, skill) > 0 for each in candidates)
+        found = await self._sampling.useful()
         self.arrived(found)
         return found
 

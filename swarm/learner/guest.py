@@ -12,7 +12,6 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -23,10 +22,6 @@ from swarm.errors import HomeError
 from swarm.home import storage, write_atomically
 from swarm.learner.activity import Activity
 from swarm.learner.machine import hidden, list_gpu_processes, on_battery, own_processes, wants_gpu
-from swarm.policy import checkpoint
-
-if TYPE_CHECKING:
-    from swarm.node.node import Node
 
 logger = logging.getLogger(__name__)
 
@@ -166,38 +161,6 @@ class Guest:
     def statistics(self) -> GuestStatistics:
         """Totals so far."""
         return GuestStatistics(self._pauses, round(self._paused_s, 1), self._gpu_hidden)
-
-
-async def goes_on(node: Node) -> bool:
-    """Whether another round follows; where the node has to give way, only after that."""
-    while not node.finished and (pause := node.guest.reason()) is not None:
-        await _give_way(node, pause)
-    return not node.finished
-
-
-async def _give_way(node: Node, pause: Pause) -> None:
-    guest, begun = node.guest, trio.current_time()
-    await node.save()
-    await node.policy.release()
-    guest.began()
-    logger.info("paused: %s", said(pause))
-    with node.activity.doing("paused", said(pause)):
-        while (now := guest.reason()) is not None and not node.stopping:
-            node.activity.state = f"paused: {said(now)}"
-            await guest.wait(now)
-    if node.stopping:
-        return  # all that was learned is in the checkpoint
-    guest.ended(trio.current_time() - begun)
-    with node.activity.doing("loading the policy"):
-        async with node.clock.work(0):
-            newest = await trio.to_thread.run_sync(checkpoint.newest, node.home.checkpoints)
-        if newest is not None and checkpoint.meta(newest)["digest"] == node.policy.tag.digest.hex():
-            await node.policy.resume(newest)
-        else:
-            # The disk lost what was just written to it: policy and node go back together.
-            await node.recover_policy()
-    node.round_begun = trio.current_time()
-    logger.info("goes on")
 
 
 def said(pause: Pause) -> str:

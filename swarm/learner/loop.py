@@ -6,18 +6,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
 
-from swarm.learner.guest import goes_on
+from swarm.config.schema import Config
+from swarm.learner.learner import Learner
+from swarm.learner.pause import goes_on
 from swarm.learner.round_batch import RoundBatch
+from swarm.pool.indices import Reached
 from swarm.records import ScoredGroup, SolvedGroup, Task, TrainReport
 from swarm.roles.evaluator import evaluate
-from swarm.roles.proposer import Reached
 from swarm.roles.selection import select
 from swarm.roles.solver import solve
-
-if TYPE_CHECKING:
-    from swarm.node.node import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,55 +37,55 @@ class Learned:
     report: TrainReport | None
 
 
-async def learn(node: Node) -> None:
-    """Rounds until the node is told to stop, or has done as many as it was asked for.
+async def learn(learner: Learner) -> None:
+    """Do rounds until the node is told to stop, or has done as many as its settings ask for.
 
     The steps of the algorithm: (1) sample questions, (2) generate G answers to each with the own policy, (3) reward them with
     the own verifier, (4) share some as decoded text, (5) draw I own and J foreign groups, (6) one policy update.
     """
-    while await goes_on(node):
-        proposal = await propose(node, node.round)
-        solved = await generate(node, proposal)
-        learned = await learn_from(node, proposal, solved)
-        await node.finish_round(learned.own, learned.batch, learned.report)
+    while await goes_on(learner):
+        proposal = await propose(learner, learner.round)
+        solved = await generate(learner, proposal)
+        learned = await learn_from(learner, proposal, solved)
+        await learner.finish_round(learned.own, learned.batch, learned.report)
 
 
-async def propose(node: Node, round: int) -> Proposal:
+async def propose(learner: Learner, round: int) -> Proposal:
     """Step 1."""
-    random = Random(f"{node.seed}/{round}")
-    with node.activity.doing("proposing"):
-        places = await node.proposer.propose(node.tasks_per_round, node.config.tasks.choices, random)
-    return Proposal(round, random, places, node.proposer.reached)
+    tasks, proposer = learner.context.config.tasks, learner.roles.proposer
+    random = Random(f"{learner.context.seed}/{round}")
+    with learner.activity.doing("proposing"):
+        places = await proposer.propose(tasks_per_round(learner.context.config), tasks.choices, random)
+    return Proposal(round, random, places, proposer.reached)
 
 
-async def generate(node: Node, proposal: Proposal) -> list[SolvedGroup]:
+def tasks_per_round(config: Config) -> int:
+    """Return how many tasks are proposed and solved in one round."""
+    return config.tasks.per_round or config.training.local
+
+
+async def generate(learner: Learner, proposal: Proposal) -> list[SolvedGroup]:
     """Step 2, of those questions whose answers are likely to teach something."""
-    async with node.turns.generating:
-        with node.activity.doing("proposing"):
-            tasks = await select(node.policy, proposal.places, node.rendering, node.examples)
-        with node.activity.doing("generating"):
-            return await solve(
-                node.policy,
-                tasks,
-                node.rendering,
-                node.config.generation,
-                node.max_tokens,
-                proposal.random.getrandbits(63),
-                node.examples,
-            )
+    policy, view, settings = learner.policy, learner.roles.view, learner.context.config.generation
+    async with learner.turns.generating:
+        with learner.activity.doing("proposing"):
+            tasks = await select(policy, proposal.places, view)
+        with learner.activity.doing("generating"):
+            return await solve(policy, tasks, view, settings, proposal.random.getrandbits(63))
 
 
-async def learn_from(node: Node, proposal: Proposal, solved: Sequence[SolvedGroup]) -> Learned:
+async def learn_from(learner: Learner, proposal: Proposal, solved: Sequence[SolvedGroup]) -> Learned:
     """Steps 3 to 6."""
-    with node.activity.doing("scoring"):
-        own = await evaluate(node.scorer, solved, node.identity.public_key, node.clock.now_ms())
-    node.proposer.curriculum.observe(own)
-    with node.activity.doing("sharing"):
-        await node.share(own, proposal.reached)
-    await node.freshness.wait()
-    with node.activity.doing("sampling"):
-        batch = await node.sample(own, proposal.random)
-    async with node.turns.training:
-        with node.activity.doing("training"):
-            report = await node.policy.train(batch.groups) if batch.groups else None
+    context, roles = learner.context, learner.roles
+    with learner.activity.doing("scoring"):
+        own = await evaluate(roles.scorer, solved, context.key, context.now_ms())
+    roles.proposer.curriculum.observe(own)
+    with learner.activity.doing("sharing"):
+        learner.totals["groups_shared"] += await learner.company.share(learner.round, own, proposal.reached)
+    await learner.freshness.wait()
+    with learner.activity.doing("sampling"):
+        batch = await learner.sampling.draw(own, learner.round, proposal.random)
+    async with learner.turns.training:
+        with learner.activity.doing("training"):
+            report = await learner.policy.train(batch.groups) if batch.groups else None
     return Learned(own, batch, report)

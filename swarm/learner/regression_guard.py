@@ -24,8 +24,8 @@ from typing import Any
 
 from protocols.manifest import Manifest
 from swarm.policy.policy import Policy
-from swarm.roles.examples import Examples
 from swarm.roles.held_out_accuracy import HeldOut, held_out_set, solved
+from swarm.roles.view import View
 from swarm.tasks.scoring import Scorer
 
 DEVIATIONS = 3.0
@@ -66,10 +66,10 @@ class RegressionGuard:
         """Note whose groups were trained on: peer id, or "" for this node's own, to the weight they had."""
         self._sources.update(sources)
 
-    async def look(self, policy: Policy, rendering: str, max_tokens: int, examples: Examples) -> Reading:
+    async def look(self, policy: Policy, view: View) -> Reading:
         """Answer the tasks and compare."""
         self._blocks = self._blocks or await held_out_set(self._scorer, self._manifest, self._per_environment, self._seed)
-        answers = await solved(policy, self._scorer, self._blocks, rendering, max_tokens, examples)
+        answers = await solved(policy, self._scorer, self._blocks, view)
         now = [right for environment in sorted(answers) for right in answers[environment]]
         before = self._last or now
         best = self._best or now

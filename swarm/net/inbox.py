@@ -1,30 +1,29 @@
-"""What both networks do with a message that arrived: drop duplicates, ask the validator, queue it, count it."""
+"""What both networks do with a message that arrived: drop duplicates, have it opened, hand it over, count it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from functools import partial
+from typing import TypeVar
 
-from swarm.clock import Clock
-from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
-from swarm.net.arrivals import Arrivals
-from swarm.net.network import MAX_MESSAGE_BYTES, Message, Validate, Verdict
+from swarm.net.network import MAX_MESSAGE_BYTES, Message, Subscription, Verdict
 from swarm.net.tally import Tally
+
+T = TypeVar("T")
 
 # Message ids remembered, about 10 MB; far more than a swarm publishes while copies of a message still travel.
 SEEN_LIMIT = 65536
 
 
 class Inbox:
-    """The way from a network to the node."""
+    """The way from a network to the node. It keeps nothing: who hears the messages also bounds how many wait."""
 
-    def __init__(self, validate: Validate, clock: Clock, tally: Tally, config: NetworkSection) -> None:
-        self._validate = validate
-        self._clock = clock
+    def __init__(self, subscription: Subscription[T], tally: Tally) -> None:
+        self._hear = partial(_hear, subscription, tally)
         self._tally = tally
         self._seen: OrderedDict[bytes, None] = OrderedDict()
-        self.messages = Arrivals(config.max_inbound_queue, config.max_inbound_bytes)
 
     def has(self, message_id: bytes) -> bool:
         """Whether a message with this id (SHA-256 of its bytes) was published or received here lately."""
@@ -54,18 +53,16 @@ class Inbox:
             self._tally["duplicates"] += 1
             return False
         self._remember(message_id)
-        verdict = self._validate(data)
-        if verdict is not Verdict.ACCEPT:
-            self._tally["rejected" if verdict is Verdict.REJECT else "ignored"] += 1
-            return False
-        self._queue(Message(data, peer, self._clock.now_ms()))
-        return True
+        return self._hear(data, peer)
 
-    def _queue(self, message: Message) -> None:
-        self._tally["messages_dropped"] += self.messages.put(message)
-        self._tally["messages_received"] += 1
-        self._tally["payload_bytes_received"] += len(message.data)
 
-    def close(self) -> None:
-        """End the queue: whoever iterates over it finishes after what is already in it."""
-        self.messages.close()
+def _hear(subscription: Subscription[T], tally: Tally, data: bytes, peer: str) -> bool:
+    """Have a new message opened, and hand it over; return whether it was."""
+    opened = subscription.validate(data)
+    if isinstance(opened, Verdict):
+        tally["rejected" if opened is Verdict.REJECT else "ignored"] += 1
+        return False
+    tally["messages_dropped"] += subscription.take(Message(data, opened, peer))
+    tally["messages_received"] += 1
+    tally["payload_bytes_received"] += len(data)
+    return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import trio
 
-from swarm.net.quota import Bucket
+from swarm.fair import Bucket
 
 BURST_S = 1.0
 

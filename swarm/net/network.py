@@ -1,4 +1,4 @@
-"""What a node needs of a network: one topic to publish on, bounded requests to single peers, and figures.
+"""What a node needs of a network: one topic to publish and hear on, bounded requests to single peers, and figures.
 
 There are two networks behind this face: `swarm.net.libp2p` (TCP, Noise, Yamux, GossipSub) and `swarm.net.simulated` (seeded,
 on virtual time). A node cannot tell which one it is on. Neither promises delivery: what was missed shows as a gap in a
@@ -8,41 +8,58 @@ signer's log and is asked for by request.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
-
-import trio
+from typing import Any, Generic, Protocol, TypeVar
 
 # GossipSub drops an RPC above 1 MiB without a word; this leaves room for its framing. Larger bodies are announced and pulled.
 MAX_MESSAGE_BYTES = 1_000_000
 
 
 class Verdict(Enum):
-    """What a validator says of a message before it is delivered and forwarded.
+    """Why a message is neither delivered nor forwarded.
 
     `REJECT` blames the peer that forwarded it; `IGNORE` drops it without blame (stale, or of a version not known here).
     """
 
-    ACCEPT = "accept"
     REJECT = "reject"
     IGNORE = "ignore"
 
 
-# Called once per message before delivery; runs inside the event loop, so it must be cheap (signature and schema, about 1 ms).
-Validate = Callable[[bytes], Verdict]
+T = TypeVar("T")
+
 
 # Answers one request: (peer id, request bytes) -> response bytes. Whatever it raises refuses the request.
 Handler = Callable[[str, bytes], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A message of the topic as received. `peer` is who forwarded it, not who wrote it; `received_ms` is ms since 1970."""
+class Message(Generic[T]):
+    """A message of the topic as received, with its `opened` form. `peer` forwarded it and need not have written it."""
 
     data: bytes
+    opened: T
     peer: str
-    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription(Generic[T]):
+    """What becomes of a topic's messages at one node. A network knows nothing of their opened form `T`.
+
+    `validate` is called once per message: it returns the opened form, or why the message is dropped. It runs inside the event
+    loop, so it must be cheap (signature and schema, about 1 ms). `take` gets each message that was opened, must not wait, and
+    returns how many waiting messages it dropped for want of room.
+    """
+
+    topic: str
+    validate: Callable[[bytes], T | Verdict]
+    take: Callable[[Message[T]], int]
+
+
+def deaf(topic: str) -> Subscription[bytes]:
+    """Return the subscription of a node that hears nothing: it only asks, and answers requests."""
+    return Subscription(topic, lambda data: Verdict.IGNORE, lambda message: 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +94,8 @@ class NetworkStatistics:
 
     `payload_bytes_*` sum the messages' own lengths as published and as delivered; `wire_bytes_*` are all bytes on the
     connections: duplicates, encryption, multiplexing, gossip and requests included. `messages_dropped` overflowed the
-    inbound queue, `sends_dropped` (copies) a slow peer's outgoing one, `not_forwarded` were delivered but are over what this
-    node forwards; `faults` are exceptions in background tasks that were isolated and logged.
+    queue of those that wait for a judgement, `sends_dropped` (copies) a slow peer's outgoing one, `not_forwarded` were
+    delivered but are over what this node forwards; `faults` are exceptions in background tasks that were isolated and logged.
 
     `throttled` counts the pauses in reading a peer that was over its quota, `cut_offs` the peers cut off, `streams_refused`
     streams of a peer with too many, `connections_refused` inbound ones (lists, limits, cut-offs), and `handshakes_failed` those
@@ -116,13 +133,6 @@ class Network(Protocol):
     def peer_id(self) -> str:
         """This node's peer id (base58btc, "12D3Koo…"), made of its Ed25519 public key."""
 
-    @property
-    def messages(self) -> trio.abc.ReceiveChannel[Message]:
-        """Messages of the topic from others, each once, bounded by `network.max_inbound_queue` and `max_inbound_bytes`.
-
-        When full, the forwarder with the most bytes waiting loses its oldest. The channel ends when the network closes.
-        """
-
     def addresses(self) -> tuple[str, ...]:
         """Multiaddrs, with /p2p/<peer id>, under which others can dial this node."""
 
@@ -154,3 +164,7 @@ class Network(Protocol):
 
     async def dial(self, address: str) -> str:
         """Connect to a multiaddr with /p2p/<peer id> and return the peer id. Raises `NetworkError`."""
+
+
+# Puts a node onto a network, for as long as the context lasts.
+OpenNetwork = Callable[[Subscription[Any]], AbstractAsyncContextManager[Network]]

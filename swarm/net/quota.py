@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from enum import Enum
 
-import trio
-
+from swarm.fair import Bucket
 from swarm.net.access import is_local, parse_address, subnet
 
 BURST_S = 5.0  # seconds' worth of messages that may come at once
@@ -34,47 +33,6 @@ INVALID_FORGIVEN_S = 60.0  # after so long one is forgotten
 REQUESTS_PER_S, REQUESTS_BURST = 20.0, 200.0
 REFUSED_ALLOWED, REFUSED_FORGIVEN_S = 200.0, 1.0  # requests and streams beyond what may wait
 MAX_PEERS = 1024  # peers whose buckets are remembered, so that reconnecting does not refill them
-
-
-class Bucket:
-    """A token bucket on trio's clock: `rate` per second, `burst` at once."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._filled_s = trio.current_time()
-        self._over_since_s: float | None = None
-
-    def _fill(self) -> float:
-        now = trio.current_time()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled_s) * self._rate)
-        self._filled_s = now
-        if self._tokens > self._burst / 10:
-            self._over_since_s = None
-        return now
-
-    def take(self, amount: float = 1.0) -> float:
-        """Spend, and return how many seconds to wait before spending more."""
-        now = self._fill()
-        self._tokens -= amount
-        if self._tokens >= 0:
-            return 0.0
-        if self._over_since_s is None:
-            self._over_since_s = now
-        return -self._tokens / self._rate
-
-    def affords(self, amount: float = 1.0) -> bool:
-        """Spend if there is enough; whether there was."""
-        self._fill()
-        if self._tokens < amount:
-            return False
-        self._tokens -= amount
-        return True
-
-    def excess_s(self) -> float:
-        """For how long the bucket has been overdrawn without a pause."""
-        return 0.0 if self._over_since_s is None else trio.current_time() - self._over_since_s
 
 
 class Flow(Enum):

@@ -19,6 +19,7 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,10 +28,9 @@ from protocols.peer_id import peer_id as peer_id_of
 from swarm.clock import Clock
 from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
-from swarm.net.arrivals import Arrivals
 from swarm.net.guard import Guard
 from swarm.net.inbox import Inbox
-from swarm.net.network import CutOff, Handler, Network, NetworkStatistics, PeerRecord, Validate
+from swarm.net.network import CutOff, Handler, Network, NetworkStatistics, PeerRecord, Subscription
 from swarm.net.serving import Services
 from swarm.net.tally import Tally
 from swarm.net.tasks import background
@@ -79,7 +79,7 @@ class MemoryNetwork:
 
     @asynccontextmanager
     async def join(
-        self, key: bytes | str, *, topic: str, validate: Validate, clock: Clock, config: NetworkSection | None = None
+        self, key: bytes | str, subscription: Subscription[Any], *, clock: Clock, config: NetworkSection | None = None
     ) -> AsyncIterator[Network]:
         """A node in this network while the context lasts. `key` is an Ed25519 seed (32 bytes) or just a peer id.
 
@@ -93,13 +93,12 @@ class MemoryNetwork:
         if self._origin_s is None:
             self._origin_s = trio.current_time()
         async with background() as nursery:
-            node = MemoryNode(self, own_id, topic, validate, clock, config or NetworkSection(), nursery)
+            node = MemoryNode(self, own_id, subscription, clock, config or NetworkSection(), nursery)
             self._members[own_id] = node
             try:
                 yield node
             finally:
                 del self._members[own_id]
-                node.inbox.close()
 
     def now_s(self) -> float:
         """Seconds since the first node joined."""
@@ -136,21 +135,20 @@ class MemoryNode:
         self,
         network: MemoryNetwork,
         peer_id: str,
-        topic: str,
-        validate: Validate,
+        subscription: Subscription[Any],
         clock: Clock,
         config: NetworkSection,
         nursery: trio.Nursery,
     ) -> None:
         self._network = network
         self._peer_id = peer_id
-        self.topic = topic
+        self.topic = subscription.topic
         self._timeout_s = config.request_timeout_s
         self._most_bytes_per_s = config.max_bytes_per_s or math.inf
         self._nursery = nursery
         self._joined_ms = clock.now_ms()
         self._tally = Tally()
-        self.inbox = Inbox(validate, clock, self._tally, config)
+        self.inbox = Inbox(subscription, self._tally)
         self.guard = Guard(config, self._tally, clock)
         self._services = Services(self._tally, config.request_timeout_s, self.guard)
         self._uplink_free_s = 0.0
@@ -159,11 +157,6 @@ class MemoryNode:
     def peer_id(self) -> str:
         """This node's peer id."""
         return self._peer_id
-
-    @property
-    def messages(self) -> Arrivals:
-        """Messages of the topic from others, each once."""
-        return self.inbox.messages
 
     def addresses(self) -> tuple[str, ...]:
         """One made-up multiaddr, which only this network can dial."""

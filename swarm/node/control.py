@@ -38,12 +38,12 @@ async def serve_control(node: Node, punctuality: Punctuality) -> None:
     token = secrets.token_hex(32)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
-    write_atomically(node.home.control, json.dumps({"port": port, "token": token, "pid": os.getpid()}).encode())
+    write_atomically(node.context.home.control, json.dumps({"port": port, "token": token, "pid": os.getpid()}).encode())
     verbs = _verbs(node, punctuality)
     try:
         await trio.serve_listeners(lambda stream: _answer(stream, verbs, token), listeners)
     finally:
-        node.home.control.unlink(missing_ok=True)
+        node.context.home.control.unlink(missing_ok=True)
 
 
 def _verbs(node: Node, punctuality: Punctuality) -> dict[str, Verb]:
@@ -59,36 +59,36 @@ def _verbs(node: Node, punctuality: Punctuality) -> dict[str, Verb]:
         return invite(node)
 
     async def on_stop(request: Mapping[str, Any]) -> Any:
-        node.stop()
-        return {"stopping": True, "after": node.activity.state}
+        node.learner.stop()
+        return {"stopping": True, "after": node.learner.activity.state}
 
     async def on_export(request: Mapping[str, Any]) -> Any:
         target = Path(str(request.get("to", "")))
         if not target.is_absolute() or not _is_unicode(str(target)):
             raise HomeError("the directory to export to must be an absolute path of valid Unicode")
-        if node.guest.paused:
+        if node.learner.guest.paused:
             return {"paused": True}  # its memory is given back: the newest checkpoint is this policy
-        await node.policy.export(target, adapter=request.get("adapter") is True)
+        await node.learner.policy.export(target, adapter=request.get("adapter") is True)
         # Read at once: the next update cannot have been answered yet, so this is the policy that was written.
-        tag = node.policy.tag
-        known = {"round": node.round, "totals": dict(node.totals)}
+        tag = node.learner.policy.tag
+        known = {"round": node.learner.round, "totals": dict(node.learner.totals)}
         return {"to": str(target), "model": tag.model, "step": tag.step, "digest": tag.digest.hex(), **known}
 
     async def on_pause(request: Mapping[str, Any]) -> Any:
         seconds = request.get("seconds")
         if not (seconds is None or (isinstance(seconds, int | float) and 0 < seconds <= LONGEST_PAUSE_S)):
             raise ConfigError(f"a pause lasts above 0 and at most {LONGEST_PAUSE_S:g} seconds, or until it is taken back")
-        node.guest.pause(seconds)
+        node.learner.guest.pause(seconds)
         return await paused()
 
     async def on_resume(request: Mapping[str, Any]) -> Any:
-        node.guest.resume()
+        node.learner.guest.resume()
         return await paused()
 
     async def paused() -> Any:
         async with keeping:
-            await trio.to_thread.run_sync(node.guest.keep, node.home.pause)
-        return {"paused": pause_of(node), "state": node.activity.state}
+            await trio.to_thread.run_sync(node.learner.guest.keep, node.context.home.pause)
+        return {"paused": pause_of(node), "state": node.learner.activity.state}
 
     return {
         "status": on_status,

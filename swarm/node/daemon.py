@@ -9,24 +9,24 @@ from collections.abc import Sequence
 import trio
 
 from protocols.limits import MAX_MANIFEST_BYTES
-from protocols.manifest import Manifest, topic, topic_of
+from protocols.manifest import Manifest, topic_of
 from protocols.reasons import ProtocolError
 from swarm import identity
 from swarm.clock import WallClock
 from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import Config
+from swarm.context import Context
 from swarm.errors import ConfigError, NetworkError, SwarmdError
-from swarm.events import Event, EventLog, Listener, PartRestarted, RoundFinished
-from swarm.exchange.receiving import MANIFEST_PROTOCOL
+from swarm.events import Event, EventLog, PartRestarted, RoundFinished
+from swarm.exchange.answering import MANIFEST_PROTOCOL
 from swarm.home import Home, write_atomically
 from swarm.identity import Identity
 from swarm.learner.guest import said
-from swarm.learner.keep_learning import keep_learning
-from swarm.net.network import Verdict
+from swarm.net.network import OpenNetwork, deaf
 from swarm.node.control import serve_control
 from swarm.node.joining import libp2p_opener
 from swarm.node.node import Node
-from swarm.node.opening import OpenNetwork, open_node
+from swarm.node.opening import open_node
 from swarm.node.punctuality import Punctuality
 from swarm.supervisor import find, supervise
 
@@ -68,28 +68,27 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
     async with trio.open_nursery() as nursery:
         node_here: list[Node] = []
         nursery.start_soon(_watch_signals, nursery.cancel_scope, node_here)
+        open_network = libp2p_opener(home, who, config, clock)
         manifest = find_manifest(config.swarm.manifest, home)
         if manifest is None:
-            manifest = await _fetch_manifest(
-                home, config, libp2p_opener(home, who, config, topic_of(config.swarm.manifest), clock)
-            )
-        listeners: list[Listener] = [EventLog(home.events), _log_event]
-        open_network = libp2p_opener(home, who, config, topic(manifest), clock)
+            manifest = await _fetch_manifest(home, config, open_network)
+        context = Context(home, who, config, manifest, clock, (EventLog(home.events), _log_event))
         if config.policy.model != "embedded":
             logger.info("opening %s; what is not on this machine yet is fetched now, which may take minutes", config.policy.model)
-        async with open_node(home, who, config, manifest, clock, open_network, listeners) as node:
+        async with open_node(context, open_network) as node:
             node_here.append(node)
             saved = False
-            addresses = node.network.addresses() if node.network else ()
+            network = node.exchange.connection.network
+            addresses = network.addresses() if network else ()
             logger.info("node %s listens on %s", who.peer_id, ", ".join(addresses))
-            if (pause := node.guest.restore(home.pause)) is not None:
+            if (pause := node.learner.guest.restore(home.pause)) is not None:
                 logger.warning("paused %s; go on with: swarmd --home %s resume", said(pause), home.path)
             punctuality = Punctuality()
             nursery.start_soon(punctuality.watch)
             nursery.start_soon(serve_control, node, punctuality)
             if config.guest.battery or config.guest.gpu:
-                nursery.start_soon(lambda: supervise("guest", node.guest.watch, node.part_failed))
-            await keep_learning(node)
+                nursery.start_soon(lambda: supervise("guest", node.learner.guest.watch, node.part_failed))
+            await node.learn()
             saved = True
         nursery.cancel_scope.cancel()
     return saved
@@ -99,12 +98,12 @@ async def _watch_signals(scope: trio.CancelScope, nodes: Sequence[Node]) -> None
     """The first SIGINT or SIGTERM ends the node after its round, with a checkpoint; the second at once."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
-            if not nodes or nodes[0].stopping:
+            if not nodes or nodes[0].learner.stopping:
                 logger.info("ending at once")
                 scope.cancel()
                 return
             logger.info("finishing the round and saving; once more ends at once")
-            nodes[0].stop()
+            nodes[0].learner.stop()
 
 
 async def _fetch_manifest(home: Home, config: Config, open_network: OpenNetwork) -> Manifest:
@@ -114,7 +113,7 @@ async def _fetch_manifest(home: Home, config: Config, open_network: OpenNetwork)
         raise ConfigError(
             "the swarm's manifest is not here and swarm.bootstrap names no peer to ask for it; join with an invite: swarmd join"
         )
-    async with open_network(lambda data: Verdict.IGNORE) as network:
+    async with open_network(deaf(topic_of(config.swarm.manifest))) as network:
         while True:
             for address in config.swarm.bootstrap:
                 try:

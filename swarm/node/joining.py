@@ -7,15 +7,14 @@ from swarm.config.schema import Config
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.net.libp2p import open_libp2p
-from swarm.node.opening import OpenNetwork
+from swarm.net.network import OpenNetwork
 
 
-def libp2p_opener(home: Home, identity: Identity, config: Config, topic: str, clock: Clock) -> OpenNetwork:
-    """What opens libp2p for this node, each time it is called: on the addresses of `network`, joining by `swarm.bootstrap`."""
-    return lambda validate: open_libp2p(
+def libp2p_opener(home: Home, identity: Identity, config: Config, clock: Clock) -> OpenNetwork:
+    """Return what opens libp2p, each time it is called: on the addresses of `network`, joining by `swarm.bootstrap`."""
+    return lambda subscription: open_libp2p(
         identity.seed,
-        topic=topic,
-        validate=validate,
+        subscription,
         clock=clock,
         config=config.network,
         bootstrap=config.swarm.bootstrap,

@@ -1,58 +1,47 @@
-"""Puts a node together: opens its parts in the order they need each other, and keeps the two background ones running."""
+"""Puts a node together: opens its parts in the order they need each other, joins learner and exchange, and keeps them running."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
 from protocols.manifest import Manifest
 from swarm.beacon.beacon import Beacon, DrandBeacon, LocalBeacon
-from swarm.beacon.sources import BEACON_PROTOCOL, REQUEST_BYTES
-from swarm.clock import Clock
 from swarm.config.schema import Config
+from swarm.context import Context
 from swarm.errors import ChildFailed, ConfigError
-from swarm.events import Listener, NodeStarted, NodeStopped
-from swarm.exchange.judging import judge_peers
-from swarm.exchange.own_log import OwnLog, position, publish_proofs
-from swarm.exchange.receiving import Bodies, receive, serve, verdict
-from swarm.exchange.recovery import doubt_at_start, keep_own_log
-from swarm.home import Home
-from swarm.identity import Identity
-from swarm.learner.regression_guard import RegressionGuard
-from swarm.net.network import Network, Validate
-from swarm.node.node import Node, Parts, rendering_of
+from swarm.events import NodeStarted, NodeStopped
+from swarm.exchange.connection import Connection
+from swarm.exchange.exchange import Exchange
+from swarm.exchange.own_log import open_log
+from swarm.exchange.recovery import doubt_at_start
+from swarm.learner.learner import Learner
+from swarm.net.network import OpenNetwork
+from swarm.node.node import Node
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
+from swarm.pool.standing.standing import Standing
 from swarm.pool.store import proofs, standings
-from swarm.roles.examples import gather_examples
 from swarm.roles.proposer import Proposer, chosen_rules
+from swarm.roles.roles import Roles
+from swarm.roles.view import rendering_of, view_of
 from swarm.supervisor import supervise
 from swarm.tasks.scoring import Scorer
 
-OpenNetwork = Callable[[Validate], AbstractAsyncContextManager[Network]]
-
 
 @asynccontextmanager
-async def open_node(
-    home: Home,
-    identity: Identity,
-    config: Config,
-    manifest: Manifest,
-    clock: Clock,
-    open_network: OpenNetwork,
-    listeners: Sequence[Listener] = (),
-) -> AsyncIterator[Node]:
-    """A node on the network, not learning yet (`swarm.learner.loop`). Raises the error of any part that cannot be opened."""
+async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterator[Node]:
+    """Yield a node on the network, not learning yet (`Node.learn`). Raises the error of any part that cannot be opened."""
+    home, config, manifest, clock = context.home, context.config, context.manifest, context.clock
     _check_rules(manifest, config)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(Pool(home.pool, config.pool, clock))
         await pool.run(lambda store: store.belong_to(manifest.id))
-        end = await pool.run(lambda store: position(store, manifest))
+        log = await open_log(context, pool)
         async with clock.work(0):
             newest = await trio.to_thread.run_sync(checkpoint.newest, home.checkpoints)
         scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
@@ -61,76 +50,46 @@ async def open_node(
             Policy(config.policy, config.generation, config.training, clock, checkpoint=newest, handover=home.handover)
         )
 
-        key, tasks = identity.public_key, config.tasks
-        bodies = Bodies()
-        drand = DrandBeacon(manifest, config.swarm.beacon_urls, pool, clock, lambda: bodies.network) if manifest.drand else None
+        connection = Connection()
+        drand = DrandBeacon(context, pool, lambda: connection.network) if manifest.drand else None
         beacon: Beacon = drand or LocalBeacon(manifest)
-        admission = Admission(
-            manifest, key, pool, scorer.score, bodies.fetch, beacon.value, clock,
-            defences=config.defences, bounds=config.pool, workers=config.scoring.workers,
-        )  # fmt: skip
-        admission.standing.restore(await pool.run(standings.load))
-        admission.standing.convict(await pool.run(proofs.equivocators))
-        node = Node(
-            Parts(
-                home=home,
-                identity=identity,
-                config=config,
-                manifest=manifest,
-                clock=clock,
-                pool=pool,
-                scorer=scorer,
-                policy=policy,
-                proposer=Proposer(manifest, key, scorer, beacon.value, clock, tasks, epoch=end.epoch, next_index=end.next_index),
-                admission=admission,
-                beacon=beacon,
-                log=OwnLog(identity, manifest.id, pool, end),
-                canary=RegressionGuard(scorer, manifest, config.defences.canary_tasks, _secret_seed(identity)),
-                examples=await gather_examples(scorer, manifest, rendering_of(config, manifest), config.policy.examples),
-            ),
-            listeners,
-            checkpoint.node_state(newest) if newest else {},
-        )
+        standing = await _open_standing(config, pool)
+        admission = Admission(context, pool, standing, scorer.score, connection.fetch_body, beacon.value)
+        exchange = Exchange(context, pool, admission, beacon, log, connection)
+        proposer = Proposer(context, scorer, beacon, log.indices)
+        roles = Roles(proposer, policy, scorer, await view_of(config, manifest, scorer))
+        state = checkpoint.node_state(newest) if newest else {}
+        learner = Learner(context, pool, standing, roles, exchange, state)
+        node = Node(context, pool, learner, exchange)
 
-        await doubt_at_start(node)
+        await doubt_at_start(context, pool, log)
         opened = trio.Event()
 
         async def be_on_network() -> None:
-            async with open_network(lambda data: verdict(node.admission, data)) as network:
-                node.network = bodies.network = network
-                serve(node, network)
-                if drand:
-                    network.serve(BEACON_PROTOCOL, drand.answer, max_request_bytes=REQUEST_BYTES)
-                opened.set()
-                try:
-                    async with trio.open_nursery() as beside:
-                        beside.start_soon(lambda: supervise("own log", lambda: keep_own_log(node, network), node.part_failed))
-                        beside.start_soon(lambda: supervise("proofs", lambda: publish_proofs(node, network), node.part_failed))
-                        beside.start_soon(lambda: supervise("judging", lambda: judge_peers(node, network), node.part_failed))
-                        beside.start_soon(lambda: supervise("log sync", lambda: node.sync.run(network), node.part_failed))
-                        await supervise("admission", lambda: receive(node, network), node.part_failed)
-                        beside.cancel_scope.cancel()
-                finally:
-                    node.network = bodies.network = None
+            await exchange.run(open_network, learner, node.part_failed, opened.set)
 
+        name = context.identity.peer_id
         async with trio.open_nursery() as nursery:
             if drand:
                 await drand.restore()
-                nursery.start_soon(lambda: supervise("beacon", drand.run, node.part_failed))
+                nursery.start_soon(supervise, "beacon", drand.run, node.part_failed)
             nursery.start_soon(lambda: supervise("network", be_on_network, node.part_failed, begun_once=opened.is_set))
             await opened.wait()
-            assert node.network is not None  # noqa: S101 - it has just opened
-            node.emit(NodeStarted(identity.peer_id, node.round, node.network.addresses()))
+            addresses = connection.network.addresses() if connection.network else ()
+            context.emit(NodeStarted(name, learner.round, addresses))
             try:
                 yield node
             finally:
                 nursery.cancel_scope.cancel()
-    node.emit(NodeStopped(identity.peer_id, node.round))
+    context.emit(NodeStopped(name, learner.round))
 
 
-def _secret_seed(identity: Identity) -> int:
-    """For the held-out tasks that only this node knows; the same after a restart, so that readings can be compared."""
-    return int.from_bytes(hashlib.sha256(b"swarmd canary\0" + identity.seed).digest()[:6])
+async def _open_standing(config: Config, pool: Pool) -> Standing:
+    """What is remembered of the signers."""
+    standing = Standing(config.defences.newcomer_share)
+    standing.restore(await pool.run(standings.load))
+    standing.convict(await pool.run(proofs.equivocators))
+    return standing
 
 
 def _check_rules(manifest: Manifest, config: Config) -> None:

@@ -21,69 +21,71 @@ SIGNERS_SHOWN = 100
 
 async def status(node: Node) -> dict[str, Any]:
     """The fields of `swarmd status --json`."""
-    tag, network = node.policy.tag, node.network
-    admission = node.admission.statistics()
+    context, learner, exchange = node.context, node.learner, node.exchange
+    tag, network = learner.policy.tag, exchange.connection.network
+    admission = exchange.admission.statistics()
     refused = Counter(await node.pool.run(lambda store: store.refusals())) + Counter(admission.screened)
     pool = await node.pool.run(lambda store: store.statistics())
-    now_ms = node.clock.now_ms()
+    now_ms, curriculum = context.now_ms(), learner.roles.proposer.curriculum
     return {
-        "peer_id": node.identity.peer_id,
+        "peer_id": context.identity.peer_id,
         "addresses": list(network.addresses()) if network else [],
-        "swarm_id": node.manifest.swarm_id,
-        "swarm_name": node.manifest.name,
-        "state": node.activity.state,
+        "swarm_id": context.manifest.swarm_id,
+        "swarm_name": context.manifest.name,
+        "state": learner.activity.state,
         "paused": pause_of(node),
-        "round": node.round,
-        "peers": node.connected_peers,
-        "reward_mean": node.reward_mean,
-        "groups_proposed": node.totals["groups_proposed"],
-        "groups_informative": node.totals["groups_informative"],
-        "groups_shared": node.totals["groups_shared"],
-        "groups_trained_own": node.totals["groups_trained_own"],
-        "groups_trained_foreign": node.totals["groups_trained_foreign"],
-        "generated_tokens": node.totals["generated_tokens"],
-        "pass_rates": node.proposer.curriculum.pass_rates(),
-        "proposing": node.proposer.curriculum.proposing(),
+        "round": learner.round,
+        "peers": exchange.connected(),
+        "reward_mean": learner.reward_mean,
+        "groups_proposed": learner.totals["groups_proposed"],
+        "groups_informative": learner.totals["groups_informative"],
+        "groups_shared": learner.totals["groups_shared"],
+        "groups_trained_own": learner.totals["groups_trained_own"],
+        "groups_trained_foreign": learner.totals["groups_trained_foreign"],
+        "generated_tokens": learner.totals["generated_tokens"],
+        "pass_rates": curriculum.pass_rates(),
+        "proposing": curriculum.proposing(),
         "refused": dict(sorted(refused.items())),
         "policy": {
             "model": tag.model,
             "step": tag.step,
             "digest": tag.digest.hex(),
-            "pid": node.policy.pid,
-            "out_of_memory": node.policy.statistics().out_of_memory,
+            "pid": learner.policy.pid,
+            "out_of_memory": learner.policy.statistics().out_of_memory,
         },
         "pool": asdict(pool),
         "network": asdict(network.statistics()) if network else None,
         "admission": asdict(admission),
-        "beacon": asdict(node.beacon.statistics()),
-        "not_sharing": node.log.silent,
-        "log_sync": asdict(node.sync.statistics()),
+        "beacon": asdict(exchange.beacon.statistics()),
+        "not_sharing": exchange.log.silent,
+        "log_sync": asdict(exchange.sync.statistics()),
         "equivocators": len(await node.pool.run(proofs.equivocators)),
-        "standing": asdict(node.admission.standing.statistics(now_ms)),
-        "freshness": asdict(node.freshness.statistics()),
-        "guest": asdict(node.guest.statistics()),
-        "time": node.activity.statistics(),
+        "standing": asdict(exchange.admission.standing.statistics(now_ms)),
+        "freshness": asdict(learner.freshness.statistics()),
+        "guest": asdict(learner.guest.statistics()),
+        "time": learner.activity.statistics(),
         "uptime_s": round((now_ms - node.started_ms) / 1000, 1),
     }
 
 
 def pause_of(node: Node) -> dict[str, Any] | None:
     """Why the node computes nothing, until when, and whether that has begun: a round that runs is finished first."""
-    pause = node.guest.reason()
+    pause = node.learner.guest.reason()
     if pause is None:
         return None
     until = None if pause.until_ms is None else local(pause.until_ms)
-    return {"why": pause.why, "until": until, "in_effect": node.guest.paused}
+    return {"why": pause.why, "until": until, "in_effect": node.learner.guest.paused}
 
 
 def peers(node: Node) -> list[dict[str, Any]]:
     """The fields of `swarmd peers --json`, connected peers first, last those known only by what they signed."""
-    if node.network is None:
+    network = node.exchange.connection.network
+    if network is None:
         return []
-    now_ms = node.clock.now_ms()
-    cut_off = {cut.peer_id: cut for cut in node.network.cut_off()}
-    known = node.network.peers()
-    standing = node.admission.standing
+    now_ms = node.context.now_ms()
+    cut_off = {cut.peer_id: cut for cut in network.cut_off()}
+    known = network.peers()
+    standing = node.exchange.admission.standing
     heard_of = {*cut_off, *map(peer_id, standing.notable(SIGNERS_SHOWN, now_ms))}
     strangers = [PeerRecord(name, ()) for name in heard_of - {peer.peer_id for peer in known}]
     return [
@@ -102,11 +104,12 @@ def peers(node: Node) -> list[dict[str, Any]]:
 
 def invite(node: Node) -> dict[str, Any]:
     """An invite to this node's swarm, through this node. Raises `NetworkError` while it cannot be reached."""
-    addresses = node.network.addresses()[:MAX_ADDRESSES] if node.network else ()
+    network = node.exchange.connection.network
+    addresses = network.addresses()[:MAX_ADDRESSES] if network else ()
     if not addresses:
         raise NetworkError("the node has no address to be invited to yet; ask again in a moment")
     return {
-        "invite": Invite(node.manifest.id, tuple(addresses)).to_string(),
-        "swarm_id": node.manifest.swarm_id,
+        "invite": Invite(node.context.manifest.id, tuple(addresses)).to_string(),
+        "swarm_id": node.context.manifest.swarm_id,
         "addresses": list(addresses),
     }

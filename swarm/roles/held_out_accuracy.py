@@ -9,8 +9,8 @@ from protocols.manifest import Manifest
 from protocols.recipe import Parameter
 from swarm.policy.policy import Policy
 from swarm.records import Task
-from swarm.roles.examples import NO_EXAMPLES, Examples
 from swarm.roles.proposer import levels, parameters_at
+from swarm.roles.view import View
 from swarm.tasks.scoring import Scorer
 
 EVALUATION_SEED = 20260101
@@ -62,42 +62,26 @@ class _Answered:
     right: Sequence[bool]
 
 
-async def examine(
-    policy: Policy,
-    scorer: Scorer,
-    blocks: Sequence[HeldOut],
-    rendering: str,
-    max_tokens: int,
-    examples: Examples = NO_EXAMPLES,
-) -> Examined:
+async def examine(policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], view: View) -> Examined:
     """Ask the policy all held-out tasks; greedy decoding, reward 1 is solved."""
-    answered = await _answered(policy, scorer, blocks, rendering, max_tokens, examples)
+    answered = await _answered(policy, scorer, blocks, view)
     texts = [text for each in answered for text in each.texts]
     accuracies = {environment: sum(right) / len(right) for environment, right in _right(answered).items()}
     return Examined(accuracies, sum(map(len, texts)) / len(texts))
 
 
-async def solved(
-    policy: Policy,
-    scorer: Scorer,
-    blocks: Sequence[HeldOut],
-    rendering: str,
-    max_tokens: int,
-    examples: Examples = NO_EXAMPLES,
-) -> dict[str, list[bool]]:
-    """For every environment, sorted, which of its held-out tasks the policy solves; greedy decoding."""
-    return _right(await _answered(policy, scorer, blocks, rendering, max_tokens, examples))
+async def solved(policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], view: View) -> dict[str, list[bool]]:
+    """Return for every environment, sorted, which of its held-out tasks the policy solves; greedy decoding."""
+    return _right(await _answered(policy, scorer, blocks, view))
 
 
-async def _answered(
-    policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], rendering: str, max_tokens: int, examples: Examples
-) -> list[_Answered]:
-    prompts = [examples.shown(task, rendering) for block in blocks for task in block.tasks]
-    answers = iter(await policy.answer(prompts, max_completion_length=max_tokens))
+async def _answered(policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], view: View) -> list[_Answered]:
+    prompts = [view.prompt(task) for block in blocks for task in block.tasks]
+    answers = iter(await policy.answer(prompts, max_completion_length=view.max_tokens))
     answered = []
     for block in filter(lambda block: block.tasks, blocks):
         texts = [next(answers) for _ in block.tasks]
-        rewards = await scorer.score_held_out(block.environment, block.parameters, block.asked, block.seed, rendering, texts)
+        rewards = await scorer.score_held_out(block.environment, block.parameters, block.asked, block.seed, view.rendering, texts)
         answered.append(_Answered(block.environment, texts, [reward >= 1.0 for reward in rewards]))
     return answered
 

@@ -2,65 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import product
 from random import Random
 
 import trio
 
-from protocols.manifest import EnvironmentRule, Manifest, Range, epoch_of
+from protocols.manifest import EnvironmentRule, Manifest, Range
 from protocols.recipe import Parameter, Recipe, seed
-from swarm.clock import Clock
+from swarm.beacon.beacon import Beacon
 from swarm.config.schema import TasksSection
+from swarm.context import Context
 from swarm.errors import ChildDied, ChildFailed, ChildTimeout, ConfigError
+from swarm.pool.admission.epochs import proposable
+from swarm.pool.indices import Indices, Reached
 from swarm.records import Task
 from swarm.roles.curriculum import Arm, Curriculum
 from swarm.tasks.scoring import Scorer
 
 
-@dataclass(frozen=True, slots=True)
-class Proposed:
-    """The indices proposed in an epoch since the last share: `first_index .. first_index + count - 1`."""
-
-    epoch: int
-    first_index: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """How far has been proposed: all indices of this epoch below `next_index`."""
-
-    epoch: int
-    next_index: int
-
-
 class Proposer:
-    """`next_index` of `epoch` is where the own log ended; a new epoch begins at 0."""
+    """Proposes for one node, from where its `indices` stand, in the newest epoch whose value the beacon knows."""
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        key: bytes,
-        scorer: Scorer,
-        beacon: Callable[[int], bytes | None],
-        clock: Clock,
-        settings: TasksSection,
-        *,
-        epoch: int,
-        next_index: int,
-    ) -> None:
-        self._manifest = manifest
-        self._key = key
+    def __init__(self, context: Context, scorer: Scorer, beacon: Beacon, indices: Indices) -> None:
+        self._context = context
+        self._manifest = context.manifest
         self._scorer = scorer
         self._beacon = beacon
-        self._clock = clock
-        self._epoch = epoch
-        self._next = next_index
-        # What shares have accounted for; rounds that were proposed since may wait for theirs, one behind the other.
-        self._accounted = Reached(epoch, next_index)
-        self._rules = {rule.name: rule for rule in chosen_rules(manifest, settings)}
+        self._indices = indices
+        settings = context.config.tasks
+        self._rules = {rule.name: rule for rule in chosen_rules(self._manifest, settings)}
         self.curriculum = Curriculum(_arms(list(self._rules.values())), adaptive=settings.curriculum)
 
     @property
@@ -81,9 +52,10 @@ class Proposer:
         for _ in range(count):
             first = self.curriculum.choose(random)
             arms += [first, *(self.curriculum.another(first, random) for _ in range(choices - 1))]
-        count = min(len(arms), self._manifest.tasks_per_epoch - self._next)
-        recipes = [self._recipe(self._next + offset, *arm) for offset, arm in enumerate(arms[:count])]
-        self._next += count
+        left = self._manifest.tasks_per_epoch - self._indices.reached.next_index
+        used = self._indices.take(min(len(arms), left))
+        recipes = [self._recipe(index, *arm) for index, arm in zip(used, arms, strict=False)]
+        count = len(recipes)
         built: list[Sequence[Task]] = [()] * count
         refused: list[ChildFailed] = []
 
@@ -107,61 +79,24 @@ class Proposer:
 
     def _turn(self) -> bytes | None:
         """Begin the newest epoch whose value is known; the value of the epoch to propose in, None where there is none."""
-        open_now = proposable(self._manifest, self._clock.now_ms())
-        newest = next((epoch for epoch in open_now if self._beacon(epoch) is not None), -1)
-        if newest > self._epoch:
-            self._epoch, self._next = newest, 0
-        return self._beacon(self._epoch) if self._epoch >= open_now[-1] else None
+        open_now = proposable(self._manifest, self._context.now_ms())
+        self._indices.begin(next((epoch for epoch in open_now if self._beacon.value(epoch) is not None), -1))
+        epoch = self._indices.reached.epoch
+        return self._beacon.value(epoch) if epoch >= open_now[-1] else None
 
     def _recipe(self, index: int, environment: str, level: int) -> Recipe:
         rule = self._rules[environment]
-        parameters = parameters_at(rule, level)
-        return Recipe(environment, rule.version, parameters, self._epoch, self._key, index)
+        epoch = self._indices.reached.epoch
+        return Recipe(environment, rule.version, parameters_at(rule, level), epoch, self._context.key, index)
 
     @property
     def reached(self) -> Reached:
-        """Where proposing has come to."""
-        return Reached(self._epoch, self._next)
+        """How far has been proposed."""
+        return self._indices.reached
 
-    def proposed(self, reached: Reached) -> Proposed:
-        """The range that the next share has to account for, when it is about what was proposed until `reached`."""
-        first = self._first(reached)
-        return Proposed(reached.epoch, first, reached.next_index - first)
-
-    def take_proposed(self, reached: Reached) -> Proposed:
-        """That range, which a share accounts for now; the one after it begins where this ends."""
-        proposed = self.proposed(reached)
-        self._accounted = reached
-        return proposed
-
-    def unshared(self, recipe: Recipe, reached: Reached) -> bool:
-        """Whether that share can carry this task; `resume` may have left it behind."""
-        return recipe.epoch == reached.epoch >= self._accounted.epoch and recipe.index >= self._first(reached)
-
-    def _first(self, reached: Reached) -> int:
-        return self._accounted.next_index if self._accounted.epoch == reached.epoch else 0
-
-    def resume(self, epoch: int, next_index: int) -> None:
-        """The own log turned out to end here: indices before that are used, in this or an earlier life of this node."""
-        if epoch > self._epoch:
-            self._epoch, self._next = epoch, next_index
-        elif epoch == self._epoch:
-            self._next = max(self._next, next_index)
-        self._accounted = Reached(epoch, next_index) if epoch == self._epoch else self._accounted
-
-    @property
-    def epoch(self) -> int:
-        """The epoch of the newest tasks."""
-        return self._epoch
-
-
-def proposable(manifest: Manifest, now_ms: int) -> Sequence[int]:
-    """The epochs to propose in, newest first: this one and, while its value may still be under way, the one before.
-
-    Only for the first half of this one, so that what is proposed then reaches everybody before it is stale.
-    """
-    half_ms = manifest.epoch_seconds * 500
-    return range(epoch_of(manifest, now_ms), max(epoch_of(manifest, now_ms - half_ms), 0) - 1, -1)
+    def problem(self) -> str:
+        """Return why a round may have had nothing to propose, and what to do."""
+        return self._beacon.problem() or "this epoch's task indices are used up and no foreign groups came"
 
 
 def chosen_rules(manifest: Manifest, settings: TasksSection) -> list[EnvironmentRule]:

@@ -16,18 +16,15 @@ from collections.abc import Sequence
 
 from swarm.policy.policy import Policy
 from swarm.records import Task
-from swarm.roles.examples import NO_EXAMPLES, Examples
+from swarm.roles.view import View
 
 HALF = 0.5
 
 
-async def select(
-    policy: Policy, places: Sequence[Sequence[Task]], rendering: str, examples: Examples = NO_EXAMPLES
-) -> list[Task]:
-    """One task of each place; the first where there is nothing to choose, or no solution is known in `rendering`."""
-    told = [task for place in places for task in place if len(place) > 1 and rendering in task.solutions]
-    found = await policy.log_likelihoods(
-        [examples.shown(task, rendering) for task in told], [task.solutions[rendering] for task in told]
-    )
+async def select(policy: Policy, places: Sequence[Sequence[Task]], view: View) -> list[Task]:
+    """Return one task of each place; the first where there is nothing to choose, or the view's template has no known solution."""
+    told = [task for place in places for task in place if len(place) > 1 and view.rendering in task.solutions]
+    prompts, solutions = [view.prompt(task) for task in told], [task.solutions[view.rendering] for task in told]
+    found = await policy.log_likelihoods(prompts, solutions)
     distance = {task.recipe: abs(math.exp(each) - HALF) for task, each in zip(told, found, strict=True)}
     return [min(place, key=lambda task: distance.get(task.recipe, HALF)) for place in places]

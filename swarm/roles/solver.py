@@ -7,26 +7,18 @@ from collections.abc import Sequence
 from swarm.config.schema import GenerationSection
 from swarm.policy.policy import Policy
 from swarm.records import SolvedGroup, Task
-from swarm.roles.examples import NO_EXAMPLES, Examples
+from swarm.roles.view import View
 
 
-async def solve(
-    policy: Policy,
-    tasks: Sequence[Task],
-    rendering: str,
-    settings: GenerationSection,
-    max_tokens: int,
-    seed: int,
-    examples: Examples = NO_EXAMPLES,
-) -> list[SolvedGroup]:
-    """One group of `num_generations` samples per task, in order; `max_tokens` caps each completion."""
+async def solve(policy: Policy, tasks: Sequence[Task], view: View, settings: GenerationSection, seed: int) -> list[SolvedGroup]:
+    """Return one group of `num_generations` samples per task, in order."""
     if not tasks:
         return []
     samples = await policy.generate(
-        [examples.shown(task, rendering) for task in tasks],
+        [view.prompt(task) for task in tasks],
         num_generations=settings.num_generations,
-        max_completion_length=max_tokens,
+        max_completion_length=view.max_tokens,
         temperature=settings.temperature,
         seed=seed,
     )
-    return [SolvedGroup(task, rendering, policy.generated_by, group) for task, group in zip(tasks, samples, strict=True)]
+    return [SolvedGroup(task, view.rendering, policy.generated_by, group) for task, group in zip(tasks, samples, strict=True)]

@@ -10,9 +10,8 @@ from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import Config
 from swarm.errors import ConfigError
 from swarm.home import Home
-from swarm.node.node import rendering_of
-from swarm.roles.examples import gather_examples
 from swarm.roles.held_out_accuracy import held_out_set, solved
+from swarm.roles.view import view_of
 from swarm.serving.comparison import Evaluation, compare, remember
 from swarm.serving.trained import choose, open_policy
 from swarm.tasks.scoring import Scorer
@@ -34,17 +33,15 @@ async def _evaluate(home: Home, config: Config, which: str, tasks: int) -> Evalu
         raise ConfigError(
             "the swarm's manifest is not here yet, and it says what there is to solve; start the node once to fetch it"
         )
-    rendering = rendering_of(config, manifest)
-    max_tokens = min(config.generation.max_completion_length or manifest.max_completion_tokens, manifest.max_completion_tokens)
     path = await trio.to_thread.run_sync(choose, home, which)
     async with Scorer(config.scoring.workers, config.scoring.timeout_s, WallClock()) as scorer:
         blocks = await held_out_set(scorer, manifest, tasks)
-        examples = await gather_examples(scorer, manifest, rendering, config.policy.examples)
+        view = await view_of(config, manifest, scorer)
         answers = []
         # One after the other: together they may not fit into the memory.
         for each in dict.fromkeys((None, path)):
             async with open_policy(config, each) as policy:
-                answers.append(await solved(policy, scorer, blocks, rendering, max_tokens, examples))
+                answers.append(await solved(policy, scorer, blocks, view))
                 tag = policy.tag
     comparisons = compare(answers[0], answers[1] if path is not None else None)
-    return Evaluation(tag.model, tag.step, tag.digest.hex(), manifest.name, rendering, comparisons)
+    return Evaluation(tag.model, tag.step, tag.digest.hex(), manifest.name, view.rendering, comparisons)

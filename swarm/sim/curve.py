@@ -59,15 +59,16 @@ class Examiner:
     async def examine(self, node: Node, place: int, rounds: int) -> None:
         """Measure one node; its policy is asked before this first waits."""
         self._nodes[place] = node
-        before_s = cpu_s(node.policy.pid)
+        policy, view = node.learner.policy, node.learner.roles.view
+        before_s = cpu_s(policy.pid)
         right: float | None = None
         with unseen():
             try:
-                said = await examine(node.policy, self._scorer, self._problems, node.rendering, node.max_tokens, node.examples)
+                said = await examine(policy, self._scorer, self._problems, view)
                 right = said.accuracy
             except ChildDied:
                 pass  # the node goes back to a checkpoint, and the curve does without it
-        self._spent_s += cpu_s(node.policy.pid) - before_s
+        self._spent_s += cpu_s(policy.pid) - before_s
         each = self._answers[rounds]
         each[place] = right
         if len(each) == self._places:
@@ -75,7 +76,7 @@ class Examiner:
             self._points[rounds] = Point(rounds, known, self._cpu_s() - (self._begun_s or 0.0) if KNOWN else None)
             if self._until and known and sum(known) / len(known) >= self._until:
                 for each_node in self._nodes.values():
-                    each_node.stop()
+                    each_node.learner.stop()
 
     @property
     def points(self) -> tuple[Point, ...]:

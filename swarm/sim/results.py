@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from protocols.envelope import open_envelope
 from protocols.peer_id import peer_id, public_key
 from swarm.events import RoundFinished
+from swarm.learner.loop import tasks_per_round
 from swarm.node.node import Node
 from swarm.pool.store.logs import share_in
 from swarm.pool.store.store import Store
@@ -87,18 +88,19 @@ async def result_of(
     last: bool,
 ) -> NodeResult:
     """Measure a node that has finished its rounds and is still open; what it says after them is still missing."""
-    assert node.network is not None  # noqa: S101 - the run would have failed before
-    network, admission = node.network.statistics(), node.admission.statistics()
-    own = await node.pool.run(lambda store: store.groups(limit=2**31, signer=node.identity.public_key))
+    network = node.exchange.connection.network
+    assert network is not None  # noqa: S101 - the run would have failed before
+    traffic, admission = network.statistics(), node.exchange.admission.statistics()
+    own = await node.pool.run(lambda store: store.groups(limit=2**31, signer=node.context.identity.public_key))
     completed = [group for _, _, group in reversed(own)]
-    window = min(WINDOW_ROUNDS, max(1, stay.rounds // 2)) * node.tasks_per_round
+    window = min(WINDOW_ROUNDS, max(1, stay.rounds // 2)) * tasks_per_round(node.context.config)
     written = await written_by(node)
     admitted = await node.pool.run(_admitted)
     signers = sorted({*admitted, *(signer for signer, _ in heard.refused_from if signer)})
     return NodeResult(
         stay=stay,
         last=last,
-        peer_id=node.identity.peer_id,
+        peer_id=node.context.identity.peer_id,
         rounds=tuple(heard.rounds[number] for number in sorted(heard.rounds)),
         before=before,
         after=before,
@@ -111,9 +113,9 @@ async def result_of(
         regards={signer: _regard(node, signer) for signer in signers},
         written=written,
         held=await held_by(node),
-        payload_bytes=network.payload_bytes_received,
-        wire_bytes=network.wire_bytes_sent,
-        weights=node.policy.tag.digest,
+        payload_bytes=traffic.payload_bytes_received,
+        wire_bytes=traffic.wire_bytes_sent,
+        weights=node.learner.policy.tag.digest,
         log=hashlib.sha256(b"".join(written)).digest(),
     )
 
@@ -123,7 +125,7 @@ async def written_by(node: Node) -> dict[bytes, int]:
     entries = await node.pool.run(lambda store: list(store.own_log()))
     written = {}
     for entry in entries:
-        envelope = open_envelope(entry.envelope, node.manifest.id)
+        envelope = open_envelope(entry.envelope, node.context.manifest.id)
         share = share_in(envelope, entry.body)
         written[entry.id] = 0 if share is None else len(share.groups)
     return written
@@ -136,7 +138,7 @@ async def held_by(node: Node) -> frozenset[bytes]:
 
 
 def _regard(node: Node, signer: str) -> Regard:
-    standing, key, now_ms = node.admission.standing, public_key(signer), node.clock.now_ms()
+    standing, key, now_ms = node.exchange.admission.standing, public_key(signer), node.context.now_ms()
     return Regard(standing.good(key, now_ms), standing.established(key, now_ms), standing.credit(key, now_ms))
 
 

@@ -14,25 +14,27 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.testing import MockClock
 
-from protocols.manifest import Manifest, topic
+from protocols.manifest import Manifest
 from swarm.clock import Clock, PacedClock, VirtualClock, WallClock
 from swarm.config.schema import Config
+from swarm.context import Context
 from swarm.events import Event, Refused, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
-from swarm.learner.keep_learning import keep_learning
-from swarm.net.network import Network, Validate, Verdict
+from swarm.net.network import Network, OpenNetwork, Subscription, Verdict
 from swarm.net.simulated import Conditions, MemoryNetwork
-from swarm.node.node import Node, rendering_of
-from swarm.node.opening import OpenNetwork, open_node
+from swarm.node.node import Node
+from swarm.node.opening import open_node
 from swarm.pool.store.logs import begin
 from swarm.roles.held_out_accuracy import Examined, HeldOut, examine, held_out_set
-from swarm.sim.attacks.attacking_peer import Attackers, AttackPlan, accept_everything
+from swarm.roles.view import rendering_of
+from swarm.sim.attacks.attacking_peer import Attackers, AttackPlan
 from swarm.sim.curve import Examiner, Point
 from swarm.sim.options import Pace
 from swarm.sim.results import Heard, NodeResult, held_by, result_of, written_by
@@ -192,18 +194,18 @@ class _Swarm:
 
         open_network = self._opener(home, identity, config)
         clock = PacedClock(self.clock, plan.paces[stay.place].speed)
-        async with open_node(home, identity, config, plan.manifest, clock, open_network, [listen]) as node:
+        async with open_node(Context(home, identity, config, plan.manifest, clock, (listen,)), open_network) as node:
             self._nodes[number] = node
             self.first_address.set()
             before = await self._examine(node)
             if stay.first == 0:
                 await self._open.arrive()
             enough = min(len(plan.configs) - 1, ENOUGH_PEERS)
-            await _until(lambda: node.connected_peers >= enough and not node.beacon.problem(), MEETING_S)
+            await _until(lambda: node.exchange.connected() >= enough and not node.exchange.beacon.problem(), MEETING_S)
             if self.examiner is not None:
                 self.examiner.begin()
             async with trio.open_nursery() as examinations:
-                await keep_learning(node)
+                await node.learn()
             self._written[number] = frozenset(await written_by(node))
             if last:
                 await self._ended.arrive()
@@ -227,7 +229,8 @@ class _Swarm:
     def _config(self, stay: Stay) -> Config:
         config = self.plan.configs[stay.place]
         network = replace(config.network, listen=(LOOPBACK,), announce=(), mdns=False)
-        here = [node.network.addresses() for node in self._nodes.values() if node.network is not None]
+        networks = [node.exchange.connection.network for node in self._nodes.values()]
+        here = [network.addresses() for network in networks if network is not None]
         swarm = replace(config.swarm, bootstrap=here[0] if here else ())
         node_seed = int.from_bytes(hashlib.sha256(f"{self.plan.seed}/{stay.number}/node".encode()).digest()[:6]) + 1
         return replace(config, network=network, swarm=swarm, node=replace(config.node, seed=node_seed, rounds=stay.rounds))
@@ -238,29 +241,26 @@ class _Swarm:
             return self._network(home, identity, config)
         join = self._network(home, identity, config)
 
-        def watched(validate: Validate) -> AbstractAsyncContextManager[Network]:
-            def judge(data: bytes) -> Verdict:
-                verdict = validate(data)
+        def watched(subscription: Subscription[Any]) -> AbstractAsyncContextManager[Network]:
+            def judge(data: bytes) -> Any:
+                opened = subscription.validate(data)
                 message = hashlib.sha256(data).digest()
                 if message in attackers.sent:
                     self._arrived[message] += 1
-                    self._turned_away += verdict is not Verdict.ACCEPT
-                return verdict
+                    self._turned_away += isinstance(opened, Verdict)
+                return opened
 
-            return join(judge)
+            return join(replace(subscription, validate=judge))
 
         return watched
 
     def _network(self, home: Home, identity: Identity, config: Config) -> OpenNetwork:
-        name = topic(self.plan.manifest)
         if self.plan.network == "memory":
-            return lambda validate: self._memory.join(
-                identity.seed, topic=name, validate=validate, clock=self.clock, config=config.network
-            )
+            return lambda subscription: self._memory.join(identity.seed, subscription, clock=self.clock, config=config.network)
         # Imported where it is used: a simulation in memory has no need of libp2p, which takes a second.
         from swarm.node.joining import libp2p_opener
 
-        return libp2p_opener(home, identity, config, name, self.clock)
+        return libp2p_opener(home, identity, config, self.clock)
 
     async def run_attacker(self, number: int) -> None:
         """One attacking peer, in the network like everybody else, until it is cancelled."""
@@ -269,11 +269,11 @@ class _Swarm:
         config = self._config(Stay(-1 - number, 0, 0, 0))
         home = Home(self.plan.directory / f"attacker-{number}").create()
         join = self._network(home, identity, config)
-        await self._attackers.run(number, lambda: join(accept_everything))
+        await self._attackers.run(number, join)
 
     def _halves(self) -> list[frozenset[str]]:
         """The peers of either half of the places; attackers go with the second."""
-        here = [node.identity.peer_id for number, node in sorted(self._nodes.items()) if self._side(number) == 0]
+        here = [node.context.identity.peer_id for number, node in sorted(self._nodes.items()) if self._side(number) == 0]
         return [frozenset(here)]
 
     def _side(self, number: int) -> int:
@@ -283,11 +283,10 @@ class _Swarm:
     async def _examine(self, node: Node) -> Examined:
         # Equal weights are measured once: all nodes begin with the same.
         async with self._one_at_a_time:
-            digest = node.policy.tag.digest
+            roles = node.learner.roles
+            digest = roles.policy.tag.digest
             if digest not in self._examined:
-                self._examined[digest] = await examine(
-                    node.policy, self.scorer, self.problems, node.rendering, node.max_tokens, node.examples
-                )
+                self._examined[digest] = await examine(roles.policy, self.scorer, self.problems, roles.view)
             return self._examined[digest]
 
     def outcome(self) -> Outcome:

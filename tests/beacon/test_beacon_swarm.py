@@ -14,7 +14,6 @@ from protocols.manifest import epoch_of, topic
 from protocols.vectors.beacon_cases import TEST_CHAIN, sign_round
 from swarm.beacon.sources import BEACON_PROTOCOL
 from swarm.events import Event
-from swarm.learner.keep_learning import keep_learning
 from swarm.net.network import Verdict
 from swarm.node.status import status
 
@@ -34,10 +33,10 @@ def test_one_node_has_the_web_and_all_learn_from_each_other(tmp_path: Path) -> N
         async with medium.node(
             index, events[index], RULES, node_rounds=7, node_min_round_s=25, tasks_share_uninformative=True, **settings
         ) as node:
-            while node.beacon.problem():
+            while node.exchange.beacon.problem():
                 await trio.sleep(0.1)
-            await keep_learning(node)
-            known = node.beacon.statistics()
+            await node.learn()
+            known = node.exchange.beacon.statistics()
             assert known.invalid == 0
             if index == 0:
                 assert known.from_web >= 3
@@ -47,8 +46,8 @@ def test_one_node_has_the_web_and_all_learn_from_each_other(tmp_path: Path) -> N
                 assert known.from_peers >= 3
             log = await checked_log(node)
             assert len({share.epoch for _, share in log}) >= 3
-            assert node.admission.statistics().refused == {}
-            assert node.totals["groups_trained_foreign"] > 0
+            assert node.exchange.admission.statistics().refused == {}
+            assert node.learner.totals["groups_trained_foreign"] > 0
             assert (await status(node))["beacon"]["kind"] == "drand"
             for epoch, round, signature in await node.pool.run(
                 lambda store: store.rows("SELECT epoch, round, signature FROM beacons")
@@ -86,9 +85,9 @@ def test_a_late_round_stops_nobody(tmp_path: Path) -> None:
         settings = {"node_rounds": 10, "node_min_round_s": 20, "tasks_share_uninformative": True, "swarm_beacon_urls": url}
         async with medium.node(index, events[index], rules, **settings) as node:
             await trio.sleep(5)
-            await keep_learning(node)
+            await node.learn()
             await trio.sleep(20)
-            assert node.admission.statistics().refused == {}
+            assert node.exchange.admission.statistics().refused == {}
             epochs = [share.epoch for _, share in await checked_log(node)]
             assert epochs == sorted(epochs)
             assert set(epochs) == {first, first + 1}
@@ -113,7 +112,7 @@ def test_without_any_beacon_a_node_says_so_and_proposes_nothing(tmp_path: Path) 
     async def main(medium: Medium) -> None:
         async with medium.node(0, events, RULES, node_rounds=5, swarm_beacon_urls="") as node:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(keep_learning, node)
+                nursery.start_soon(node.learn)
                 await trio.sleep(3.5)
                 told = await status(node)
             assert told["state"].startswith("waiting: drand's round")
@@ -131,12 +130,12 @@ def test_a_restart_without_web_or_peers_goes_on_with_what_it_had(tmp_path: Path)
         with web() as server:
             async with medium.node(0, None, RULES, node_rounds=2, swarm_beacon_urls=server.url) as node:
                 await trio.sleep(3)
-                await keep_learning(node)
+                await node.learn()
         events: list[Event] = []
         async with medium.node(0, events, RULES, node_rounds=4, swarm_beacon_urls="") as node:
-            assert node.beacon.value(FIRST) == value_of(FIRST)
-            assert node.beacon.statistics().from_store == 2
-            await keep_learning(node)
+            assert node.exchange.beacon.value(FIRST) == value_of(FIRST)
+            assert node.exchange.beacon.statistics().from_store == 2
+            await node.learn()
             assert [event.proposed for event in finished(events)] == [2, 2]
             await checked_log(node)
 
@@ -158,10 +157,10 @@ def test_peers_that_give_wrong_rounds_are_outvoted_by_one_that_does_not(tmp_path
                 await stack.enter_async_context(medium.node(0, None, RULES, swarm_beacon_urls=server.url))
                 node = await stack.enter_async_context(medium.node(1, None, RULES, swarm_beacon_urls=""))
                 await trio.sleep(50)
-                assert node.beacon.value(FIRST) == value_of(FIRST)
-                assert node.beacon.statistics().invalid <= 6
+                assert node.exchange.beacon.value(FIRST) == value_of(FIRST)
+                assert node.exchange.beacon.statistics().invalid <= 6
                 await trio.sleep(60)
-                assert node.beacon.value(FIRST + 1) == value_of(FIRST + 1)
-                assert node.beacon.statistics().invalid <= 6, "none is verified twice"
+                assert node.exchange.beacon.value(FIRST + 1) == value_of(FIRST + 1)
+                assert node.exchange.beacon.statistics().invalid <= 6, "none is verified twice"
 
     on_virtual_time(tmp_path, main)

@@ -7,17 +7,29 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from swarm_shapes import RULES, Judge, Peer, StillClock
+from swarm_shapes import RULES, Judge, Peer, StillClock, context_of
 
-from protocols.reasons import Reason
+from protocols.reasons import ProtocolError, Reason
 from protocols.recipe import local_beacon
 from swarm.clock import Clock
 from swarm.config.schema import PoolSection
 from swarm.errors import NetworkError
-from swarm.pool.admission.admission import Admission, Admitted
+from swarm.pool.admission.admission import Admission
+from swarm.pool.admission.opened import open_message
+from swarm.pool.admission.refusal import Admitted
 from swarm.pool.pool import Pool
+from swarm.pool.standing.standing import Standing
 
 OWN = Peer(99)
+
+
+async def admit_bytes(admission: Admission, data: bytes, peer: str = "forwarder") -> Admitted:
+    """What comes of bytes that nobody has looked at yet."""
+    try:
+        opened = open_message(data, RULES.id)
+    except ProtocolError as error:
+        return await admission.unread(data, error.reason)
+    return await admission.admit(opened, peer)
 
 
 class Gate:
@@ -32,9 +44,8 @@ class Gate:
         self.admission = self.reopened()
 
     def reopened(self) -> Admission:
-        return Admission(
-            RULES, OWN.key, self.pool, self.judge, self.fetch, lambda epoch: local_beacon(RULES.id, epoch), self.clock
-        )
+        context = context_of(OWN.private_key, self.clock)
+        return Admission(context, self.pool, Standing(), self.judge, self.fetch, lambda epoch: local_beacon(RULES.id, epoch))
 
     async def fetch(self, body_hash: bytes, size: int, forwarder: str, signer: bytes) -> bytes:
         self.fetched.append((body_hash, size, forwarder, signer))
@@ -43,7 +54,7 @@ class Gate:
         return self.bodies[body_hash]
 
     async def admit(self, data: bytes) -> Admitted:
-        return await self.admission.admit(data, "forwarder")
+        return await admit_bytes(self.admission, data)
 
     async def reasons(self, data: bytes) -> list[Reason]:
         return [refusal.reason for refusal in (await self.admit(data)).refusals]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,96 +11,74 @@ from typing import Any
 
 import pytest
 import trio
-from swarm_shapes import RULES, Judge, Peer
+from swarm_shapes import RULES, Judge, Peer, context_of
 
-from protocols.manifest import epoch_of, topic
-from protocols.messages import Share
-from protocols.recipe import local_beacon
+from protocols.envelope import open_envelope
+from protocols.manifest import epoch_of
+from protocols.reasons import Reason
 from swarm.beacon.beacon import LocalBeacon
 from swarm.clock import Clock
-from swarm.config.schema import Config, PoolSection
-from swarm.exchange import own_log as publishing
+from swarm.config.schema import Config, NodeSection, PoolSection, SwarmSection
+from swarm.context import Context
+from swarm.exchange import own_log
+from swarm.exchange.answering import answer_requests
+from swarm.exchange.connection import Connection
+from swarm.exchange.equivocation import publish_proofs
 from swarm.exchange.log_sync import LogSync
-from swarm.exchange.own_log import OwnLog, position, publish_proofs
-from swarm.exchange.receiving import Bodies, receive, serve, verdict
-from swarm.exchange.recovery import doubt_at_start, keep_own_log
+from swarm.exchange.own_log import OwnLog, open_log
+from swarm.exchange.receiving import Receiver
+from swarm.exchange.recovery import Recovery, doubt_at_start
 from swarm.identity import Identity
 from swarm.net.simulated import MemoryNetwork
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
+from swarm.pool.standing.standing import Standing
 from swarm.pool.store.logs import begin
 from swarm.pool.store.proofs import equivocators
-from swarm.records import ScoredGroup
-
-
-class Learning:
-    """Stands for what learns from the groups that are admitted, which these nodes do not."""
-
-    def hear(self, groups: Iterable[ScoredGroup]) -> None:
-        """As `Curriculum.hear`."""
-
-    def arrived(self, count: int) -> None:
-        """As `Freshness.arrived`."""
-
-
-@dataclass
-class Indices:
-    """Stands for the proposer: which indices are used."""
-
-    epoch: int
-    next_index: int
-    curriculum: Learning = field(default_factory=Learning)
-
-    def resume(self, epoch: int, next_index: int) -> None:
-        self.epoch, self.next_index = epoch, next_index
 
 
 @dataclass
 class LogNode:
-    """What the parts that keep logs ask of a node."""
+    """An exchange's parts, and nobody who learns from it."""
 
-    identity: Identity
+    context: Context
     pool: Pool
     admission: Admission
     log: OwnLog
-    proposer: Indices
-    clock: Clock
-    seed: int
-    manifest: Any = RULES
-    config: Config = field(default_factory=Config)
-    emitted: list[Any] = field(default_factory=list)
+    connection: Connection
+    emitted: list[Any]
 
     def __post_init__(self) -> None:
-        self.sync = LogSync(self)  # type: ignore[arg-type]
-        self.network: Any = None
-        self.beacon = LocalBeacon(self.manifest)
-        self.freshness = Learning()
+        self.beacon = LocalBeacon(RULES)
+        self.recovery = Recovery(self.context, self.pool, self.log)
+        self.sync = LogSync(self.context, self.pool, self.admission)
+        self.receiver = Receiver(self.context, self.pool, self.admission, self.beacon, self.log, lambda groups: None)
 
-    def emit(self, event: Any) -> None:
-        self.emitted.append(event)
+    @property
+    def network(self) -> Any:
+        return self.connection.network
+
+    async def admit(self, data: bytes, peer: str = "somebody") -> list[Reason]:
+        """The reasons for which bytes that `peer` brought, or groups in them, are refused."""
+        return list(await self.receiver.admit_entry(open_envelope(data, RULES.id), peer))
 
     async def share(self, *texts: str, count: int = 1, announce: bool = False) -> bool:
         """Publish the next share, of one group; whether the log was open."""
         async with self.log.one:
             if self.log.silent:
                 return False
-            now_ms = self.clock.now_ms()
-            epoch = epoch_of(self.manifest, now_ms)
-            if epoch != self.proposer.epoch:
-                self.proposer.resume(epoch, 0)
-            first = self.proposer.next_index
-            peer = Peer(self.seed)
+            indices = self.log.indices
+            epoch = epoch_of(RULES, self.context.now_ms())
+            indices.begin(epoch)
+            first = indices.take(count).start
+            peer = Peer(self.context.seed)
             share = peer.share(peer.group(first, *texts, epoch=epoch), epoch=epoch, first_index=first, count=count)
-            data = await self._append(share, now_ms, announce)
-            self.proposer.next_index += count
+            with pytest.MonkeyPatch.context() as patch:
+                if announce:
+                    patch.setattr(own_log, "MAX_INLINE_BODY_BYTES", 10)
+                data = await self.log.append(share, [])
         await self.network.publish(data)
         return True
-
-    async def _append(self, share: Share, now_ms: int, announce: bool) -> bytes:
-        with pytest.MonkeyPatch.context() as patch:
-            if announce:
-                patch.setattr(publishing, "MAX_INLINE_BODY_BYTES", 10)
-            return await self.log.append(share, [], now_ms)
 
     async def held(self) -> dict[bytes, list[int]]:
         """Sequence numbers held per signer, the own log included."""
@@ -121,34 +99,39 @@ class LogMedium:
 
     @asynccontextmanager
     async def node(
-        self, number: int, *, new: bool = True, sync: bool = True, bounds: PoolSection | None = None
+        self,
+        number: int,
+        *,
+        new: bool = True,
+        sync: bool = True,
+        bounds: PoolSection | None = None,
+        bootstrap: tuple[str, ...] = (),
     ) -> AsyncIterator[LogNode]:
         """Node `number` (from 1 on) with its pool, which it finds again; `new` notes that its log begins there."""
         path = self.path / f"{number}.sqlite"
         identity = Identity(Peer(number).private_key)
         if new and not path.exists():
             begin(path, identity.public_key)
-        judge, bodies = Judge(), Bodies()
-        async with Pool(path, bounds or PoolSection(), self.clock) as pool:
-            end = await pool.run(lambda store: position(store, RULES))
-            admission = Admission(
-                RULES, identity.public_key, pool, judge, bodies.fetch, lambda epoch: local_beacon(RULES.id, epoch), self.clock
-            )
-            admission.standing.convict(await pool.run(equivocators))
-            log = OwnLog(identity, RULES.id, pool, end)
-            node = LogNode(identity, pool, admission, log, Indices(end.epoch, end.next_index), self.clock, number)
-            await doubt_at_start(node)  # type: ignore[arg-type]
-            async with self.network.join(
-                identity.seed, topic=topic(RULES), validate=lambda data: verdict(admission, data), clock=self.clock
-            ) as network:
-                node.network = bodies.network = network
-                serve(node, network)  # type: ignore[arg-type]
+        config = Config(node=NodeSection(seed=number), pool=bounds or PoolSection(), swarm=SwarmSection(bootstrap=bootstrap))
+        emitted: list[Any] = []
+        context = context_of(identity.private_key, self.clock, config=config, listeners=[emitted.append])
+        async with Pool(path, config.pool, self.clock) as pool:
+            standing, connection = Standing(), Connection()
+            standing.convict(await pool.run(equivocators))
+            beacon = LocalBeacon(RULES)
+            admission = Admission(context, pool, standing, Judge(), connection.fetch_body, beacon.value)
+            log = await open_log(context, pool)
+            node = LogNode(context, pool, admission, log, connection, emitted)
+            await doubt_at_start(context, pool, log)
+            async with self.network.join(identity.seed, node.receiver.subscription, clock=self.clock) as network:
+                connection.network = network
+                answer_requests(network, RULES, pool)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(receive, node, network)
-                    nursery.start_soon(keep_own_log, node, network)
-                    nursery.start_soon(publish_proofs, node, network)
+                    nursery.start_soon(node.receiver.run)
+                    nursery.start_soon(node.recovery.run, network)
+                    nursery.start_soon(publish_proofs, context, pool, log, network)
                     if sync:
-                        nursery.start_soon(node.sync.run, network)
+                        nursery.start_soon(node.sync.run, network, node.receiver)
                     yield node
                     nursery.cancel_scope.cancel()
 

@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.testing import MockClock
 
 from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope
-from protocols.manifest import Manifest, topic
+from protocols.manifest import Manifest
 from protocols.messages import Kind, Share, unpack_body
 from swarm.clock import Clock, VirtualClock
 from swarm.config.load import load
 from swarm.config.manifest_lookup import built_in
+from swarm.context import Context
 from swarm.events import Event, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
@@ -57,13 +58,11 @@ class Medium:
         if not home.pool.exists():
             begin(home.pool, key.public_key().public_bytes_raw())
 
-        def join(validate):
-            return self.network.join(
-                key.private_bytes_raw(), topic=topic(rules), validate=validate, clock=self.clock, config=config.network
-            )
+        def join(subscription):
+            return self.network.join(key.private_bytes_raw(), subscription, clock=self.clock, config=config.network)
 
-        listeners = [] if events is None else [events.append]
-        async with open_node(home, Identity(key), config, rules, self.clock, join, listeners) as node:
+        listeners = () if events is None else (events.append,)
+        async with open_node(Context(home, Identity(key), config, rules, self.clock, listeners), join) as node:
             yield node
 
 
@@ -86,7 +85,7 @@ async def checked_log(node: Node) -> list[tuple[Envelope, Share]]:
     entries = await node.pool.run(lambda store: list(store.own_log()))
     previous, expected, epoch, log = NO_PREVIOUS, 0, None, []
     for sequence, entry in enumerate(entries):
-        envelope = open_envelope(entry.envelope, node.manifest.id)
+        envelope = open_envelope(entry.envelope, node.context.manifest.id)
         share = unpack_body(Kind.SHARE, entry.body if entry.body is not None else envelope.body)
         assert isinstance(share, Share)
         assert (envelope.sequence, envelope.previous) == (sequence, previous)

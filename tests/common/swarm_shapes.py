@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -15,7 +17,12 @@ from protocols.envelope import ENVELOPE_DOMAIN, NO_PREVIOUS, Envelope, seal
 from protocols.manifest import EnvironmentRule, Manifest, Range
 from protocols.messages import Announce, Body, Completion, PolicyTag, RolloutGroup, Share, pack_body
 from protocols.recipe import Recipe
+from swarm.config.schema import Config
+from swarm.context import Context
 from swarm.errors import ChildDied, ChildFailed
+from swarm.home import Home
+from swarm.identity import Identity
+from swarm.pool.indices import IndexRange, Indices, Reached
 from swarm.records import ScoredGroup, Task
 from swarm.roles.proposer import Proposer
 
@@ -57,6 +64,13 @@ class StillClock:
         return real_s
 
 
+def context_of(
+    key: Ed25519PrivateKey, clock: Any, rules: Manifest = RULES, config: Config | None = None, listeners: Sequence[Any] = ()
+) -> Context:
+    """The context of a node that has no home of its own."""
+    return Context(Home(Path("no home")), Identity(key), config or Config(), rules, clock, tuple(listeners))
+
+
 @dataclass(frozen=True)
 class Judged:
     task: Task
@@ -89,6 +103,24 @@ def task_of(recipe: Recipe, seed: int = 7) -> Task:
 async def tasks_of(proposer: Proposer, count: int, random: Random) -> list[Task]:
     """What it proposes without alternatives."""
     return [task for place in await proposer.propose(count, 1, random) for task in place]
+
+
+class CountedProposer(Proposer):
+    """A proposer whose indices a test may account for, as shares do."""
+
+    def __init__(self, context: Context, scorer: Any, beacon: Any, end: Reached) -> None:
+        self.indices = Indices(end)
+        super().__init__(context, scorer, beacon, self.indices)
+
+    @property
+    def epoch(self) -> int:
+        return self.reached.epoch
+
+    def take_proposed(self, reached: Reached) -> IndexRange:
+        """The range that a share of what was proposed until `reached` accounts for."""
+        used = self.indices.up_to(reached)
+        self.indices.account(reached)
+        return used
 
 
 def answers(*texts: str, tokens: int = 5) -> tuple[Completion, ...]:

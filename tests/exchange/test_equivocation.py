@@ -15,9 +15,10 @@ from protocols.messages import Kind, Proof, unpack_body
 from protocols.proof import check_proof
 from protocols.reasons import Reason
 from swarm.clock import VirtualClock
-from swarm.exchange.receiving import admit, verdict
+from swarm.exchange.receiving import validate
 from swarm.net.network import Verdict
 from swarm.net.simulated import MemoryNetwork
+from swarm.pool.admission.opened import Opened
 from swarm.pool.store import proofs
 from swarm.pool.store.store import Store
 
@@ -33,10 +34,6 @@ def two_histories(length: int = 1, number: int = 40) -> tuple[list[bytes], list[
         [one.publish() for _ in range(length)],
         [other.publish(other.group(other.next_index, "right", "other")) for _ in range(length)],
     )
-
-
-async def reasons(node: LogNode, data: bytes) -> list[Reason]:
-    return [refusal.reason for refusal in (await admit(node, data, "somebody")).refusals]  # type: ignore[arg-type]
 
 
 def proof_of(store: Store, signer: bytes) -> Proof | None:
@@ -68,8 +65,8 @@ async def test_what_half_of_a_swarm_was_told_convicts_with_what_the_other_half_w
         nodes = [await stack.enter_async_context(medium.node(number)) for number in range(1, 9)]
         for place, node in enumerate(nodes):
             for data in ones if place % 2 else others[:2]:
-                assert await reasons(node, data) == []
-            assert await reasons(node, honest_copy := honest_first(honest)) == []
+                assert await node.admit(data) == []
+            assert await node.admit(honest_copy := honest_first(honest)) == []
             assert honest_copy
         await trio.sleep(120)
         for node in nodes:
@@ -77,7 +74,7 @@ async def test_what_half_of_a_swarm_was_told_convicts_with_what_the_other_half_w
             proof = await node.pool.run(lambda store: proof_of(store, cheat.key))
             assert proof is not None
             assert check_proof(proof, RULES.id) == cheat.key
-            assert await reasons(node, Peer(40, sequence=9, previous=bytes([1]) * 32).publish()) == [Reason.STANDING]
+            assert await node.admit(Peer(40, sequence=9, previous=bytes([1]) * 32).publish()) == [Reason.STANDING]
             assert node.admission.standing.good(honest.key, medium.clock.now_ms())
         assert len(await carried(nodes)) == 1, "one passes it on, the others heard it"
         assert all(check_proof(proof, RULES.id) == cheat.key for proof in await carried(nodes))
@@ -88,8 +85,8 @@ async def test_what_half_of_a_swarm_was_told_convicts_with_what_the_other_half_w
         assert {len(sequences) for node in nodes for key, sequences in (await node.held()).items() if key != cheat.key} == {1, 2}
         assert all("index-gap" not in refused for refused in [await node.refused() for node in nodes])
     async with medium.node(1) as again:
-        assert await reasons(again, Peer(40, sequence=9, previous=bytes([1]) * 32).publish()) == [Reason.STANDING]
-        assert await reasons(again, ones[0]) in ([Reason.STANDING], [Reason.DUPLICATE])
+        assert await again.admit(Peer(40, sequence=9, previous=bytes([1]) * 32).publish()) == [Reason.STANDING]
+        assert await again.admit(ones[0]) in ([Reason.STANDING], [Reason.DUPLICATE])
         await trio.sleep(60)
         assert len(await carried([again])) <= 1, "nor does a restart publish it again"
 
@@ -103,9 +100,9 @@ async def test_a_longer_history_on_another_branch_is_followed_back_to_the_fork(t
     ones, others = two_histories(6)
     async with medium.node(1) as one, medium.node(2, sync=False) as other:
         for data in ones[:3]:
-            await admit(one, data, "somebody")  # type: ignore[arg-type]
+            await one.admit(data)
         for data in others:
-            await admit(other, data, "somebody")  # type: ignore[arg-type]
+            await other.admit(data)
         await trio.sleep(60)
         assert await one.pool.run(proofs.equivocators) == [Peer(40).key]
         assert await other.pool.run(proofs.equivocators) == [Peer(40).key], "told by gossip of the proof"
@@ -115,8 +112,8 @@ async def test_a_late_node_learns_of_it_from_the_log_that_carries_the_proof(tmp_
     medium = medium_of(tmp_path, autojump_clock)
     (one_envelope,), (other_envelope,) = two_histories()
     async with medium.node(1) as one:
-        assert await reasons(one, one_envelope) == []
-        assert await reasons(one, other_envelope) == [Reason.EQUIVOCATION]
+        assert await one.admit(one_envelope) == []
+        assert await one.admit(other_envelope) == [Reason.EQUIVOCATION]
         await trio.sleep(30)
         async with medium.node(2) as late:
             await trio.sleep(60)
@@ -134,12 +131,12 @@ async def test_a_false_proof_costs_its_sender(tmp_path: Path, autojump_clock: Mo
         for proof in (twice, forged):
             envelope = accuser.seal(proof)
             accuser.sequence, accuser.previous = accuser.sequence + 1, envelope.id
-            assert await reasons(node, envelope.to_bytes()) == [Reason.FALSE_PROOF]
+            assert await node.admit(envelope.to_bytes()) == [Reason.FALSE_PROOF]
         now_ms = medium.clock.now_ms()
         assert node.admission.standing.points(accuser.key, now_ms) > 1.5
         assert node.admission.standing.points(victim.key, now_ms) == 0
         assert await node.pool.run(proofs.equivocators) == []
-        assert await reasons(node, first) == []
+        assert await node.admit(first) == []
         assert (await node.held())[accuser.key] == [0, 1], "it stays in the log, where everybody can see it"
 
 
@@ -151,16 +148,16 @@ async def test_who_is_convicted_is_neither_forwarded_nor_drawn_and_is_listed(tmp
     later = Peer(40, sequence=7, previous=bytes([1]) * 32).publish()
     async with medium.node(1) as node:
         standing = node.admission.standing
-        assert verdict(node.admission, later) is Verdict.ACCEPT
-        assert await reasons(node, accuser) == []
+        assert isinstance(validate(node.admission, later), Opened)
+        assert await node.admit(accuser) == []
         assert standing.points(cheat.key, now_ms) == 0, "found by somebody else, and acted on all the same"
-        assert verdict(node.admission, later) is Verdict.IGNORE
+        assert validate(node.admission, later) is Verdict.IGNORE
         assert standing.weight(cheat.key, now_ms) == 0
         assert standing.describe(cheat.key, now_ms).standing == "convicted"
         assert standing.notable(5, now_ms) == (cheat.key,)
     async with medium.node(1) as node:
-        assert verdict(node.admission, later) is Verdict.IGNORE, "also after a restart"
-        assert await reasons(node, later) == [Reason.STANDING]
+        assert validate(node.admission, later) is Verdict.IGNORE, "also after a restart"
+        assert await node.admit(later) == [Reason.STANDING]
 
 
 async def test_proofs_take_bounded_room(tmp_path: Path, autojump_clock: MockClock, monkeypatch) -> None:
@@ -171,8 +168,8 @@ async def test_proofs_take_bounded_room(tmp_path: Path, autojump_clock: MockCloc
     async with medium.node(1) as node:
         for number in range(60, 66):
             (one,), (other,) = two_histories(number=number)
-            assert await reasons(node, one) == []
-            assert await reasons(node, other) == [Reason.EQUIVOCATION]
+            assert await node.admit(one) == []
+            assert await node.admit(other) == [Reason.EQUIVOCATION]
             await trio.sleep(1)
         kept = [await node.pool.run(lambda store, n=number: proof_of(store, Peer(n).key)) for number in range(60, 66)]
         assert 1 <= sum(proof is not None for proof in kept) < 4

@@ -18,8 +18,7 @@ from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, Head, HeadsRequest, Log
 from swarm.clock import VirtualClock
 from swarm.config.schema import PoolSection
 from swarm.exchange.log_sync import LogSync
-from swarm.exchange.receiving import admit
-from swarm.net.network import Verdict
+from swarm.net.network import deaf
 from swarm.net.simulated import Conditions, MemoryNetwork, Partition
 
 
@@ -55,7 +54,7 @@ async def test_two_halves_of_a_swarm_grow_together_again(tmp_path: Path, autojum
     medium = medium_of(tmp_path, autojump_clock)
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(medium.node(number)) for number in range(1, 33)]
-        half = frozenset(node.identity.peer_id for node in nodes[:16])
+        half = frozenset(node.context.identity.peer_id for node in nodes[:16])
         now = medium.network.now_s()
         medium.network.conditions = Conditions(partitions=(Partition(now + 25, now + 50, (half,)),))
         await publish_for(nodes, 50, 25)
@@ -97,9 +96,9 @@ async def test_old_shares_and_unknown_kinds_belong_to_the_log_too(tmp_path: Path
         newer = peer.sign_anything(100, b"of another version")
         after = Peer(7, now_ms=NOW_MS, sequence=2, previous=_id_of(newer), next_index=1)
         for data in (first, newer, after.publish()):
-            await admit(two, data, "somebody")
+            await two.admit(data, "somebody")
         broken = Peer(8).sign_anything(Kind.SHARE, b"\x90")
-        await admit(two, broken, "somebody")
+        await two.admit(broken, "somebody")
         assert (await two.held())[peer.key] == [0, 1, 2]
         assert await two.refused() == {"kind": 1, "schema": 1}
         await trio.sleep(3 * HOUR_MS / 1000)
@@ -142,7 +141,7 @@ async def test_a_full_pool_does_not_fetch_what_it_dropped(tmp_path: Path, autoju
     async with medium.node(1) as one, medium.node(2, bounds=bounds) as small:
         await publish_for([one], 200, 4)
         await trio.sleep(60)
-        held = (await small.held())[one.identity.public_key]
+        held = (await small.held())[one.context.identity.public_key]
         assert 5 < len(held) < 50
         assert held[-1] == 49
         fetched = small.sync.statistics().fetched
@@ -150,7 +149,7 @@ async def test_a_full_pool_does_not_fetch_what_it_dropped(tmp_path: Path, autoju
         assert small.sync.statistics().fetched == fetched
         assert await one.share()
         await trio.sleep(60)
-        assert (await small.held())[one.identity.public_key][-1] == 50
+        assert (await small.held())[one.context.identity.public_key][-1] == 50
 
 
 async def test_a_hole_that_nobody_can_fill_keeps_nothing_else_away(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -159,7 +158,7 @@ async def test_a_hole_that_nobody_can_fill_keeps_nothing_else_away(tmp_path: Pat
     parts = [holed.publish() for _ in range(5)]
     async with medium.node(1) as one:
         for data in (parts[0], parts[2], parts[4]):
-            await admit(one, data, "somebody")  # type: ignore[arg-type]
+            await one.admit(data, "somebody")
         await publish_for([one], 20, 2)
         async with medium.node(2) as late:
             assert await complete([one, late], 120)
@@ -167,7 +166,7 @@ async def test_a_hole_that_nobody_can_fill_keeps_nothing_else_away(tmp_path: Pat
             await trio.sleep(300)
             assert late.sync.statistics().faults == 0
             assert await late.refused() == {}
-            await admit(late, parts[1], "somebody")  # type: ignore[arg-type]
+            await late.admit(parts[1])
             await trio.sleep(120)
             assert (await one.held())[holed.key] == [0, 1, 2, 4], "late, between its neighbours, and nobody's fault"
             assert await one.refused() == {}
@@ -185,7 +184,7 @@ async def with_liar(tmp_path: Path, clock: MockClock, heads: Answer, log: Answer
     async with (
         medium.node(1) as one,
         medium.node(2) as two,
-        medium.network.join("liar", topic=topic(RULES), validate=lambda data: Verdict.IGNORE, clock=medium.clock) as liar,
+        medium.network.join("liar", deaf(topic(RULES)), clock=medium.clock) as liar,
     ):
 
         async def on_heads(peer: str, request: bytes) -> bytes:
@@ -200,7 +199,7 @@ async def with_liar(tmp_path: Path, clock: MockClock, heads: Answer, log: Answer
         async with medium.node(3) as late:
             assert await complete([one, two, late], 300)
             await trio.sleep(300)
-            assert (await late.held()).keys() == {one.identity.public_key, two.identity.public_key}
+            assert (await late.held()).keys() == {one.context.identity.public_key, two.context.identity.public_key}
             assert late.sync.statistics().faults > 0, "the liar had its turns"
             assert await late.refused() == {}
             return late
@@ -240,16 +239,16 @@ async def test_another_swarms_requests_are_refused(tmp_path: Path, autojump_cloc
     medium = medium_of(tmp_path, autojump_clock)
     async with medium.node(1) as one, medium.node(2) as two:
         assert await one.share()
-        to = one.identity.peer_id
+        to = one.context.identity.peer_id
         for protocol, request in (
             (HEADS_PROTOCOL, HeadsRequest(bytes(32), bytes(32), MAX_HEADS).to_bytes()),
-            (LOG_PROTOCOL, LogRequest(bytes(32), one.identity.public_key, 0, 1).to_bytes()),
+            (LOG_PROTOCOL, LogRequest(bytes(32), one.context.identity.public_key, 0, 1).to_bytes()),
             (HEADS_PROTOCOL, b"\xc1"),
             (LOG_PROTOCOL, b""),
         ):
             with pytest.raises(NetworkError):
                 await two.network.request(to, protocol, request, MAX_LOG_BYTES)
-        asked = LogRequest(RULES.id, one.identity.public_key, 0, 9)
+        asked = LogRequest(RULES.id, one.context.identity.public_key, 0, 9)
         (envelope,) = read_log(await two.network.request(to, LOG_PROTOCOL, asked.to_bytes(), MAX_LOG_BYTES), asked)
         assert envelope.id == one.log.position.previous
         assert isinstance(one.sync, LogSync)

@@ -15,10 +15,10 @@ from protocols.manifest import topic
 from protocols.messages import Kind, Proof, Share, unpack_body
 from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, Head, LogRequest, pack_heads, pack_log
 from swarm.clock import VirtualClock
-from swarm.exchange.own_log import FORKED, _publish_proof, position
-from swarm.exchange.receiving import ELSEWHERE, admit
-from swarm.exchange.recovery import PATIENCE_S, TURN_S, WAITING, _take_over
-from swarm.net.network import Verdict
+from swarm.exchange.equivocation import publish_proof
+from swarm.exchange.own_log import ELSEWHERE, FORKED, end_of
+from swarm.exchange.recovery import PATIENCE_S, TURN_S, WAITING
+from swarm.net.network import deaf
 from swarm.net.simulated import Conditions, MemoryNetwork, Partition
 
 
@@ -63,14 +63,14 @@ async def test_a_lost_pool_is_told_by_peers_where_its_log_ends(tmp_path: Path, a
             await shares(node, 3)
             assert await node.share("right", "long", announce=True)
             await trio.sleep(5)
-            before = node.log.position
+            before, reached = node.log.position, node.log.indices.reached
         lose(medium, 2)
         async with medium.node(2, new=False) as node:
             assert node.log.silent == WAITING
             assert not await node.share()
             assert await open_soon(node)
             assert node.log.position == before
-            assert (node.proposer.epoch, node.proposer.next_index) == (before.epoch, before.next_index)
+            assert node.log.indices.reached == reached
             await shares(node, 2)
             assert await complete([peer, node], 60)
             assert await peer.refused() == {}
@@ -118,13 +118,12 @@ async def test_an_old_backup_continues_where_its_log_really_ended(tmp_path: Path
 
 async def test_peers_that_are_cut_off_keep_an_old_backup_silent(tmp_path: Path, autojump_clock: MockClock) -> None:
     medium = medium_of(tmp_path, autojump_clock)
-    async with medium.node(1), medium.node(2) as node:
+    async with medium.node(1), medium.node(2, bootstrap=("/memory/0/p2p/known",)) as node:
         await shares(node, 2)
-        nobody = frozenset({node.identity.peer_id})
+        nobody = frozenset({node.context.identity.peer_id})
         now = medium.network.now_s()
         medium.network.conditions = Conditions(partitions=(Partition(now, now + 100, (nobody,)),))
         node.log.doubt(WAITING)
-        node.config = node.config.__class__(swarm=node.config.swarm.__class__(bootstrap=("/memory/0/p2p/known",)))
         await trio.sleep(90)
         assert node.log.silent == WAITING
         await trio.sleep(30)
@@ -136,7 +135,7 @@ async def test_peers_that_do_not_answer(tmp_path: Path, autojump_clock: MockCloc
     medium = medium_of(tmp_path, autojump_clock)
     async with medium.node(2) as node:
         await shares(node, 1)
-    async with medium.network.join("mute", topic=topic(RULES), validate=lambda data: Verdict.IGNORE, clock=medium.clock):
+    async with medium.network.join("mute", deaf(topic(RULES)), clock=medium.clock):
         async with medium.node(2) as node:
             assert not await open_soon(node, PATIENCE_S - 10)
             assert await open_soon(node, 30)
@@ -148,7 +147,7 @@ async def test_peers_that_do_not_answer(tmp_path: Path, autojump_clock: MockCloc
 async def test_a_liar_can_withhold_and_not_invent(tmp_path: Path, autojump_clock: MockClock) -> None:
     medium = medium_of(tmp_path, autojump_clock)
     key = Peer(2).key
-    async with medium.network.join("liar", topic=topic(RULES), validate=lambda data: Verdict.IGNORE, clock=medium.clock) as liar:
+    async with medium.network.join("liar", deaf(topic(RULES)), clock=medium.clock) as liar:
 
         async def heads(peer: str, request: bytes) -> bytes:
             return pack_heads([Head(key, 0, 10**6, bytes(32))])
@@ -172,9 +171,7 @@ async def test_a_peer_that_gives_the_log_drop_by_drop_has_its_turn_and_no_more(t
     medium = medium_of(tmp_path, autojump_clock)
     key, log = Peer(2).key, Peer(2)
     held = [log.publish() for _ in range(40)]
-    async with medium.network.join(
-        "a slow one", topic=topic(RULES), validate=lambda _: Verdict.IGNORE, clock=medium.clock
-    ) as slow:
+    async with medium.network.join("a slow one", deaf(topic(RULES)), clock=medium.clock) as slow:
 
         async def heads(peer: str, request: bytes) -> bytes:
             return pack_heads([Head(key, 0, len(held) - 1, open_envelope(held[-1], RULES.id).id)])
@@ -187,7 +184,7 @@ async def test_a_peer_that_gives_the_log_drop_by_drop_has_its_turn_and_no_more(t
         slow.serve(LOG_PROTOCOL, drop)
         async with medium.node(1, sync=False) as peer:
             for data in held:
-                await admit(peer, data, "somebody")  # type: ignore[arg-type]
+                await peer.admit(data, "somebody")
             async with medium.node(2, new=False, sync=False) as node:
                 assert await open_soon(node, TURN_S + 20)
                 assert node.log.position.sequence == len(held)
@@ -205,7 +202,7 @@ async def test_a_cancelled_fetch_leaves_the_end_of_the_log_known(tmp_path: Path,
                 return result
 
             node.pool.run = run_and_lose  # type: ignore[method-assign]
-            await _take_over(node, node.network, "somebody", envelope)  # type: ignore[arg-type]
+            await node.recovery._take_over(node.network, "somebody", envelope)
         node.pool.run = run  # type: ignore[method-assign]
         assert node.log.position.sequence == 1
         assert await node.share()
@@ -215,7 +212,7 @@ async def test_a_proof_waits_with_the_log(tmp_path: Path, autojump_clock: MockCl
     medium = medium_of(tmp_path, autojump_clock)
     async with medium.node(2) as node, trio.open_nursery() as nursery:
         await node.log.one.acquire()
-        nursery.start_soon(_publish_proof, node, node.network, Proof(b"one", b"other"))
+        nursery.start_soon(publish_proof, node.pool, node.log, node.network, Proof(b"one", b"other"))
         await trio.sleep(1)
         node.log.silent = ELSEWHERE
         node.log.one.release()
@@ -231,15 +228,15 @@ async def test_an_own_envelope_from_elsewhere_stops_the_log_until_it_was_fetched
         await shares(node, 2)
         twin = Peer(2, sequence=2, previous=node.log.position.previous, next_index=2)
         missed, seen = twin.publish(), twin.publish()
-        await admit(peer, missed, "twin")  # type: ignore[arg-type]
+        await peer.admit(missed, "twin")
         await peer.network.publish(seen)
-        await admit(peer, seen, "twin")  # type: ignore[arg-type]
+        await peer.admit(seen, "twin")
         while not node.log.silent:
             await trio.sleep(0.001)
         assert node.log.silent == ELSEWHERE
         assert await open_soon(node)
         assert node.log.position.sequence == 4
-        assert (await node.held())[node.identity.public_key] == [0, 1, 2, 3], "what lay between was fetched"
+        assert (await node.held())[node.context.identity.public_key] == [0, 1, 2, 3], "what lay between was fetched"
         await shares(node, 1)
         assert await complete([peer, node], 60)
         assert await peer.refused() == {}
@@ -254,7 +251,7 @@ async def test_a_key_that_signed_two_histories_signs_no_more(tmp_path: Path, aut
             await peer.network.publish(other.publish(other.group(0, "right", "other")))
             await trio.sleep(1)
             assert node.log.silent == FORKED
-            await peer.admission.admit(Peer(2).seal(Peer(2).share(Peer(2).group(0, "right", "other"))).to_bytes(), "twin")
+            await peer.admit(Peer(2).seal(Peer(2).share(Peer(2).group(0, "right", "other"))).to_bytes(), "twin")
             await trio.sleep(60)
             assert node.log.silent == FORKED
             assert not await node.share()
@@ -270,8 +267,8 @@ async def test_where_a_log_ends_when_its_last_body_is_lost(tmp_path: Path, autoj
         assert await node.share()
         assert await node.share("right", "long", announce=True)
         await node.pool.run(lambda store: store.rows("UPDATE envelopes SET body = NULL, body_hash = NULL WHERE sequence = 1"))
-        end = await node.pool.run(lambda store: position(store, RULES))
-        assert (end.sequence, end.next_index) == (2, RULES.tasks_per_epoch), "no index is used twice"
+        end, reached = await node.pool.run(lambda store: end_of(store, RULES))
+        assert (end.sequence, reached.next_index) == (2, RULES.tasks_per_epoch), "no index is used twice"
         await trio.sleep(HOUR_MS / 1000)
         assert await node.share()
         entry = await node.pool.run(lambda store: store.newest_own())

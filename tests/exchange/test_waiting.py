@@ -7,15 +7,24 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.envelope import Envelope
+from protocols.messages import Announce, Kind
 from swarm.exchange.waiting import Waiting
 from swarm.net.network import Message
+from swarm.pool.admission.opened import Opened
 
 
-def message(number: int, size: int = 10) -> Message:
-    return Message(number.to_bytes(4) + bytes(size), "peer", 0)
+def message(signer: bytes, number: int, size: int = 10) -> Message[Opened]:
+    data = number.to_bytes(4) + bytes(size)
+    envelope = Envelope(1, Kind.SHARE, signer, 0, b"", 0, b"", b"", b"")
+    return Message(data, Opened(data, envelope, Announce(b"", 0)), "peer")
 
 
-def number_of(message: Message) -> int:
+def signer_of(message: Message[Opened]) -> bytes:
+    return message.opened.envelope.key
+
+
+def number_of(message: Message[Opened]) -> int:
     return int.from_bytes(message.data[:4])
 
 
@@ -25,16 +34,15 @@ def test_every_message_once_in_its_signers_order(steps: list[int | None]) -> Non
     waiting = Waiting(1000, 2**20, lambda signer: signer == bytes([0]))
     put: dict[int, list[int]] = {number: [] for number in range(5)}
     got: dict[int, list[int]] = {number: [] for number in range(5)}
-    out: list[bytes] = []
+    out: list[Message[Opened]] = []
 
     def take() -> bool:
         taken = waiting.take()
         if taken is None:
             return False
-        signer, taken_message = taken
-        assert signer not in out, "one at a time"
-        out.append(signer)
-        got[signer[0]].append(number_of(taken_message))
+        assert signer_of(taken) not in map(signer_of, out), "one at a time"
+        out.append(taken)
+        got[signer_of(taken)[0]].append(number_of(taken))
         return True
 
     for count, step in enumerate(steps):
@@ -43,7 +51,7 @@ def test_every_message_once_in_its_signers_order(steps: list[int | None]) -> Non
                 waiting.done(out.pop(0))
             take()
         else:
-            assert waiting.put(bytes([step]), message(count)) == 0
+            assert waiting.put(message(bytes([step]), count)) == 0
             put[step].append(count)
     while out or take():
         waiting.done(out.pop(0))
@@ -54,21 +62,22 @@ def test_every_message_once_in_its_signers_order(steps: list[int | None]) -> Non
 
 def test_a_flood_waits_behind_itself_and_displaces_itself() -> None:
     waiting = Waiting(50, 2**20, lambda signer: False)
-    dropped = sum(waiting.put(b"flood", message(number)) for number in range(500))
+    dropped = sum(waiting.put(message(b"flood", number)) for number in range(500))
     for signer in (b"a", b"b", b"c"):
-        dropped += waiting.put(signer, message(1))
+        dropped += waiting.put(message(signer, 1))
     assert dropped == 453
     first = [waiting.take() for _ in range(4)]
-    assert Counter(taken[0] for taken in first if taken) == Counter([b"flood", b"a", b"b", b"c"])
+    assert Counter(signer_of(taken) for taken in first if taken) == Counter([b"flood", b"a", b"b", b"c"])
     assert waiting.take() is None, "the rest waits until the first of the flood was judged"
-    assert number_of(first[0][1]) == 453 if first[0] else False, "the newest are kept"
+    assert first[0] is not None
+    assert number_of(first[0]) == 453, "the newest are kept"
 
 
 def test_a_crowd_lets_the_established_pass() -> None:
     waiting = Waiting(100, 2**20, lambda signer: signer.startswith(b"old"))
     for number in range(1000):
-        waiting.put(b"new" + number.to_bytes(4), message(number, size=1))
-    assert waiting.put(b"old1", message(1, size=500)) == 1
-    assert waiting.put(b"old2", message(2, size=500)) == 1
+        waiting.put(message(b"new" + number.to_bytes(4), number, size=1))
+    assert waiting.put(message(b"old1", 1, size=500)) == 1
+    assert waiting.put(message(b"old2", 2, size=500)) == 1
     assert len(waiting) == 100
-    assert sum(taken[0].startswith(b"old") for taken in [waiting.take() for _ in range(4)] if taken) == 2
+    assert sum(signer_of(taken).startswith(b"old") for taken in [waiting.take() for _ in range(4)] if taken) == 2

@@ -15,7 +15,7 @@ from node_shapes import Medium, checked_log, finished, on_virtual_time
 
 from swarm.errors import PolicyError
 from swarm.events import Event, PartRestarted, RolledBack
-from swarm.learner.keep_learning import keep_learning
+from swarm.exchange.exchange import Exchange
 from swarm.learner.loop import generate, propose
 from swarm.node.node import Node
 from swarm.node.status import status
@@ -40,14 +40,14 @@ class Watched:
         self._watch(monkeypatch, "log_likelihoods", "Ll")
         self._watch(monkeypatch, "generate", "Gg")
         self._watch(monkeypatch, "train", "Tt")
-        share = Node.share
+        share = Exchange.share
 
-        async def shared(node: Node, own: Sequence[ScoredGroup], reached: Any) -> None:
-            self.versions += [(group.policy.step, node.policy.tag.step) for group in own]
+        async def shared(exchange: Exchange, round: int, own: Sequence[ScoredGroup], reached: Any) -> int:
+            self.versions += [(group.policy.step, self.policy.tag.step) for group in own]
             await trio.sleep(self.sharing_s)
-            await share(node, own, reached)
+            return await share(exchange, round, own, reached)
 
-        monkeypatch.setattr(Node, "share", shared)
+        monkeypatch.setattr(Exchange, "share", shared)
 
     def take_order(self) -> list[str]:
         taken, self.order[:] = list(self.order), []
@@ -70,6 +70,7 @@ class Watched:
         async def watched(policy: Policy, *args: Any, **options: Any) -> Any:
             number = self._begun[name]
             self._begun[name] += 1
+            self.policy = policy
             self.order.append(f"{letters[0]}{number}")
             result = await method(policy, *args, **options)
             self.order.append(f"{letters[1]}{number}")
@@ -92,7 +93,7 @@ def live(path: Path, meanwhile: Any = None, **settings: object) -> tuple[list[Ev
         async with medium.node(0, events, **SETTINGS | settings) as node, trio.open_nursery() as nursery:
             if meanwhile is not None:
                 nursery.start_soon(meanwhile, node)
-            await keep_learning(node)
+            await node.learn()
             shown.append(await status(node) | {"log": [share.round for _, share in await checked_log(node)]})
             indices = [group.recipe.index for _, share in await checked_log(node) for group in share.groups]
             assert len(indices) == len(set(indices)), "no task is proposed twice"
@@ -188,15 +189,15 @@ def test_a_pause_ends_both_and_finishes_what_was_begun(tmp_path: Path, watched: 
     begun: list[tuple[int, list[str]]] = []
 
     async def pause(node: Node) -> None:
-        while node.round < 2:
+        while node.learner.round < 2:
             await trio.sleep(0.01)
-        node.guest.pause(300)
+        node.learner.guest.pause(300)
         await trio.sleep(200)
-        assert node.guest.paused
-        assert node.policy.pid is None
-        begun.append((node.round, list(watched.order)))
+        assert node.learner.guest.paused
+        assert node.learner.policy.pid is None
+        begun.append((node.learner.round, list(watched.order)))
         await trio.sleep(90)
-        assert begun[0] == (node.round, watched.order)
+        assert begun[0] == (node.learner.round, watched.order)
 
     events, shown = live(tmp_path, pause, training_max_versions_behind=1)
     (round, order), *_ = begun
@@ -208,9 +209,9 @@ def test_a_pause_ends_both_and_finishes_what_was_begun(tmp_path: Path, watched: 
 
 def test_a_stopped_node_has_finished_what_it_began(tmp_path: Path, watched: Watched) -> None:
     async def stop(node: Node) -> None:
-        while node.round < 2:
+        while node.learner.round < 2:
             await trio.sleep(0.01)
-        node.stop()
+        node.learner.stop()
 
     events, shown = live(tmp_path, stop, training_max_versions_behind=1)
     letters = [what[0] for what in watched.order]
@@ -226,15 +227,15 @@ def test_a_policy_that_went_back_trains_on_nothing_of_the_one_that_was(tmp_path:
     looks: list[int] = []
 
     async def spoil(node: Node) -> None:
-        answer = node.policy.answer
+        answer = node.learner.policy.answer
 
         async def spoiled(prompts: Sequence[str], **options: Any) -> list[str]:
-            looks.append(node.round)
-            if node.round == 4 and looks.count(4) == 1:
+            looks.append(node.learner.round)
+            if node.learner.round == 4 and looks.count(4) == 1:
                 return ["?"] * len(prompts)
             return await answer(prompts, **options)
 
-        node.policy.answer = spoiled  # type: ignore[method-assign]
+        node.learner.policy.answer = spoiled  # type: ignore[method-assign]
 
     events, shown = live(tmp_path, spoil, training_max_versions_behind=1, checkpoint_every_rounds=2, training_learning_rate=1e-5)
     (back,) = [event for event in events if isinstance(event, RolledBack)]
@@ -259,10 +260,10 @@ def test_a_share_that_is_cut_off_in_the_middle_is_whole(tmp_path: Path, monkeypa
         async with medium.node(0, **SETTINGS) as node:
 
             async def share_one(round: int) -> None:
-                proposal = await propose(node, round)
-                own = await evaluate(node.scorer, await generate(node, proposal), node.identity.public_key, 0)
-                await node.share(own, proposal.reached)
-                node.round += 1
+                proposal = await propose(node.learner, round)
+                own = await evaluate(node.learner.roles.scorer, await generate(node.learner, proposal), node.context.key, 0)
+                await node.exchange.share(round, own, proposal.reached)
+                node.learner.round += 1
 
             with trio.CancelScope() as scope:
 
@@ -273,7 +274,7 @@ def test_a_share_that_is_cut_off_in_the_middle_is_whole(tmp_path: Path, monkeypa
                 monkeypatch.setattr(Store, "append_own", cut)
                 await share_one(0)
             assert scope.cancelled_caught
-            assert node.round == 0
+            assert node.learner.round == 0
             monkeypatch.setattr(Store, "append_own", append)
             await share_one(1)
             assert len(await checked_log(node)) == 2, "the next envelope follows the one that was kept"

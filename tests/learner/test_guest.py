@@ -20,7 +20,6 @@ from swarm.errors import ConfigError, HomeError
 from swarm.events import Checkpointed, Event, PartRestarted
 from swarm.learner import guest as guest_module
 from swarm.learner.guest import Guest
-from swarm.learner.keep_learning import keep_learning
 from swarm.learner.machine import GpuProcess, gpu_processes, wants_gpu
 from swarm.node.node import Node
 from swarm.node.status import pause_of, status
@@ -45,8 +44,8 @@ def lone(tmp_path: Path, name: str, meanwhile=None, **settings: object) -> tuple
         ):
             if meanwhile is not None:
                 nursery.start_soon(meanwhile, node)
-            await keep_learning(node)
-            result.append((node.policy.tag.digest.hex(), await status(node)))
+            await node.learn()
+            result.append((node.learner.policy.tag.digest.hex(), await status(node)))
             nursery.cancel_scope.cancel()
 
     on_virtual_time(tmp_path / name, main)
@@ -55,7 +54,7 @@ def lone(tmp_path: Path, name: str, meanwhile=None, **settings: object) -> tuple
 
 
 async def until_round(node: Node, number: int) -> None:
-    while node.round < number:
+    while node.learner.round < number:
         await trio.sleep(0.1)
 
 
@@ -65,14 +64,14 @@ def test_a_pause_gives_the_memory_back_and_loses_nothing(tmp_path: Path) -> None
     async def pause(node: Node) -> None:
         await until_round(node, 2)
         await trio.sleep(1)
-        child = node.policy.pid
+        child = node.learner.policy.pid
         assert child is not None
-        node.guest.pause(300)
+        node.learner.guest.pause(300)
         shown = pause_of(node)
         assert shown is not None
         assert not shown["in_effect"], "the round that runs is finished first"
         await trio.sleep(200)
-        assert node.policy.pid is None
+        assert node.learner.policy.pid is None
         assert not psutil.pid_exists(child)
         whole = await status(node)
         shown = whole["paused"]
@@ -80,9 +79,9 @@ def test_a_pause_gives_the_memory_back_and_loses_nothing(tmp_path: Path) -> None
         assert shown["until"] is not None
         assert "by hand" in shown["why"]
         assert "paused: by hand" in whole["state"]
-        gone.append(node.round)
+        gone.append(node.learner.round)
         await trio.sleep(50)
-        assert node.round == gone[0], "nothing is learned meanwhile"
+        assert node.learner.round == gone[0], "nothing is learned meanwhile"
 
     plain, without, _ = lone(tmp_path, "plain")
     paused, after, events = lone(tmp_path, "paused", pause)
@@ -99,10 +98,10 @@ def test_a_pause_gives_the_memory_back_and_loses_nothing(tmp_path: Path) -> None
 def test_a_paused_node_that_is_stopped_has_saved_everything(tmp_path: Path) -> None:
     async def stop(node: Node) -> None:
         await until_round(node, 1)
-        node.guest.pause()
+        node.learner.guest.pause()
         await trio.sleep(100)
-        assert node.guest.paused
-        node.stop()
+        assert node.learner.guest.paused
+        node.learner.stop()
 
     digest, shown, events = lone(tmp_path, "stopped", stop)
     newest = checkpoint.newest(tmp_path / "stopped" / "0" / "checkpoints")
@@ -116,15 +115,15 @@ def test_a_pause_by_hand_is_taken_back_and_hours_are_not(tmp_path: Path, greenwi
 
     async def watch(node: Node) -> None:
         # The clock of these tests begins at midnight.
-        node.guest.pause()
+        node.learner.guest.pause()
         await trio.sleep(60)
-        assert node.round == 0
-        node.guest.resume()
+        assert node.learner.round == 0
+        node.learner.guest.resume()
         shown = pause_of(node)
         assert shown is not None
         seen.append(shown["why"] + shown["until"])
         await trio.sleep(1000)
-        assert node.round == 0
+        assert node.learner.round == 0
 
     _, shown, events = lone(tmp_path, "hours", watch, guest_hours="00:30-23:00")
     assert seen == ["outside guest.hours2026-01-01 00:30:00+00:00"]

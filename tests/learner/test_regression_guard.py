@@ -12,10 +12,9 @@ from node_shapes import Medium, finished, on_virtual_time
 
 from swarm.events import Event, RolledBack
 from swarm.learner import regression_guard
-from swarm.learner.keep_learning import keep_learning
 from swarm.learner.regression_guard import PATIENCE, RegressionGuard
 from swarm.policy import checkpoint
-from swarm.roles.examples import NO_EXAMPLES
+from swarm.roles.view import View
 
 
 class Answers:
@@ -35,7 +34,7 @@ class Answers:
 
     async def look(self, watcher: RegressionGuard, right: int, of: int = 50):
         self.right = [True] * right + [False] * (of - right)
-        return await watcher.look(self, "compact", 18, NO_EXAMPLES)
+        return await watcher.look(self, View("compact", 18))
 
 
 @pytest.fixture
@@ -126,15 +125,15 @@ def test_a_node_whose_policy_was_spoiled_goes_back_to_its_checkpoint(tmp_path: P
     async def main(medium: Medium) -> None:
         settings = {"node_rounds": 4, "checkpoint_every_rounds": 2, "training_learning_rate": 1e-5}
         async with medium.node(0, events, **settings) as node:
-            answer = node.policy.answer
+            answer = node.learner.policy.answer
 
             async def spoiled(prompts, **settings):
-                led_astray = node.round == 4 and not any(isinstance(event, RolledBack) for event in events)
+                led_astray = node.learner.round == 4 and not any(isinstance(event, RolledBack) for event in events)
                 return ["?"] * len(prompts) if led_astray else await answer(prompts, **settings)
 
-            node.policy.answer = spoiled
-            await keep_learning(node)
-            assert checkpoint.node_state(checkpoint.newest(node.home.checkpoints))["round"] == 4
+            node.learner.policy.answer = spoiled
+            await node.learn()
+            assert checkpoint.node_state(checkpoint.newest(node.context.home.checkpoints))["round"] == 4
 
     on_virtual_time(tmp_path, main)
     (back,) = [event for event in events if isinstance(event, RolledBack)]

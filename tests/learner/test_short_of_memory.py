@@ -11,7 +11,6 @@ import pytest
 from node_shapes import Medium, finished, on_virtual_time
 
 from swarm.events import Event, PartRestarted
-from swarm.learner.keep_learning import keep_learning
 from swarm.node.status import status
 
 SETTINGS = {
@@ -31,10 +30,10 @@ def lived(path: Path, spare: int | None) -> tuple[list[Event], dict[str, Any]]:
     async def main(medium: Medium) -> None:
         async with medium.node(0, events, **SETTINGS) as node:
             if spare is not None:
-                assert node.policy.pid is not None
-                has = psutil.Process(node.policy.pid).memory_info().vms
-                resource.prlimit(node.policy.pid, resource.RLIMIT_AS, (has + spare, has + spare))
-            await keep_learning(node)
+                assert node.learner.policy.pid is not None
+                has = psutil.Process(node.learner.policy.pid).memory_info().vms
+                resource.prlimit(node.learner.policy.pid, resource.RLIMIT_AS, (has + spare, has + spare))
+            await node.learn()
             shown.append(await status(node))
 
     on_virtual_time(path, main)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from net_shapes import CONFIG, seed
+from swarm.net.arrivals import Arrivals
 from trio.testing import MockClock
 
 from protocols.peer_id import peer_id
@@ -19,7 +20,6 @@ from swarm.clock import WallClock
 from swarm.errors import ConfigError
 from swarm.net import guard as guard_module
 from swarm.net.access import Access, is_local, parse_address, subnet
-from swarm.net.arrivals import Arrivals
 from swarm.net.guard import Guard
 from swarm.net.libp2p import gate as gate_module
 from swarm.net.libp2p.gate import Gate, surplus

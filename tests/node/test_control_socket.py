@@ -15,7 +15,6 @@ from node_shapes import EMBEDDED, Medium
 
 from protocols.invite import Invite
 from swarm.clock import WallClock
-from swarm.learner.keep_learning import keep_learning
 from swarm.node.control import serve_control
 from swarm.node.punctuality import Punctuality
 
@@ -76,12 +75,12 @@ async def test_the_operator_steers_and_nobody_else(tmp_path: Path) -> None:
     medium = Medium(tmp_path, WallClock())
     async with medium.node(0, node_min_round_s=0.5, node_rounds=1000) as node, trio.open_nursery() as nursery:
         nursery.start_soon(serve_control, node, Punctuality())
-        nursery.start_soon(keep_learning, node)
+        nursery.start_soon(node.learn)
         with trio.fail_after(30):
-            while not node.home.control.exists() or node.round < 2:
+            while not node.context.home.control.exists() or node.learner.round < 2:
                 await trio.sleep(0.05)
-        assert stat.S_IMODE(node.home.control.stat().st_mode) == 0o600
-        control = json.loads(node.home.control.read_text())
+        assert stat.S_IMODE(node.context.home.control.stat().st_mode) == 0o600
+        control = json.loads(node.context.home.control.read_text())
         port, token = control["port"], control["token"]
 
         async def ask(verb: Any, **arguments: Any) -> dict[str, Any]:
@@ -94,20 +93,20 @@ async def test_the_operator_steers_and_nobody_else(tmp_path: Path) -> None:
         for data in (b"", b'{"tok', json.dumps({"token": token, "verb": "status"}).encode() + b"\n"):
             for _ in range(5):
                 await trio.to_thread.run_sync(hang_up_rudely, port, data)
-        assert not node.stopping
+        assert not node.learner.stopping
 
         answer = await ask("status")
         assert answer["ok"]
         status = answer["result"]
         assert {name: type(status[name]) for name in STATUS} == STATUS
         assert set(status["policy"]) >= {"model", "step", "digest"}
-        assert status["peer_id"] == node.identity.peer_id
+        assert status["peer_id"] == node.context.identity.peer_id
         assert status["swarm_id"] == EMBEDDED.swarm_id
         assert status["round"] >= 2
         assert status["policy"]["step"] > 0
         assert (await ask("peers"))["result"] == []
         invite = Invite.from_string((await ask("invite"))["result"]["invite"])
-        assert (invite.manifest_id, invite.addresses) == (EMBEDDED.id, node.network.addresses())  # type: ignore[union-attr]
+        assert (invite.manifest_id, invite.addresses) == (EMBEDDED.id, node.exchange.connection.network.addresses())  # type: ignore[union-attr]
 
         for verb in ("dance", None, ["status"]):
             answer = await ask(verb)
@@ -134,11 +133,11 @@ async def test_the_operator_steers_and_nobody_else(tmp_path: Path) -> None:
 
         assert (await ask("stop"))["result"]["stopping"]
         with trio.fail_after(30):
-            while list(node.home.checkpoints.iterdir()) == []:
+            while list(node.context.home.checkpoints.iterdir()) == []:
                 await trio.sleep(0.05)
-        assert node.stopping
+        assert node.learner.stopping
         nursery.cancel_scope.cancel()
-    assert not node.home.control.exists()
+    assert not node.context.home.control.exists()
 
 
 @pytest.mark.parametrize("settings", [{}])
@@ -149,6 +148,6 @@ async def test_two_nodes_see_each_other(tmp_path: Path, settings: dict[str, Any]
     async with medium.node(0) as one:
         async with medium.node(1) as other:
             (seen,) = peers(one)
-            assert (seen["peer_id"], seen["connected"], seen["direction"]) == (other.identity.peer_id, True, "inbound")
+            assert (seen["peer_id"], seen["connected"], seen["direction"]) == (other.context.identity.peer_id, True, "inbound")
             assert peers(other)[0]["direction"] == "outbound"
         assert peers(one) == []

@@ -23,9 +23,9 @@ from swarm.config.schema import SamplingSection
 from swarm.errors import ConfigError, HomeError, NetworkError
 from swarm.events import Checkpointed, Event, NodeStarted, NodeStopped, PartRestarted, Refused
 from swarm.exchange import own_log
-from swarm.exchange.receiving import BODY_PROTOCOL, MANIFEST_PROTOCOL
-from swarm.learner.keep_learning import keep_learning
-from swarm.net.network import Verdict
+from swarm.exchange.answering import MANIFEST_PROTOCOL
+from swarm.exchange.connection import BODY_PROTOCOL
+from swarm.net.network import deaf
 from swarm.node.status import status
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
@@ -40,20 +40,20 @@ def test_nodes_learn_from_each_other_and_a_late_one_joins_in(tmp_path: Path) -> 
         if wait is not None:
             await wait.wait()
         async with medium.node(index, events[index], node_rounds=5, node_min_round_s=5) as node:
-            base = node.policy.tag.digest
-            await keep_learning(node)
-            assert node.policy.tag.digest != base
+            base = node.learner.policy.tag.digest
+            await node.learn()
+            assert node.learner.policy.tag.digest != base
             assert len(await checked_log(node)) > 0
             sources = sum((Counter(event.trained_from) for event in finished(events[index])), Counter())
             own = sum(event.proposed * 2 ** ((event.round - 4) / HALF_LIFE) for event in finished(events[index]))
-            counted = sum(groups for *_, groups in node.proposer.curriculum.state())
+            counted = sum(groups for *_, groups in node.learner.roles.proposer.curriculum.state())
             assert own * 1.001 < counted <= 2 * own, "its curriculum heard of others, who count less than itself"
             trained[index] = sources
-            assert node.identity.peer_id not in sources
-            assert node.totals["groups_trained_foreign"] == sources.total() > 0
+            assert node.context.identity.peer_id not in sources
+            assert node.learner.totals["groups_trained_foreign"] == sources.total() > 0
             held = await node.pool.run(lambda store: store.statistics())
             assert held.foreign_groups_trained <= sources.total() <= SamplingSection().max_uses * held.foreign_groups_trained
-            assert node.admission.statistics().refused == {}
+            assert node.exchange.admission.statistics().refused == {}
             await trio.sleep(60)
 
     async def main(medium: Medium) -> None:
@@ -84,17 +84,17 @@ def test_a_node_alone_keeps_learning_and_goes_on_where_it_was(tmp_path: Path) ->
 
     async def main(medium: Medium) -> None:
         async with medium.node(0, first, node_rounds=3) as node:
-            await keep_learning(node)
-            before.update(node.state(), digest=node.policy.tag.digest, log=len(await checked_log(node)))
-            assert node.totals["groups_trained_own"] > 0
-            assert node.totals["groups_trained_foreign"] == 0
-            assert node.connected_peers == 0
+            await node.learn()
+            before.update(node.learner.state(), digest=node.learner.policy.tag.digest, log=len(await checked_log(node)))
+            assert node.learner.totals["groups_trained_own"] > 0
+            assert node.learner.totals["groups_trained_foreign"] == 0
+            assert node.exchange.connected() == 0
         async with medium.node(0, second, node_rounds=5) as node:
-            assert node.state() == {name: before[name] for name in ("round", "curriculum", "best", "totals", "canary")}
-            assert node.policy.tag.digest == before["digest"]
-            assert node.round == 3
-            await keep_learning(node)
-            assert node.totals["groups_trained_own"] > before["totals"]["groups_trained_own"]
+            assert node.learner.state() == {name: before[name] for name in ("round", "curriculum", "best", "totals", "canary")}
+            assert node.learner.policy.tag.digest == before["digest"]
+            assert node.learner.round == 3
+            await node.learn()
+            assert node.learner.totals["groups_trained_own"] > before["totals"]["groups_trained_own"]
             log = await checked_log(node)
             assert len(log) > before["log"]
             assert [share.round for _, share in log] == sorted({share.round for _, share in log})
@@ -109,22 +109,23 @@ def test_a_node_cut_off_goes_on_from_its_checkpoint_and_its_log(tmp_path: Path) 
     settings = {"checkpoint_every_rounds": 2, "tasks_share_uninformative": True}
 
     async def main(medium: Medium) -> None:
-        events: list[Event] = []
-        with trio.CancelScope() as scope:
-            async with medium.node(0, events, **settings) as node:
+        scope = trio.CancelScope()
 
-                def cut(event: Event) -> None:
-                    if finished(events) and finished(events)[-1].round == 2:
-                        scope.cancel()
+        class Cutting(list[Event]):
+            def append(self, event: Event) -> None:
+                super().append(event)
+                if finished(self) and finished(self)[-1].round == 2:
+                    scope.cancel()
 
-                node._listeners = (*node._listeners, cut)
-                await keep_learning(node)
+        with scope:
+            async with medium.node(0, Cutting(), **settings) as node:
+                await node.learn()
         assert scope.cancelled_caught
-        events.clear()
+        events: list[Event] = []
         async with medium.node(0, events, node_rounds=4, **settings) as node:
-            assert node.round == 2, "one round is lost, not more"
+            assert node.learner.round == 2, "one round is lost, not more"
             assert len(await checked_log(node)) == 3, "what was published is not"
-            await keep_learning(node)
+            await node.learn()
             assert [share.round for _, share in await checked_log(node)] == [0, 1, 2, 2, 3]
 
     on_virtual_time(tmp_path, main)
@@ -148,10 +149,10 @@ def test_a_policy_killed_in_training_comes_back_from_the_newest_checkpoint(
 
     async def main(medium: Medium) -> None:
         async with medium.node(0, events, node_rounds=5, checkpoint_every_rounds=2, tasks_per_round=6) as node:
-            await keep_learning(node)
-            assert node.round == 5
-            assert node.policy.statistics().restarts == 1
-            assert node.policy.pid != killed[0]
+            await node.learn()
+            assert node.learner.round == 5
+            assert node.learner.policy.statistics().restarts == 1
+            assert node.learner.policy.pid != killed[0]
             log = await checked_log(node)
             indices = [group.recipe.index for _, share in log for group in share.groups]
             assert len(indices) == len(set(indices)), "no task is proposed twice"
@@ -176,8 +177,8 @@ def test_a_policy_killed_in_the_last_save_is_no_end(tmp_path: Path, monkeypatch:
 
     async def main(medium: Medium) -> None:
         async with medium.node(0, events, node_rounds=2) as node:
-            await keep_learning(node)
-            newest = checkpoint.newest(node.home.checkpoints)
+            await node.learn()
+            newest = checkpoint.newest(node.context.home.checkpoints)
             assert newest is not None
             assert checkpoint.node_state(newest)["round"] == 2
 
@@ -192,21 +193,25 @@ def test_large_shares_are_announced_and_pulled(tmp_path: Path, monkeypatch: pyte
     async def main(medium: Medium) -> None:
         async with medium.node(0, **settings) as one, medium.node(1, **settings) as other:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(keep_learning, one)
-                nursery.start_soon(keep_learning, other)
+                nursery.start_soon(one.learn)
+                nursery.start_soon(other.learn)
             await trio.sleep(5)
             for node, peer in ((one, other), (other, one)):
-                assert node.totals["groups_trained_foreign"] > 0
+                assert node.learner.totals["groups_trained_foreign"] > 0
                 assert [len(share.groups) for _, share in await checked_log(node)] == [2, 2, 2, 2]
                 assert all(envelope.kind == Kind.ANNOUNCE for envelope, _ in await checked_log(node))
-                assert (node.admission.statistics().received, node.admission.statistics().refused) == (8, {})
-                assert node.network is not None
-                assert node.network.statistics().requests == 4 + 1 + node.sync.statistics().turns, "bodies, own head, sync"
+                assert (node.exchange.admission.statistics().received, node.exchange.admission.statistics().refused) == (8, {})
+                assert node.exchange.connection.network is not None
+                assert node.exchange.connection.network.statistics().requests == 4 + 1 + node.exchange.sync.statistics().turns, (
+                    "bodies, own head, sync"
+                )
                 entry = await node.pool.run(lambda store: store.newest_own())
                 assert entry is not None
                 assert entry.body_hash is not None
                 # Whoever pulled a body serves it on.
-                body = await node.network.request(peer.identity.peer_id, BODY_PROTOCOL, entry.body_hash, 2**20)
+                body = await node.exchange.connection.network.request(
+                    peer.context.identity.peer_id, BODY_PROTOCOL, entry.body_hash, 2**20
+                )
                 assert body == entry.body
 
     on_virtual_time(tmp_path, main)
@@ -218,12 +223,10 @@ def test_strangers_bytes_and_requests_change_nothing(tmp_path: Path) -> None:
     async def main(medium: Medium) -> None:
         async with (
             medium.node(0, events, node_rounds=3, node_min_round_s=30) as node,
-            medium.network.join(
-                bytes([77]) * 32, topic=topic(EMBEDDED), validate=lambda data: Verdict.ACCEPT, clock=medium.clock
-            ) as stranger,
+            medium.network.join(bytes([77]) * 32, deaf(topic(EMBEDDED)), clock=medium.clock) as stranger,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(keep_learning, node)
+            nursery.start_soon(node.learn)
             peer = Peer(77, rules=EMBEDDED, now_ms=medium.clock.now_ms())
             epoch = medium.clock.now_ms() // 3_600_000
             await stranger.publish(os.urandom(500))
@@ -231,18 +234,21 @@ def test_strangers_bytes_and_requests_change_nothing(tmp_path: Path) -> None:
             await stranger.publish(peer.publish(peer.group(0, "a", "b", "c", "d", epoch=epoch), epoch=epoch))
             await stranger.publish(peer.seal(Announce(bytes(32), 1000)).to_bytes())
             with pytest.raises(NetworkError):
-                await stranger.request(node.identity.peer_id, MANIFEST_PROTOCOL, bytes(32), 65536)
+                await stranger.request(node.context.identity.peer_id, MANIFEST_PROTOCOL, bytes(32), 65536)
             with pytest.raises(NetworkError):
-                await stranger.request(node.identity.peer_id, BODY_PROTOCOL, bytes(32), 65536)
+                await stranger.request(node.context.identity.peer_id, BODY_PROTOCOL, bytes(32), 65536)
             with pytest.raises(NetworkError):
-                await stranger.request(node.identity.peer_id, BODY_PROTOCOL, bytes(33), 65536)
-            text = await stranger.request(node.identity.peer_id, MANIFEST_PROTOCOL, EMBEDDED.id, 65536)
+                await stranger.request(node.context.identity.peer_id, BODY_PROTOCOL, bytes(33), 65536)
+            text = await stranger.request(node.context.identity.peer_id, MANIFEST_PROTOCOL, EMBEDDED.id, 65536)
             assert text == EMBEDDED.to_toml().encode()
             await trio.sleep(80)
             refused = (await status(node))["refused"]
             assert refused == {"body-unavailable": 1, "kind": 1, "malformed": 1, "unknown-environment": 1}
-            assert node.network is not None
-            assert (node.network.statistics().rejected, node.network.statistics().ignored) == (1, 1)
+            assert node.exchange.connection.network is not None
+            assert (
+                node.exchange.connection.network.statistics().rejected,
+                node.exchange.connection.network.statistics().ignored,
+            ) == (1, 1)
 
     on_virtual_time(tmp_path, main)
     assert len(finished(events)) == 3
@@ -260,11 +266,11 @@ def test_a_used_up_epoch_and_texts_that_peers_would_refuse(tmp_path: Path) -> No
     async def main(medium: Medium) -> None:
         async with medium.node(0, events, rules=rules, tasks_share_uninformative=True, tasks_choices=1) as node:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(keep_learning, node)
+                nursery.start_soon(node.learn)
                 await trio.sleep(20)
-                assert node.activity.state.startswith("waiting: this epoch's task indices are used up")
+                assert node.learner.activity.state.startswith("waiting: this epoch's task indices are used up")
                 await trio.sleep(50)
-                node.stop()
+                node.learner.stop()
             shared = [group for _, share in await checked_log(node) for group in share.groups]
             assert all(len(completion.text) <= 1 for group in shared for completion in group.completions)
             assert len(shared) < (await node.pool.run(lambda store: store.statistics())).own_groups == 6
@@ -283,10 +289,10 @@ def test_what_does_not_fit_into_one_share_is_left_out_and_its_indices_are_accoun
 
     async def main(medium: Medium) -> None:
         async with medium.node(0, events, tasks_share_uninformative=True, tasks_choices=1, node_rounds=3) as node:
-            await keep_learning(node)
+            await node.learn()
             log = await checked_log(node)
             assert [(share.count, len(share.groups)) for _, share in log] == [(2, 1)] * 3
-            assert node.totals["groups_shared"] == 3
+            assert node.learner.totals["groups_shared"] == 3
             assert (await node.pool.run(lambda store: store.statistics())).own_groups == 6, "nor are the others lost"
 
     on_virtual_time(tmp_path, main)
@@ -297,14 +303,14 @@ def test_a_resting_node_stops_at_once(tmp_path: Path) -> None:
     async def main(medium: Medium) -> None:
         async with medium.node(0, node_min_round_s=86400) as node:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(keep_learning, node)
+                nursery.start_soon(node.learn)
                 await trio.sleep(100)
-                assert node.activity.state == "waiting: node.min_round_s"
-                node.stop()
+                assert node.learner.activity.state == "waiting: node.min_round_s"
+                node.learner.stop()
             assert trio.current_time() < 200
-            newest = checkpoint.newest(node.home.checkpoints)
+            newest = checkpoint.newest(node.context.home.checkpoints)
             assert newest is not None
-            assert checkpoint.node_state(newest)["round"] == node.round == 1
+            assert checkpoint.node_state(newest)["round"] == node.learner.round == 1
 
     on_virtual_time(tmp_path, main)
 
@@ -348,8 +354,8 @@ def test_a_home_of_another_swarm_or_an_identity_that_runs_already(tmp_path: Path
 def test_the_key_of_the_tests_is_the_nodes(tmp_path: Path) -> None:
     async def main(medium: Medium) -> None:
         async with medium.node(4) as node:
-            assert node.identity.seed == Ed25519PrivateKey.from_private_bytes(bytes([5]) * 32).private_bytes_raw()
-            assert node.rendering == "compact"
-            assert node.max_tokens == EMBEDDED.max_completion_tokens
+            assert node.context.identity.seed == Ed25519PrivateKey.from_private_bytes(bytes([5]) * 32).private_bytes_raw()
+            assert node.learner.roles.view.rendering == "compact"
+            assert node.learner.roles.view.max_tokens == EMBEDDED.max_completion_tokens
 
     on_virtual_time(tmp_path, main)

@@ -10,6 +10,7 @@ import trio
 from gate_shapes import OWN
 from hypothesis import given
 from hypothesis import strategies as st
+from swarm.pool.shelf import Shelf
 from swarm_shapes import NOW_MS, RULES, Judge, Judged, Peer, StillClock, rewards_of, task_of
 from trio.testing import MockClock
 
@@ -22,7 +23,6 @@ from swarm.pool.admission.admission import Admission
 from swarm.pool.admission.budgets import BURST_S, FRESH_MS, Buckets, Budgets
 from swarm.pool.admission.verification import Rescore, Turns
 from swarm.pool.pool import Pool
-from swarm.pool.shelf import Shelf
 from swarm.pool.standing.standing import LIMIT
 
 SLOW_S = 5.0

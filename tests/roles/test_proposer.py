@@ -7,16 +7,29 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
-from swarm_shapes import EPOCH, HOUR_MS, RULES, Peer, StillClock, scored, task_of, tasks_of
+from swarm_shapes import (
+    EPOCH,
+    HOUR_MS,
+    RULES,
+    CountedProposer,
+    Peer,
+    StillClock,
+    context_of,
+    scored,
+    task_of,
+    tasks_of,
+)
 
 from protocols.manifest import EnvironmentRule, permits
 from protocols.recipe import Recipe, local_beacon, seed
+from swarm.beacon.beacon import LocalBeacon
 from swarm.clock import WallClock
 from swarm.config.manifest_lookup import built_in
-from swarm.config.schema import TasksSection
+from swarm.config.schema import Config, TasksSection
 from swarm.errors import ChildDied, ChildFailed, ChildTimeout, ConfigError
+from swarm.pool.indices import IndexRange, Reached
 from swarm.records import Task
-from swarm.roles.proposer import Proposed, Proposer, chosen_rules, levels, parameters_at
+from swarm.roles.proposer import Proposer, chosen_rules, levels, parameters_at
 from swarm.tasks.held_out import held_out
 from swarm.tasks.scoring import Scorer
 
@@ -40,8 +53,11 @@ def beacon(epoch: int) -> bytes:
     return local_beacon(RULES.id, epoch)
 
 
-def proposer(clock: StillClock, *, epoch: int = EPOCH, next_index: int = 0, scorer: Builder | None = None, **tasks) -> Proposer:
-    return Proposer(RULES, KEY, scorer or Builder(), beacon, clock, TasksSection(**tasks), epoch=epoch, next_index=next_index)  # type: ignore[arg-type]
+def proposer(
+    clock: StillClock, *, epoch: int = EPOCH, next_index: int = 0, scorer: Builder | None = None, **tasks
+) -> CountedProposer:
+    context = context_of(Peer(1).private_key, clock, config=Config(tasks=TasksSection(**tasks)))
+    return CountedProposer(context, scorer or Builder(), LocalBeacon(RULES), Reached(epoch, next_index))
 
 
 async def indices(proposer: Proposer, count: int) -> list[int]:
@@ -52,10 +68,10 @@ async def test_indices_have_no_gaps_and_shares_account_for_all_of_them() -> None
     one = proposer(StillClock())
     assert await indices(one, 3) == [0, 1, 2]
     assert await indices(one, 2) == [3, 4]
-    assert one.take_proposed(one.reached) == Proposed(EPOCH, 0, 5)
+    assert one.take_proposed(one.reached) == IndexRange(EPOCH, 0, 5)
     assert await indices(one, 2) == [5, 6]
-    assert one.take_proposed(one.reached) == Proposed(EPOCH, 5, 2)
-    assert one.take_proposed(one.reached) == Proposed(EPOCH, 7, 0)
+    assert one.take_proposed(one.reached) == IndexRange(EPOCH, 5, 2)
+    assert one.take_proposed(one.reached) == IndexRange(EPOCH, 7, 0)
 
 
 async def test_rounds_that_wait_for_their_share_are_accounted_for_one_by_one() -> None:
@@ -68,13 +84,13 @@ async def test_rounds_that_wait_for_their_share_are_accounted_for_one_by_one() -
         waiting.append((task.recipe, one.reached))
     ranges = []
     for recipe, reached in waiting:
-        assert one.unshared(recipe, reached)
+        assert one.indices.carries(recipe, reached)
         ranges.append(one.take_proposed(reached))
-        assert not one.unshared(recipe, reached)
-    assert ranges == [Proposed(EPOCH, 0, 1), Proposed(EPOCH, 1, 1), Proposed(EPOCH + 1, 0, 1)]
+        assert not one.indices.carries(recipe, reached)
+    assert ranges == [IndexRange(EPOCH, 0, 1), IndexRange(EPOCH, 1, 1), IndexRange(EPOCH + 1, 0, 1)]
     recipe, reached = waiting[0]
-    one.resume(EPOCH + 1, 7)
-    assert not one.unshared(recipe, reached), "an epoch that shares have left is over"
+    one.indices.resume(Reached(EPOCH + 1, 7))
+    assert not one.indices.carries(recipe, reached), "an epoch that shares have left is over"
 
 
 async def test_indices_are_capped() -> None:
@@ -82,7 +98,7 @@ async def test_indices_are_capped() -> None:
     assert await indices(one, 2) == [97, 98]
     assert await indices(one, 5) == [99]
     assert await indices(one, 5) == []
-    assert one.take_proposed(one.reached) == Proposed(EPOCH, 97, 3)
+    assert one.take_proposed(one.reached) == IndexRange(EPOCH, 97, 3)
 
 
 async def test_alternatives_are_of_one_environment_and_account_for_their_indices() -> None:
@@ -91,7 +107,7 @@ async def test_alternatives_are_of_one_environment_and_account_for_their_indices
     assert [[task.recipe.index for task in place] for place in places] == [[90, 91, 92, 93], [94, 95, 96, 97]]
     assert [len({task.recipe.environment for task in place}) for place in places] == [1, 1]
     assert [[task.recipe.index for task in place] for place in await one.propose(2, 4, Random(1))] == [[98, 99]]
-    assert one.take_proposed(one.reached) == Proposed(EPOCH, 90, 10)
+    assert one.take_proposed(one.reached) == IndexRange(EPOCH, 90, 10)
 
 
 async def test_what_cannot_be_built_leaves_its_place_to_the_alternatives() -> None:
@@ -109,7 +125,7 @@ async def test_a_new_epoch_begins_at_zero() -> None:
     assert [(task.recipe.epoch, task.recipe.index) for task in tasks] == [(EPOCH + 1, 0), (EPOCH + 1, 1)]
     assert one.epoch == EPOCH + 1
     taken = one.take_proposed(one.reached)
-    assert taken == Proposed(EPOCH + 1, 0, 2), "what was not shared of the epoch before is nobody's business"
+    assert taken == IndexRange(EPOCH + 1, 0, 2), "what was not shared of the epoch before is nobody's business"
 
 
 async def test_it_goes_on_where_the_log_ended() -> None:
@@ -135,7 +151,7 @@ async def test_every_recipe_is_permitted_and_its_seed_follows_from_it() -> None:
 async def test_a_task_that_cannot_be_built_in_time_is_left_out_alone(failure: Exception) -> None:
     one = proposer(StillClock(), scorer=Builder({1: failure}))
     assert await indices(one, 4) == [0, 2, 3]
-    assert one.take_proposed(one.reached) == Proposed(EPOCH, 0, 4), "its index is used up"
+    assert one.take_proposed(one.reached) == IndexRange(EPOCH, 0, 4), "its index is used up"
 
 
 async def test_an_environment_that_refuses_is_an_error_to_be_seen() -> None:
@@ -173,9 +189,8 @@ async def test_every_node_rebuilds_the_same_task_and_held_out_prompts_are_never_
     rules = built_in()["embedded"]
     clock = WallClock()
     async with Scorer(1, 20, clock) as mine, Scorer(1, 20, clock) as theirs:
-        one = Proposer(
-            rules, KEY, mine, lambda epoch: local_beacon(rules.id, epoch), clock, TasksSection(), epoch=0, next_index=0
-        )
+        context = context_of(Peer(1).private_key, clock, rules)
+        one = CountedProposer(context, mine, LocalBeacon(rules), Reached(0, 0))
         tasks = await tasks_of(one, 60, Random(4))
         again = await theirs.build([(task.recipe, seed(task.recipe, local_beacon(rules.id, one.epoch))) for task in tasks])
         assert again == tasks

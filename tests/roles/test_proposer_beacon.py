@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
-from swarm_shapes import EPOCH, HOUR_MS, RULES, Peer, StillClock, task_of, tasks_of
+from swarm_shapes import EPOCH, HOUR_MS, RULES, CountedProposer, Peer, StillClock, context_of, task_of, tasks_of
 
 from protocols.recipe import seed
-from swarm.config.schema import TasksSection
-from swarm.roles.proposer import Proposed, Proposer, proposable
+from swarm.beacon.beacon import LocalBeacon
+from swarm.pool.admission.epochs import proposable
+from swarm.pool.indices import IndexRange, Reached
+from swarm.roles.proposer import Proposer
 
 KEY = Peer(1).key
 
@@ -18,8 +20,19 @@ class Builder:
         return [task_of(recipe, seed) for recipe, seed in recipes]
 
 
-def proposer(clock: StillClock, known: dict[int, bytes], *, epoch: int = 0, next_index: int = 0) -> Proposer:
-    return Proposer(RULES, KEY, Builder(), known.get, clock, TasksSection(), epoch=epoch, next_index=next_index)  # type: ignore[arg-type]
+class Known(LocalBeacon):
+    """A beacon that knows the values that a test has put into it."""
+
+    def __init__(self, values: dict[int, bytes]) -> None:
+        self._values = values
+
+    def value(self, epoch: int) -> bytes | None:
+        return self._values.get(epoch)
+
+
+def proposer(clock: StillClock, known: dict[int, bytes], *, epoch: int = 0, next_index: int = 0) -> CountedProposer:
+    context = context_of(Peer(1).private_key, clock)
+    return CountedProposer(context, Builder(), Known(known), Reached(epoch, next_index))
 
 
 async def proposed(one: Proposer, count: int) -> list[tuple[int, int]]:
@@ -32,7 +45,7 @@ async def test_without_a_value_nothing_is_proposed_and_no_index_used() -> None:
     assert await proposed(one, 2) == []
     known[EPOCH] = bytes(32)
     assert await proposed(one, 2) == [(EPOCH, 0), (EPOCH, 1)]
-    assert one.take_proposed(one.reached) == Proposed(EPOCH, 0, 2)
+    assert one.take_proposed(one.reached) == IndexRange(EPOCH, 0, 2)
 
 
 async def test_a_late_value_leaves_the_epoch_before_for_half_an_epoch() -> None:

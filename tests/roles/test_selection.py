@@ -11,6 +11,7 @@ from protocols.recipe import Recipe
 from swarm.records import TURN, Task
 from swarm.roles.examples import Examples
 from swarm.roles.selection import select
+from swarm.roles.view import View
 
 
 class Opinion:
@@ -37,7 +38,7 @@ def places(*rows: str) -> list[list[Task]]:
 
 
 async def chosen(policy: Opinion, rows: list[list[Task]]) -> list[int]:
-    return [task.recipe.index for task in await select(policy, rows, "compact")]  # type: ignore[arg-type]
+    return [task.recipe.index for task in await select(policy, rows, View("compact", 9))]  # type: ignore[arg-type]
 
 
 async def test_the_nearest_to_a_half_is_chosen_of_every_place():
@@ -64,5 +65,6 @@ async def test_the_policy_is_asked_about_what_it_will_be_shown():
     policy = Opinion(even=0.5, solved=1.0)
     (row,) = places("even solved")
     prompts = [each.prompts["compact"] for each in row]
-    await select(policy, [row], "compact", Examples({("toy/add", (("level", 0),)): f"2={TURN}two{TURN}"}))  # type: ignore[arg-type]
+    view = View("compact", 9, Examples({("toy/add", (("level", 0),)): f"2={TURN}two{TURN}"}))
+    await select(policy, [row], view)  # type: ignore[arg-type]
     assert policy.asked == [TURN.join(("2=", "two", prompt)) for prompt in prompts]

@@ -14,6 +14,7 @@ from swarm.config.schema import GenerationSection
 from swarm.records import Sample, SolvedGroup
 from swarm.roles.evaluator import evaluate
 from swarm.roles.solver import solve
+from swarm.roles.view import View
 
 KEY = Peer(1).key
 
@@ -64,7 +65,7 @@ class CountingPolicy:
 async def test_all_completions_of_a_round_are_one_call(rendering: str) -> None:
     policy = CountingPolicy()
     tasks = [solved(index, "a").task for index in range(3)]
-    groups = await solve(policy, tasks, rendering, GenerationSection(num_generations=2, temperature=0.7), 9, 5)  # type: ignore[arg-type]
+    groups = await solve(policy, tasks, View(rendering, 9), GenerationSection(num_generations=2, temperature=0.7), 5)  # type: ignore[arg-type]
     prompts = [task.prompts[rendering] for task in tasks]
     assert policy.calls == [(prompts, {"num_generations": 2, "max_completion_length": 9, "temperature": 0.7, "seed": 5})]
     assert [(group.task, group.rendering, group.policy) for group in groups] == [(task, rendering, POLICY) for task in tasks]
@@ -73,5 +74,5 @@ async def test_all_completions_of_a_round_are_one_call(rendering: str) -> None:
 
 async def test_no_tasks_need_no_call() -> None:
     policy = CountingPolicy()
-    assert await solve(policy, [], "compact", GenerationSection(), 9, 5) == []  # type: ignore[arg-type]
+    assert await solve(policy, [], View("compact", 9), GenerationSection(), 5) == []  # type: ignore[arg-type]
     assert policy.calls == []

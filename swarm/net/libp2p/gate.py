@@ -14,9 +14,9 @@ from collections.abc import Collection
 from typing import Protocol, TypeVar
 
 from swarm.config.schema import NetworkSection
+from swarm.fair import Bucket
 from swarm.net.access import is_local, parse_address, subnet
 from swarm.net.guard import Guard
-from swarm.net.quota import Bucket
 
 HANDSHAKE_S = 10.0
 MAX_HALF_OPEN = 32

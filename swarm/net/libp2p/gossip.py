@@ -61,7 +61,7 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
         # The inbox knows what was seen; py-libp2p's own cache is a thread per host.
         super().__getattribute__("seen_messages").stop()
         self.seen_messages: Any = inbox
-        self._topic = topic
+        self.topic = topic
         self._inbox = inbox
         self._tally = tally
         self._guard = guard
@@ -70,22 +70,22 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
     async def send(self, data: bytes) -> None:
         """Publish `data` on the topic."""
         self._inbox.published(data)
-        await self.router.publish(self.my_id, rpc_pb2.Message(data=data, topicIDs=[self._topic]))
+        await self.router.publish(self.my_id, rpc_pb2.Message(data=data, topicIDs=[self.topic]))
         await trio.lowlevel.checkpoint()
 
     def subscribers(self) -> frozenset[str]:
         """The peers that have shown the topic."""
-        return frozenset(str(peer_id) for peer_id in self.peer_topics.get(self._topic, ()))
+        return frozenset(str(peer_id) for peer_id in self.peer_topics.get(self.topic, ()))
 
     async def push_msg(self, msg_forwarder: ID, msg: Any) -> bool:
         """Deliver and forward a peer's message if it is new and valid, and say whether it was."""
-        if list(msg.topicIDs) != [self._topic]:
+        if list(msg.topicIDs) != [self.topic]:
             return False
         rejected = self._tally["rejected"]
         if self._inbox.arrived(msg.data, str(msg_forwarder)):
             if self._guard.quotas.may_forward(str(msg_forwarder), len(msg.data)):
                 # Rebuilt, so that nobody can have us forward what is not in the content's hash.
-                await self.router.publish(msg_forwarder, rpc_pb2.Message(data=msg.data, topicIDs=[self._topic]))
+                await self.router.publish(msg_forwarder, rpc_pb2.Message(data=msg.data, topicIDs=[self.topic]))
             else:
                 self._tally["not_forwarded"] += 1
             return True

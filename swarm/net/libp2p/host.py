@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -48,7 +49,7 @@ from swarm.net.libp2p.streams import Streams
 from swarm.net.libp2p.transport import CountedTCP
 from swarm.net.libp2p.upgrade import Upgrader
 from swarm.net.line import Line
-from swarm.net.network import Network, Validate
+from swarm.net.network import Network, Subscription
 from swarm.net.tally import Tally
 from swarm.net.tasks import background
 
@@ -62,9 +63,8 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def open_libp2p(
     seed: bytes,
+    subscription: Subscription[Any],
     *,
-    topic: str,
-    validate: Validate,
     clock: Clock,
     config: NetworkSection,
     bootstrap: Sequence[str] = (),
@@ -82,33 +82,32 @@ async def open_libp2p(
         guard = Guard(config, tally, clock)
         tcp = CountedTCP(nursery, tally, guard, Gate(config, guard), Line(config.max_bytes_per_s))
         host = _assemble(seed, config, tcp, tally, guard)
-        inbox = Inbox(validate, clock, tally, config)
+        inbox = Inbox(subscription, tally)
         router = MeshRouter(tally, guard)
-        pubsub = TopicPubsub(host, router, topic, inbox, tally, guard)
+        pubsub = TopicPubsub(host, router, subscription.topic, inbox, tally, guard)
         book = AddressBook(str(host.get_id()), address_book)
         for address in bootstrap:
             book.learn(address, lasting=True)
-        network = Libp2pNetwork(host, pubsub, inbox, book, tally, topic, config, guard)
+        network = Libp2pNetwork(host, pubsub, book, tally, config, guard)
         managers = [IsolatingManager(service, tally) for service in (host.get_network(), router, pubsub)]
         for manager in managers:
             await manager.start_in(nursery)
         try:
             await pubsub.wait_until_ready()
-            await pubsub.subscribe(topic)
+            await pubsub.subscribe(subscription.topic)
             for address in config.listen:
                 await _listen(host, address)
             async with background() as tasks:
                 tasks.start_soon(network.discovery.run)
                 tasks.start_soon(_keep_saving, book)
                 if config.mdns:
-                    tasks.start_soon(look_around, host, topic, book)
+                    tasks.start_soon(look_around, host, subscription.topic, book)
                 yield network
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
                 book.save()
                 await _close(host, managers)
             tcp.abort()
-            inbox.close()
 
 
 class NoConnector(AutoConnector):  # type: ignore[misc]

@@ -11,9 +11,7 @@ from libp2p.rcmgr import Direction
 
 from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
-from swarm.net.arrivals import Arrivals
 from swarm.net.guard import Guard
-from swarm.net.inbox import Inbox
 from swarm.net.libp2p.addresses import ip_of, is_loopback, parse
 from swarm.net.libp2p.book import AddressBook
 from swarm.net.libp2p.discovery import PEERS_PROTOCOL, Discovery
@@ -30,34 +28,26 @@ class Libp2pNetwork:
         self,
         host: BasicHost,
         pubsub: TopicPubsub,
-        inbox: Inbox,
         book: AddressBook,
         tally: Tally,
-        topic: str,
         config: NetworkSection,
         guard: Guard,
     ) -> None:
         self._host = host
         self._pubsub = pubsub
-        self._inbox = inbox
         self._book = book
         self._tally = tally
         self._guard = guard
         guard.leave = self._leave
         self._requests = Requests(host, tally, config.request_timeout_s, guard)
         self._timeout_s = config.request_timeout_s
-        self.discovery = Discovery(self, book, topic, self._requests.request, config.max_connections)
+        self.discovery = Discovery(self, book, pubsub.topic, self._requests.request, config.max_connections)
         self.serve(PEERS_PROTOCOL, self.discovery.answer)
 
     @property
     def peer_id(self) -> str:
         """This node's peer id."""
         return str(self._host.get_id())
-
-    @property
-    def messages(self) -> Arrivals:
-        """Messages of the topic from others, each once."""
-        return self._inbox.messages
 
     def addresses(self) -> tuple[str, ...]:
         """Multiaddrs, with /p2p/<peer id>, under which others can dial this node."""

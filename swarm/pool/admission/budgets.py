@@ -8,39 +8,16 @@ anybody, also all at once to a node that has just started, so they are counted a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from protocols.envelope import Envelope
+from swarm.clock import Clock
 from swarm.config.schema import PoolSection
+from swarm.fair import Buckets
 
 # What may come at once, in seconds of the rate.
 BURST_S = 60.0
 FRESH_MS = 120_000
 MAX_SIGNERS = 10_000
-
-
-class Buckets:
-    """One token bucket per signer, `rate` a second and a minute's worth at once. Full ones need not be remembered."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate: Final = rate
-        self.burst: Final = rate * BURST_S
-        self._tokens: dict[bytes, tuple[float, int]] = {}
-
-    def left(self, signer: bytes, now_ms: int) -> float:
-        """Tokens left; below 0 is overdrawn."""
-        tokens, since_ms = self._tokens.get(signer, (self.burst, now_ms))
-        return min(tokens + self._rate * max(now_ms - since_ms, 0) / 1000, self.burst)
-
-    def spend(self, signer: bytes, amount: float, now_ms: int) -> float:
-        """Take so much, there or not; returns what is left, which is overdrawn by no more than twice the burst."""
-        left = max(self.left(signer, now_ms) - amount, -2 * self.burst)
-        self._tokens[signer] = left, now_ms
-        if len(self._tokens) > MAX_SIGNERS:
-            fullest = sorted(self._tokens, key=lambda each: -self.left(each, now_ms))
-            for each in fullest[: MAX_SIGNERS // 10]:
-                del self._tokens[each]
-        return left
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +29,22 @@ class Charged:
 
 
 class Budgets:
-    """All of one node's, at the rates of the pool's settings."""
+    """The buckets of one node's signers, at the rates of the pool's settings."""
 
-    def __init__(self, settings: PoolSection) -> None:
-        self._fresh = Buckets(settings.signer_messages_per_s), Buckets(settings.signer_bytes_per_s)
-        self._late = Buckets(settings.signer_messages_per_s), Buckets(settings.signer_bytes_per_s)
-        self.verification = Buckets(settings.signer_verification)
+    def __init__(self, settings: PoolSection, clock: Clock) -> None:
+        def buckets(rate: float) -> Buckets[bytes]:
+            return Buckets(rate, rate * BURST_S, lambda: clock.now_ms() / 1000, MAX_SIGNERS)
 
-    def charge(self, envelope: Envelope, size: int, now_ms: int) -> Charged:
-        """Charge an envelope that is `size` bytes, with the body that it announces."""
-        fresh = abs(now_ms - envelope.time_ms) < FRESH_MS
+        self._clock = clock
+        self._fresh = buckets(settings.signer_messages_per_s), buckets(settings.signer_bytes_per_s)
+        self._late = buckets(settings.signer_messages_per_s), buckets(settings.signer_bytes_per_s)
+        self.verification = buckets(settings.signer_verification)
+
+    def charge(self, envelope: Envelope, size: int) -> Charged:
+        """Charge an envelope of `size` bytes, the body that it announces included, to its signer."""
+        fresh = abs(self._clock.now_ms() - envelope.time_ms) < FRESH_MS
         messages, bytes_ = self._fresh if fresh else self._late
-        left = ((messages, messages.spend(envelope.key, 1, now_ms)), (bytes_, bytes_.spend(envelope.key, size, now_ms)))
+        left = ((messages, messages.spend(envelope.key, 1)), (bytes_, bytes_.spend(envelope.key, size)))
         return Charged(
             within=all(tokens >= 0 for _, tokens in left),
             flood=fresh and any(tokens < -bucket.burst for bucket, tokens in left),

@@ -15,7 +15,6 @@ In a simulation a group costs a modelled time on the virtual clock, so the order
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -25,9 +24,8 @@ import trio
 from protocols.messages import RolloutGroup
 from protocols.reasons import Reason
 from protocols.recipe import Recipe, seed
-from swarm.clock import Clock
 from swarm.errors import ChildDied, ChildError, ChildTimeout
-from swarm.pool.admission.budgets import Buckets
+from swarm.fair import Buckets, Turns
 from swarm.pool.admission.checks import agree
 from swarm.records import Task
 
@@ -51,12 +49,11 @@ Rescore = Callable[[Recipe, int, str, Sequence[str]], Awaitable[Rescored]]
 class Verification:
     """`workers` groups at once. Without `verify` the task is rebuilt and the claimed rewards are believed."""
 
-    def __init__(self, rescore: Rescore, budget: Buckets, clock: Clock, workers: int, *, verify: bool) -> None:
+    def __init__(self, rescore: Rescore, budget: Buckets[bytes], workers: int, *, verify: bool) -> None:
         self._rescore = rescore
         self._budget = budget
-        self._clock = clock
         self._verify = verify
-        self._turns = Turns(workers)
+        self._slots = Slots(workers)
 
     async def judge(
         self, group: RolloutGroup, beacon: bytes, signer: bytes, *, established: bool
@@ -64,8 +61,8 @@ class Verification:
         """The rebuilt task and our own rewards, or why there are none."""
         recipe = group.recipe
         texts = [completion.text for completion in group.completions] if self._verify else []
-        async with self._turns.turn(established=established):
-            if self._budget.left(signer, self._clock.now_ms()) < 0:
+        async with self._slots.slot(established=established):
+            if self._budget.left(signer) < 0:
                 return Reason.QUOTA
             begun = trio.current_time()
             try:
@@ -77,7 +74,7 @@ class Verification:
             except ChildError:
                 return Reason.VERIFIER_FAILED
             finally:
-                self._budget.spend(signer, trio.current_time() - begun, self._clock.now_ms())
+                self._budget.spend(signer, trio.current_time() - begun)
         if not self._verify:
             return judged.task, group.rewards
         if not agree(group.rewards, judged.rewards):
@@ -85,20 +82,19 @@ class Verification:
         return judged.task, judged.rewards
 
 
-class Turns:
-    """So many slots, for which two queues wait: established signers' work and newcomers'."""
+class Slots:
+    """`slots` jobs at once, taken alternately from established signers and newcomers; of several, one is never a newcomer's."""
 
     def __init__(self, slots: int) -> None:
         self._slots = {True: slots, False: max(slots - 1, 1)}
         self._busy = {True: 0, False: 0}
-        self._waiting: dict[bool, deque[trio.Event]] = {True: deque(), False: deque()}
-        self._served_last = False
+        self._turns: Turns[tuple[trio.Event, bool]] = Turns()
 
     @asynccontextmanager
-    async def turn(self, *, established: bool) -> AsyncIterator[None]:
+    async def slot(self, *, established: bool) -> AsyncIterator[None]:
         """Hold a slot."""
         called = trio.Event()
-        self._waiting[established].append(called)
+        self._turns.put((called, established), established=established)
         self._call()
         try:
             await called.wait()
@@ -107,20 +103,16 @@ class Turns:
             if called.is_set():
                 self._busy[established] -= 1
             else:
-                self._waiting[established].remove(called)
+                self._turns.remove((called, established), established=established)
             self._call()
 
     def _call(self) -> None:
-        """Give free slots to those who wait, first to the queue that was not served last."""
-        while (queue := self._next()) is not None:
-            self._busy[queue] += 1
-            self._served_last = queue
-            self._waiting[queue].popleft().set()
-
-    def _next(self) -> bool | None:
-        if self._busy[True] + self._busy[False] >= self._slots[True]:
-            return None
-        for queue in (not self._served_last, self._served_last):
-            if self._waiting[queue] and self._busy[queue] < self._slots[queue]:
-                return queue
-        return None
+        """Give the free slots to those who wait."""
+        while sum(self._busy.values()) < self._slots[True]:
+            free = [queue for queue in (True, False) if self._busy[queue] < self._slots[queue]]
+            waiting = self._turns.next(free)
+            if waiting is None:
+                return
+            called, established = waiting
+            self._busy[established] += 1
+            called.set()

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from random import Random
 
+import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocols.envelope import open_envelope
-from protocols.manifest import Manifest
+from protocols.manifest import Manifest, topic
 from protocols.messages import Share, unpack_body
 from protocols.peer_id import peer_id
 from protocols.reasons import ProtocolError
 from swarm.clock import Clock
 from swarm.errors import ConfigError
-from swarm.net.network import Network, Verdict
+from swarm.net.network import Message, Network, Subscription
 from swarm.sim.attacks import ATTACKS
 from swarm.sim.attacks.attacker import Attacker
 from swarm.sim.attacks.puzzles import Library
@@ -63,18 +65,24 @@ class Attackers:
         """The key by which one attacker is on the network."""
         return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"{self._seed}/attacker/{number}".encode()).digest())
 
-    async def run(self, number: int, network: Callable[[], AbstractAsyncContextManager[Network]]) -> None:
-        """One attacking peer's life."""
+    async def run(self, number: int, join: Callable[[Subscription[bytes]], AbstractAsyncContextManager[Network]]) -> None:
+        """Live as one attacking peer, which forwards whatever it gets, until cancelled."""
         random = Random(f"{self._seed}/attacker/{number}")
         attacker = Attacker(self.key(number), self._library, self._clock, random, self._keys)
-        async with network() as place:
-            async for message in place.messages:
-                rounds = attacker.hear(message.data)
+        send, heard = trio.open_memory_channel[bytes](math.inf)
+
+        def take(message: Message[bytes]) -> int:
+            send.send_nowait(message.opened)
+            return 0
+
+        async with join(Subscription(topic(self._library.manifest), lambda data: data, take)) as place:
+            async for data in heard:
+                rounds = attacker.hear(data)
                 if not rounds:
                     continue
-                for data in self.attack.turn(attacker, rounds * self.plan.groups):
-                    self._note(data)
-                    await place.publish(data)
+                for message in self.attack.turn(attacker, rounds * self.plan.groups):
+                    self._note(message)
+                    await place.publish(message)
                 attacker.turns += 1
 
     def _note(self, data: bytes) -> None:
@@ -87,8 +95,3 @@ class Attackers:
             own = envelope.key in self._keys and isinstance(body, Share)
             groups = len(body.groups) if own and isinstance(body, Share) else 0
         self.sent[hashlib.sha256(data).digest()] = groups
-
-
-def accept_everything(data: bytes) -> Verdict:
-    """An attacker's validator: it forwards whatever it gets."""
-    return Verdict.ACCEPT

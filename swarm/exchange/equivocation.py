@@ -1,0 +1,58 @@
+"""Passes on the proofs of equivocation that this node holds: who signed two histories is known to everybody."""
+
+from __future__ import annotations
+
+import logging
+from random import Random
+
+import trio
+
+from protocols.messages import Proof
+from protocols.reasons import ProtocolError
+from swarm.context import Context
+from swarm.errors import NetworkError
+from swarm.exchange.own_log import OwnLog
+from swarm.net.network import Network
+from swarm.pool.pool import Pool
+from swarm.pool.store import proofs
+
+logger = logging.getLogger(__name__)
+
+# Everybody who hears both envelopes of an equivocation finds the proof at about the same time. Each waits a while of its own
+# before it publishes; the first one's envelope silences the others, as in scalable reliable multicast (Floyd et al., 1995).
+PROOF_WAIT_S = (2.0, 12.0)
+# The own log is kept for good, and whoever makes keys can make proofs: so much of it may go to them.
+PROOF_BYTES_PER_S = 2048
+
+
+async def publish_proofs(context: Context, pool: Pool, log: OwnLog, network: Network) -> None:
+    """Put each proof that no log holds yet into the own log, and publish it, until cancelled."""
+    random = Random(f"proofs/{context.seed}")
+    while True:
+        await trio.sleep(random.uniform(*PROOF_WAIT_S))
+        if await pool.run(lambda store: proofs.against(store, context.key)):
+            log.fork()
+        proof = await pool.run(proofs.not_carried)
+        if proof is not None and not log.silent:
+            await publish_proof(pool, log, network, proof)
+            await trio.sleep((len(proof.one) + len(proof.other)) / PROOF_BYTES_PER_S)
+
+
+async def publish_proof(pool: Pool, log: OwnLog, network: Network, proof: Proof) -> None:
+    """Sign one proof into the own log, unless that is silent, and publish it."""
+    envelope, carrier = None, proofs.CANNOT_TRAVEL
+    async with log.one:
+        if log.silent:
+            return
+        try:
+            envelope = await log.append_other(proof)
+            carrier = envelope.id
+        except ProtocolError as error:
+            # Two proofs under one number do not fit into a third; every node that saw both acts on its own.
+            logger.warning("a proof of equivocation cannot be passed on: %s", error)
+    await pool.run(lambda store: proofs.carried(store, proof, carrier))
+    if envelope is not None:
+        try:
+            await network.publish(envelope.to_bytes())
+        except NetworkError as error:
+            logger.warning("a proof of equivocation was not published, peers find it in this node's log: %s", error)

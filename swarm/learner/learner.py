@@ -1,0 +1,231 @@
+"""The part of a node that learns: one policy, its rounds, and what of them survives a restart.
+
+It knows no network. What others taught lies in the pool when a round draws from it; what is worth sharing goes to its
+`Company`, which may be nobody. The rounds themselves are in loop.py and ahead.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeVar
+
+import trio
+
+from protocols.peer_id import peer_id, public_key
+from swarm.context import Context
+from swarm.events import Checkpointed, RolledBack, RoundFinished
+from swarm.learner.activity import Activity
+from swarm.learner.company import Company
+from swarm.learner.device_turns import DeviceTurns
+from swarm.learner.freshness import Freshness
+from swarm.learner.guest import Guest
+from swarm.learner.regression_guard import RegressionGuard
+from swarm.learner.round_batch import RoundBatch
+from swarm.learner.sampling import Sampling
+from swarm.policy import checkpoint
+from swarm.pool.pool import Pool
+from swarm.pool.standing.standing import Standing
+from swarm.pool.store import standings
+from swarm.records import ScoredGroup, TrainReport
+from swarm.roles.roles import Roles
+
+# Records of signers written after a round at most; the rest waits for the next one.
+STANDINGS_WRITTEN = 256
+# How long a node without anything to train on rests before it looks again.
+REST_S = 1.0
+
+
+T = TypeVar("T")
+
+
+class Learner:
+    """The state of one node's learning, begun from the `state` of a checkpoint; an empty one is the beginning."""
+
+    def __init__(
+        self, context: Context, pool: Pool, standing: Standing, roles: Roles, company: Company, state: Mapping[str, Any]
+    ) -> None:
+        config = context.config
+        self.context = context
+        self.roles = roles
+        self.policy = roles.policy
+        self.company = company
+        self.activity = Activity()
+        self.turns = DeviceTurns.of(config)
+        self.guest = Guest(config.guest, context.clock)
+        self.sampling = Sampling(context, pool, standing, roles, self.activity)
+        self.freshness = Freshness(config.sampling, self.sampling, company, self.activity)
+        self.reward_mean: float | None = None
+        self._guard = RegressionGuard(roles.scorer, context.manifest, config.defences.canary_tasks, _secret_seed(context))
+        self._pool = pool
+        self._standing = standing
+        self._stop = trio.Event()
+        self._restore(state)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the rounds end here."""
+        return self.ends_before(self.round)
+
+    def ends_before(self, round: int) -> bool:
+        """Whether this round, and any after it, is not begun."""
+        return self.stopping or 0 < self.context.config.node.rounds <= round
+
+    def stop(self) -> None:
+        """End after the round that is under way."""
+        self._stop.set()
+        self.freshness.stop()
+        self.guest.wake()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def heard(self, groups: Sequence[ScoredGroup]) -> None:
+        """Take note of foreign groups that were admitted to the pool."""
+        old = self._standing.old(self.context.now_ms())
+        # What newcomers can do says nothing beside those who are known.
+        self.roles.proposer.curriculum.hear(group for group in groups if not old or group.signer in old)
+        self.freshness.arrived(len(groups))
+
+    # The end of a round
+
+    async def finish_round(self, own: Sequence[ScoredGroup], batch: RoundBatch, report: TrainReport | None) -> None:
+        """Count and tell what a round did, rest, credit its signers, and every so often write a checkpoint."""
+        rewards = [reward for group in own for reward in group.rewards]
+        self.reward_mean = sum(rewards) / len(rewards) if rewards else self.reward_mean
+        await self._rest(idle=not own and not batch.groups)
+        finished = self._finished(own, batch, report)
+        self.totals.update(
+            groups_proposed=finished.proposed,
+            groups_informative=finished.informative,
+            groups_trained_own=batch.own,
+            groups_trained_foreign=finished.trained_foreign,
+            generated_tokens=finished.generated_tokens,
+        )
+        self.sampling.split.measured(finished.seconds, batch.own, finished.trained_foreign)
+        self.context.emit(finished)
+        self._guard.trained({"": _learned(batch, report).get(self.context.key, 0.0), **finished.weight_from})
+        await self._credit(batch, report)
+        self.round += 1
+        if self.round % self.context.config.checkpoint.every_rounds == 0 and await self._healthy():
+            await self.save()
+
+    def _finished(self, own: Sequence[ScoredGroup], batch: RoundBatch, report: TrainReport | None) -> RoundFinished:
+        seconds, busy_s = self.activity.take_seconds(), self.policy.take_busy_s()
+        took_s = self.activity.end_round(seconds, busy_s)
+        learned = _learned(batch, report)
+        return RoundFinished(
+            peer_id=self.context.identity.peer_id,
+            round=self.round,
+            reward_mean=self.reward_mean or 0.0,
+            informative=sum(group.informative for group in own),
+            proposed=len(own),
+            trained_own=batch.own,
+            trained_foreign=len(batch.groups) - batch.own,
+            trained_from=dict(Counter(peer_id(signer) for signer in batch.signers)),
+            policy_age=fmean(batch.policy_ages) if batch.policy_ages else 0.0,
+            generated_tokens=sum(completion.tokens for group in own for completion in group.completions),
+            peers=self.company.connected(),
+            loss=report.loss if report else 0.0,
+            seconds=seconds,
+            took_s=round(took_s, 4),
+            busy_s=busy_s,
+            weight_from={peer_id(key): share for key, share in learned.items() if key != self.context.key},
+            left_out_from={peer_id(key): count for key, count in batch.left_out(report).items()},
+        )
+
+    async def _rest(self, *, idle: bool) -> None:
+        elapsed, owed_s = self.activity.elapsed_s(), self.guest.owed_s(self.activity)
+        rest = max(self.context.config.node.min_round_s - elapsed, owed_s, REST_S if idle else 0.0)
+        if rest > 0:
+            why = "node.min_round_s" if rest > owed_s else "guest.duty"
+            if idle:
+                why = self.roles.proposer.problem()
+            # In this turn: nobody generates while the node rests.
+            async with self.turns.generating:
+                with self.activity.doing("waiting", why), trio.move_on_after(rest):
+                    await self._stop.wait()
+
+    async def _credit(self, batch: RoundBatch, report: TrainReport | None) -> None:
+        """Credit the signers of this round's batch, and store the records that changed."""
+        if batch.groups:
+            foreign = {signer: share for signer, share in batch.shares.items() if signer != self.context.key}
+            self._standing.trained(foreign, self.context.now_ms(), batch.learned(report))
+        changed = self._standing.take_changed(STANDINGS_WRITTEN)
+        if changed:
+            await self._pool.run(lambda store: standings.keep(store, changed))
+
+    async def _healthy(self) -> bool:
+        """Look at the guard's held-out tasks; a policy that has unlearned is replaced by that of the newest checkpoint."""
+        if not self.context.config.defences.canary_tasks:
+            return True
+        with self.activity.doing("looking at held-out tasks"):
+            reading = await self._guard.look(self.policy, self.roles.view)
+        for peer, amount in reading.credit.items():
+            self._standing.helped(public_key(peer), amount, self.context.now_ms())
+        if reading.harmed:
+            harmed_in = self.round
+            if self._guard.bad_in_a_row > 1:
+                await self._on_disk(checkpoint.discard_newest)
+            async with self.turns.generating:
+                await self.recover()
+            name = self.context.identity.peer_id
+            self.context.emit(RolledBack(name, harmed_in, self.round, reading.best, reading.accuracy))
+        return not reading.harmed
+
+    # What survives a restart
+
+    async def save(self) -> None:
+        """Write a checkpoint: the policy and the state of its learning."""
+        with self.activity.doing("saving a checkpoint"):
+            path = self.context.home.checkpoints
+            await self.policy.save(path, self.state())
+            await self._on_disk(lambda folder: checkpoint.prune(folder, self.context.config.checkpoint.keep))
+        self.context.emit(Checkpointed(self.context.identity.peer_id, self.round, str(path)))
+
+    async def recover(self) -> None:
+        """Go back to the newest checkpoint, policy and state together: the child died, or the policy has unlearned."""
+        newest = await self.newest_checkpoint()
+        await self.policy.restart(newest)
+        self._restore(checkpoint.node_state(newest) if newest else {})
+
+    async def newest_checkpoint(self) -> Path | None:
+        """Return the folder of the newest whole checkpoint, None where there is none."""
+        return await self._on_disk(checkpoint.newest)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps besides the policy."""
+        curriculum = self.roles.proposer.curriculum
+        return {
+            "round": self.round,
+            "curriculum": curriculum.state(),
+            "best": curriculum.best(),
+            "totals": dict(self.totals),
+            "canary": self._guard.state(),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.round: int = state.get("round", 0)
+        self.totals: Counter[str] = Counter(state.get("totals", {}))
+        self.roles.proposer.curriculum.restore(state.get("curriculum", []), state.get("best", {}))
+        self._guard.restore(state.get("canary", {}))
+
+    async def _on_disk(self, work: Callable[[Path], T]) -> T:
+        async with self.context.clock.work(0):
+            return await trio.to_thread.run_sync(work, self.context.home.checkpoints)
+
+
+def _learned(batch: RoundBatch, report: TrainReport | None) -> dict[bytes, float]:
+    """Each signer's share of the batch, times the part of its groups that was learned from."""
+    parts = batch.learned(report)
+    return {key: share * fmean(parts.get(key, [1.0])) for key, share in batch.shares.items()}
+
+
+def _secret_seed(context: Context) -> int:
+    """The seed of held-out tasks that only this node knows; the same after a restart, so that readings can be compared."""
+    return int.from_bytes(hashlib.sha256(b"swarmd canary\0" + context.identity.seed).digest()[:6])

@@ -1,0 +1,103 @@
+"""Draws what a round trains on: its own groups, and foreign ones from the pool (SAPO, arXiv 2509.08721, Algorithm 1, step 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from swarm.context import Context
+from swarm.learner.activity import Activity
+from swarm.learner.round_batch import RoundBatch
+from swarm.learner.split import Split
+from swarm.pool.pool import Pool
+from swarm.pool.sampling import SAMPLERS
+from swarm.pool.sampling.drawing import Budget, Skill, training_group
+from swarm.pool.sampling.signer_quotas import quotas_of, weigh
+from swarm.pool.standing.standing import Standing
+from swarm.pool.store.candidates import Candidate, candidates
+from swarm.pool.store.store import Store
+from swarm.records import ScoredGroup
+from swarm.roles.roles import Roles
+
+# Newest foreign groups a sampler chooses among.
+CANDIDATES = 512
+
+
+class Sampling:
+    """One node's draws, by the sampler of its settings."""
+
+    def __init__(self, context: Context, pool: Pool, standing: Standing, roles: Roles, activity: Activity) -> None:
+        self._context = context
+        self._pool = pool
+        self._standing = standing
+        self._curriculum = roles.proposer.curriculum
+        self._view = roles.view
+        self._activity = activity
+        self._sampler = SAMPLERS[context.config.sampling.sampler]
+        self.split = Split(context.config.training)
+
+    async def draw(self, own: Sequence[ScoredGroup], round: int, random: Random) -> RoundBatch:
+        """Draw from the own groups of this round and the pool's foreign ones, and count the use of those drawn."""
+        config, sampler = self._context.config, self._sampler
+        budget = Budget(config.training.local, self.split.external, config.generation.num_generations)
+        found, skill = await self.candidates() if budget.external else [], self._skill()
+        signers = {each.signer for each in found}
+        quotas = quotas_of(self._standing, signers, config.defences, self._context.now_ms())
+        drawn = sampler.draw(own, found, budget, skill, random, quotas)
+        foreign = await self._pool.run(lambda store: _take(store, drawn.foreign, round)) if drawn.foreign else []
+        weighted = weigh(*sampler.weights(drawn, foreign, skill, random), quotas)
+        floor, count = config.defences.min_probability, len(drawn.own)
+        groups = [
+            training_group(
+                each.group, self._view.prompt(each.group.task), each.weights, foreign=number >= count, min_probability=floor
+            )
+            for number, each in enumerate(weighted.groups)
+        ]
+        ages = {each.key: each.policy_age for each in found}
+        return RoundBatch(
+            groups=tuple(groups),
+            own=count,
+            signers=tuple(group.signer for _, group in foreign),
+            policy_ages=tuple(ages[key] for key, _ in foreign),
+            shares=weighted.shares,
+        )
+
+    async def candidates(self) -> list[Candidate]:
+        """Return the foreign groups that may be drawn now."""
+        settings, now_ms = self._context.config.sampling, self._context.now_ms()
+        old = self._standing.old(now_ms)
+        environments = [rule.name for rule in self._context.manifest.environments]
+        return await self._pool.run(
+            lambda store: candidates(
+                store,
+                max_uses=settings.max_uses,
+                since_ms=now_ms - int(settings.max_age_s * 1000),
+                max_policy_age=settings.max_policy_age,
+                rendering=self._view.rendering,
+                environments=environments,
+                limit=CANDIDATES,
+                old=old,
+            )
+        )
+
+    async def useful(self) -> int:
+        """Return how many of the candidates the sampler has a use for."""
+        found, skill = await self.candidates(), self._skill()
+        return sum(self._sampler.usefulness(each, skill) > 0 for each in found)
+
+    @property
+    def completions_per_group(self) -> int:
+        """How much of J one foreign group is: 1, or its completions where the sampler counts those."""
+        return self._context.config.generation.num_generations if self._sampler.by_rollout else 1
+
+    def _skill(self) -> Skill:
+        """What the own policy can do, as its own rounds have shown."""
+        rates, best = self._curriculum.pass_rates(), self._curriculum.best()
+        return Skill(rates, best, self._context.now_ms(), max(self._activity.round_s * 1000, 1.0))
+
+
+def _take(store: Store, keys: Sequence[int], round: int) -> list[tuple[int, ScoredGroup]]:
+    """Load the groups of these keys, and count this use of them; those trimmed meanwhile are missing."""
+    groups = [(key, group) for key in keys for group in store.load([key])]
+    store.mark_trained(keys, round)
+    return groups

@@ -1,0 +1,94 @@
+"""What comes of a message at the gate: groups let in, refusals with their reasons, and the counts of both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from protocols.reasons import ProtocolError, Reason
+from swarm.records import ScoredGroup
+
+# Refusals that the message itself says nothing about: it is held already, or would have been let in at another moment.
+CIRCUMSTANCES = frozenset(
+    {
+        Reason.BEACON,
+        Reason.DUPLICATE,
+        Reason.STANDING,
+        Reason.QUOTA,
+        Reason.QUEUE_FULL,
+        Reason.BODY_UNAVAILABLE,
+        Reason.BODY_MISMATCH,
+    }
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One message that was not let in, or its group of the task `item`; `evidence` is the message where that proves something."""
+
+    signer: bytes
+    reason: Reason
+    envelope: bytes = b""
+    item: int | None = None
+    evidence: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What came of one message: the groups let in and the refusals."""
+
+    groups: tuple[ScoredGroup, ...]
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionStatistics:
+    """Since the node started: messages, groups that arrived in them, groups let in, refusals by reason.
+
+    `screened` are those refusals that the validator gave; they are counted here only, all others in the store as well.
+    """
+
+    messages: int
+    received: int
+    groups: int
+    refused: dict[str, int]
+    screened: dict[str, int]
+
+
+class Counts:
+    """The running counts behind `AdmissionStatistics`."""
+
+    def __init__(self) -> None:
+        self.messages = self.received = self.groups = 0
+        self.refused: Counter[str] = Counter()
+        self.screened: Counter[str] = Counter()
+
+    def screen_out(self, reason: Reason) -> None:
+        """Count a refusal that the validator gave."""
+        self.refused[reason] += 1
+        self.screened[reason] += 1
+
+    def statistics(self) -> AdmissionStatistics:
+        """Return the counts so far, reasons in alphabetical order."""
+        refused, screened = (dict(sorted(counts.items())) for counts in (self.refused, self.screened))
+        return AdmissionStatistics(self.messages, self.received, self.groups, refused, screened)
+
+
+class Refused(Exception):
+    """Ends the judgement of a message or a group; never leaves the gate."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def checked(check: Callable[[], T]) -> T:
+    """Return the value of `check`, and turn its `ProtocolError` into a refusal."""
+    try:
+        return check()
+    except ProtocolError as error:
+        raise Refused(error.reason) from None

@@ -1,0 +1,98 @@
+"""What a share must pass, and each of its groups alone: range, rules, and our own verifier's rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from protocols.envelope import Envelope
+from protocols.manifest import Manifest, epoch_of
+from protocols.messages import RolloutGroup, Share, check_share
+from protocols.reasons import Reason
+from swarm.pool.admission.checks import forbidden
+from swarm.pool.admission.epochs import CLOCK_SKEW_MS, taken
+from swarm.pool.admission.ranges import Ranges
+from swarm.pool.admission.refusal import Refusal, Refused, checked
+from swarm.pool.admission.verification import Verification
+from swarm.pool.pool import Pool
+from swarm.pool.standing.standing import Standing
+from swarm.records import ScoredGroup
+
+
+class Shares:
+    """One node's judgement of shares; what is let in is for admission to keep."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        pool: Pool,
+        standing: Standing,
+        verification: Verification,
+        beacon: Callable[[int], bytes | None],
+    ) -> None:
+        self._manifest = manifest
+        self._pool = pool
+        self._standing = standing
+        self._verification = verification
+        self._beacon = beacon
+        self._ranges = Ranges()
+
+    def pass_over(self, envelope: Envelope) -> None:
+        """Note an envelope that takes a sequence number and no indices."""
+        self._ranges.pass_over(envelope.key, envelope.sequence)
+
+    def check(self, envelope: Envelope, share: Share, now_ms: int) -> None:
+        """Raise `Refused` for a share whose proposer, epoch or indices break the rules."""
+        checked(lambda: check_share(share, envelope.key))
+        if share.epoch > epoch_of(self._manifest, now_ms + CLOCK_SKEW_MS):
+            raise Refused(Reason.EPOCH)
+        if self.stale(share.epoch, now_ms):
+            raise Refused(Reason.STALE)
+        if share.first_index + share.count > self._manifest.tasks_per_epoch:
+            raise Refused(Reason.INDEX)
+        if len(share.groups) > self._manifest.max_groups_per_share:
+            raise Refused(Reason.GROUP_COUNT)
+        wrong = self._ranges.take(envelope.key, envelope.sequence, share)
+        if wrong is not None:
+            raise Refused(wrong)
+
+    def stale(self, epoch: int, now_ms: int) -> bool:
+        """Whether shares of this epoch are no longer taken."""
+        return epoch < taken(self._manifest, now_ms).start
+
+    async def judge(self, envelope: Envelope, share: Share, now_ms: int) -> tuple[list[ScoredGroup], list[Refusal]]:
+        """Return the groups to let in, with our own rewards, and the refusals of the others."""
+        self._standing.proposed(envelope.key, share.count, len(share.groups), now_ms)
+        groups, refusals = [], []
+        held = await self._pool.run(lambda store: store.held_items(envelope.key, share.epoch)) if share.groups else frozenset()
+        for group in share.groups:
+            try:
+                reason = forbidden(self._manifest, group)
+                if reason is None and group.recipe.index in held:
+                    reason = Reason.DUPLICATE
+                if reason is not None:
+                    raise Refused(reason)
+                groups.append(await self._verify(group, envelope, now_ms))
+            except Refused as refused:
+                refusals.append(Refusal(envelope.key, refused.reason, envelope.id, group.recipe.index))
+        return groups, refusals
+
+    async def _verify(self, group: RolloutGroup, envelope: Envelope, now_ms: int) -> ScoredGroup:
+        value = self._beacon(group.recipe.epoch)
+        if value is None:
+            raise Refused(Reason.BEACON)
+        # While nobody is established, there is nobody to leave a worker to.
+        known = not self._standing.old(now_ms) or self._standing.established(envelope.key, now_ms)
+        judged = await self._verification.judge(group, value, envelope.key, established=known)
+        if isinstance(judged, Reason):
+            raise Refused(judged)
+        task, rewards = judged
+        return ScoredGroup(
+            task=task,
+            rendering=group.rendering,
+            policy=group.policy,
+            completions=group.completions,
+            rewards=rewards,
+            signer=envelope.key,
+            envelope=envelope.id,
+            received_ms=now_ms,
+        )

@@ -1,0 +1,40 @@
+"""How a policy is shown its tasks, and how long its answers may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols.manifest import Manifest
+from swarm.config.schema import Config
+from swarm.records import Task
+from swarm.roles.examples import NO_EXAMPLES, Examples, gather_examples
+from swarm.tasks.scoring import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The prompt template (`rendering`), the most tokens of a completion, and worked examples before each task."""
+
+    rendering: str
+    max_tokens: int
+    examples: Examples = NO_EXAMPLES
+
+    def prompt(self, task: Task) -> str:
+        """Return the task as the policy sees it."""
+        return self.examples.shown(task, self.rendering)
+
+
+async def view_of(config: Config, manifest: Manifest, scorer: Scorer) -> View:
+    """Return the view that a node's settings ask for, within the swarm's rules; building examples asks the scorer."""
+    cap = manifest.max_completion_tokens
+    rendering = rendering_of(config, manifest)
+    examples = await gather_examples(scorer, manifest, rendering, config.policy.examples)
+    return View(rendering, min(config.generation.max_completion_length or cap, cap), examples)
+
+
+def rendering_of(config: Config, manifest: Manifest) -> str:
+    """Return the prompt template of a node's policy; "auto" takes what suits the model, where the swarm allows it."""
+    if config.policy.rendering != "auto":
+        return config.policy.rendering
+    suits = "compact" if config.policy.model == "embedded" else "prose"
+    return suits if suits in manifest.renderings else manifest.renderings[0]
