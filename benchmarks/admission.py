@@ -26,10 +26,15 @@ from protocols.messages import Completion, PolicyTag, RolloutGroup, Share, unpac
 from protocols.recipe import Recipe, local_beacon, seed
 from swarm.clock import WallClock
 from swarm.config.manifest_lookup import built_in
-from swarm.config.schema import PoolSection
+from swarm.config.schema import Config, PoolSection
+from swarm.context import Context
 from swarm.errors import NetworkError
+from swarm.home import Home
+from swarm.identity import Identity
 from swarm.pool.admission.admission import Admission
+from swarm.pool.admission.opened import Opened
 from swarm.pool.pool import Pool
+from swarm.pool.standing.standing import Standing
 from swarm.pool.store.store import Store, StoredEnvelope
 from swarm.records import ScoredGroup, Task
 from swarm.tasks.scoring import Scorer
@@ -190,11 +195,14 @@ async def whole(bench: Bench, data: Sequence[bytes]) -> tuple[int, float, float]
         async with Pool(Path(folder, "pool.sqlite"), PoolSection(), clock) as pool, Scorer(1, LIMIT_S, clock) as scorer:
             for group in {each.recipe: each for raw in data for each in share_of(raw, bench).groups}.values():
                 await scorer.score(group.recipe, 0, group.rendering, [])  # the first task of a kind loads its words
-            admission = Admission(bench.manifest, bytes(32), pool, scorer.score, nobody, bench.beacon, clock)
+            key = Ed25519PrivateKey.from_private_bytes(bytes([255]) * 32)
+            context = Context(Home(Path(folder)), Identity(key), Config(), bench.manifest, clock)
+            admission = Admission(context, pool, Standing(), scorer.score, nobody, bench.beacon)
             before, begun, admitted = child_cpu_s(), time.process_time(), 0
             for each in data:
-                assert admission.screen(each) is None
-                done = await admission.admit(each, "forwarder")
+                opened = admission.screen(each)
+                assert isinstance(opened, Opened)
+                done = await admission.admit(opened, "forwarder")
                 assert not done.refusals, done.refusals
                 admitted += len(done.groups)
             return admitted, time.process_time() - begun, child_cpu_s() - before

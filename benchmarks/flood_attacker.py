@@ -76,7 +76,7 @@ async def attack(plan: dict[str, Any]) -> dict[str, Any]:
 
     from swarm.clock import WallClock
     from swarm.net.libp2p.host import open_libp2p
-    from swarm.net.network import Verdict
+    from swarm.net.network import deaf
 
     manifest = built_in()["embedded"]
     name = topic(manifest)
@@ -138,8 +138,7 @@ async def attack(plan: dict[str, Any]) -> dict[str, Any]:
     async def identity(way: Callable[[Any, str], Awaitable[None]], victim: str) -> None:
         async with open_libp2p(
             secrets.token_bytes(32),
-            topic=name,
-            validate=lambda data: Verdict.IGNORE,
+            deaf(name),
             clock=WallClock(),
             config=NetworkSection(listen=(LOOPBACK,), mdns=False, request_timeout_s=2.0),
         ) as node:

@@ -41,9 +41,9 @@ from swarm.clock import WallClock
 from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import NetworkSection
 from swarm.errors import NetworkError
-from swarm.exchange.receiving import MANIFEST_PROTOCOL
+from swarm.exchange.answering import MANIFEST_PROTOCOL
 from swarm.net.libp2p import open_libp2p
-from swarm.net.network import Verdict
+from swarm.net.network import deaf
 from swarm.node.punctuality import WINDOW_S, Punctuality, PunctualityStatistics
 from swarm.sim.cpu import tree_cpu_s
 
@@ -62,9 +62,7 @@ async def pings(address: str, manifest: Manifest, seconds: float) -> tuple[list[
     punctuality = Punctuality()
     config = NetworkSection(listen=(LOOPBACK,), mdns=False)
 
-    async with open_libp2p(
-        secrets.token_bytes(32), topic=topic(manifest), validate=lambda _: Verdict.IGNORE, clock=WallClock(), config=config
-    ) as network:
+    async with open_libp2p(secrets.token_bytes(32), deaf(topic(manifest)), clock=WallClock(), config=config) as network:
         peer = await network.dial(address)
 
         async def ping() -> None:

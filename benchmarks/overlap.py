@@ -31,14 +31,14 @@ from typing import Any, NamedTuple
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.manifest import topic
 from swarm.clock import WallClock
 from swarm.config.load import load
 from swarm.config.manifest_lookup import find_manifest
+from swarm.context import Context
 from swarm.events import Event, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
-from swarm.learner.keep_learning import keep_learning
+from swarm.net.network import Subscription
 from swarm.net.simulated import MemoryNetwork
 from swarm.node.opening import open_node
 from swarm.pool.store.logs import begin
@@ -102,21 +102,22 @@ async def measured(home: Home, asked: dict[str, str], options: argparse.Namespac
     assert manifest is not None
     key = Ed25519PrivateKey.from_private_bytes(bytes([options.seed]) * 32)
     begin(home.pool, key.public_key().public_bytes_raw())
-    network, name = MemoryNetwork(options.seed), topic(manifest)
+    network = MemoryNetwork(options.seed)
 
-    def join(validate: Any) -> Any:
-        return network.join(key.private_bytes_raw(), topic=name, validate=validate, clock=clock, config=config.network)
+    def join(subscription: Subscription[Any]) -> Any:
+        return network.join(key.private_bytes_raw(), subscription, clock=clock, config=config.network)
 
     def heard(event: Event) -> None:
         events.append(event)
         if isinstance(event, RoundFinished):
             ends_s.append(time.monotonic())
 
-    async with open_node(home, Identity(key), config, manifest, clock, join, [heard]) as node:
-        problems = await held_out_set(node.scorer, manifest, HELD_OUT)
+    async with open_node(Context(home, Identity(key), config, manifest, clock, (heard,)), join) as node:
+        roles = node.learner.roles
+        problems = await held_out_set(roles.scorer, manifest, HELD_OUT)
         async with gpu_readings(options.device) as readings:
-            await keep_learning(node)
-        after = await examine(node.policy, node.scorer, problems, node.rendering, node.max_tokens, node.examples)
+            await node.learn()
+        after = await examine(roles.policy, roles.scorer, problems, roles.view)
     rounds = [event for event in events if isinstance(event, RoundFinished)][WARM:]
     took_s = sum(each.took_s for each in rounds)
     processes = {process: sum(each.busy_s[process] for each in rounds) for process in rounds[0].busy_s}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from functools import lru_cache
 from itertools import cycle
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,9 +24,14 @@ from protocols.messages import Completion, Kind, PolicyTag, RolloutGroup, Share,
 from protocols.reasons import Reason
 from protocols.recipe import Recipe, local_beacon, seed
 from swarm.config.manifest_lookup import built_in
+from swarm.config.schema import Config
+from swarm.context import Context
 from swarm.errors import ChildFailed, EnvironmentRefused, NetworkError
+from swarm.home import Home
+from swarm.identity import Identity
 from swarm.pool.admission.admission import Admission
 from swarm.pool.admission.checks import agree
+from swarm.pool.standing.standing import Standing
 from swarm.records import Task
 from swarm.tasks.environment import VerifierError, find, load_environments
 from swarm.tasks.held_out import training_problem
@@ -34,6 +40,7 @@ Prepared = tuple[Check, Sequence[bytes]]
 
 EMBEDDED = built_in()["embedded"]
 KEY = Ed25519PrivateKey.from_private_bytes(bytes([5]) * 32)
+OWN_KEY = Ed25519PrivateKey.from_private_bytes(bytes([6]) * 32)
 PUBLIC = KEY.public_key().public_bytes_raw()
 NOW_MS = 1_767_225_600_000
 EPOCH = epoch_of(EMBEDDED, NOW_MS)
@@ -104,12 +111,14 @@ class Gate:
             self._pool.close()
             self._pool = InlinePool()
         # A pool in this thread, and a clock that stands still: for all that admission asks of them.
-        admission = Admission(EMBEDDED, bytes(32), self._pool, rescore, no_body, beacon, StillClock())  # type: ignore[arg-type]
-        reason = admission.screen(data)
-        if reason is None:
-            admission.hears(data)
-            assert admission.signer(data) == PUBLIC
-        return reason, trio.run(admission.admit, data, "forwarder")
+        context = Context(Home(Path("no home")), Identity(OWN_KEY), Config(), EMBEDDED, StillClock())
+        admission = Admission(context, self._pool, Standing(), rescore, no_body, beacon)  # type: ignore[arg-type]
+        opened = admission.screen(data)
+        if isinstance(opened, Reason):
+            return opened, trio.run(admission.unread, data, opened)
+        admission.hears(opened)
+        assert opened.envelope.key == PUBLIC
+        return None, trio.run(admission.admit, opened, "forwarder")
 
 
 def _shares() -> Iterator[Share]:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.testing import MockClock
 
 from fuzz import seeds
@@ -110,7 +111,7 @@ def gossip() -> Prepared:
     from swarm.net.libp2p.mesh import MeshRouter
     from swarm.net.libp2p.transport import CountedTCP
     from swarm.net.line import Line
-    from swarm.net.network import Verdict
+    from swarm.net.network import Subscription, Verdict
     from swarm.net.tally import Tally
 
     clock, peer = MockClock(autojump_threshold=0), ID.from_string(STRANGER)
@@ -119,7 +120,8 @@ def gossip() -> Prepared:
         config, tally = NetworkSection(), Tally()
         guard = Guard(config, tally, WallClock())
         tcp = CountedTCP(None, tally, guard, Gate(config, guard), Line(0))  # type: ignore[arg-type] # nothing listens
-        inbox = Inbox(lambda message: Verdict.ACCEPT if message[:1] != b"x" else Verdict.REJECT, WallClock(), tally, config)
+        hearing = Subscription("topic", lambda message: message if message[:1] != b"x" else Verdict.REJECT, lambda _: 0)
+        inbox = Inbox(hearing, tally)
         router = MeshRouter(tally, guard)
         pubsub = TopicPubsub(_assemble(bytes(32), config, tcp, tally, guard), router, "topic", inbox, tally, guard)
         router.attach(pubsub)
@@ -160,14 +162,20 @@ def handlers() -> Prepared:
     """Every request that a node answers; the first byte chooses the protocol."""
     from swarm.beacon.beacon import DrandBeacon
     from swarm.beacon.sources import REQUEST_BYTES
-    from swarm.exchange.receiving import serve
+    from swarm.config.schema import Config, SwarmSection
+    from swarm.context import Context
+    from swarm.exchange.answering import answer_requests
+    from swarm.home import Home
+    from swarm.identity import Identity
 
     manifest, pool = Manifest.from_toml(MANIFEST), InlinePool()
     served: list[tuple[Any, int]] = []
     network = SimpleNamespace(serve=lambda protocol, handler, max_request_bytes: served.append((handler, max_request_bytes)))
-    serve(SimpleNamespace(manifest=manifest, pool=pool), network)  # type: ignore[arg-type] # all that it asks of them
+    answer_requests(network, manifest, pool)  # type: ignore[arg-type] # all that it asks of them
     drand = next(found for each in seeds.vectors("manifests")["valid"] if (found := Manifest.from_toml(each["toml"])).drand)
-    beacon = DrandBeacon(drand, (), pool, WallClock(), lambda: None)  # type: ignore[arg-type] # a pool in this thread
+    config = Config(swarm=SwarmSection(beacon_urls=()))
+    context = Context(Home(Path("no home")), Identity(Ed25519PrivateKey.generate()), config, drand, WallClock())
+    beacon = DrandBeacon(context, pool, lambda: None)  # type: ignore[arg-type] # a pool in this thread
     served.append((beacon.answer, REQUEST_BYTES))
     for data in (seeds.raw(each["bytes"]) for each in seeds.vectors("envelopes")["valid"]):
         envelope = open_envelope(data, manifest.id)

@@ -30,16 +30,18 @@ FLOORS = {
     "swarm.fork_server": 1,
     "swarm.frozen": 1,
     "swarm.supervisor": 1,
+    "swarm.context": 1,
+    "swarm.fair": 1,
     "swarm.tasks": 2,
     "swarm.policy": 2,
     "swarm.pool": 2,
     "swarm.net": 2,
-    "swarm.roles": 3,
-    "swarm.beacon": 4,
+    "swarm.beacon": 3,
+    "swarm.roles": 4,
     "swarm.learner": 5,
     "swarm.exchange": 5,
-    "swarm.node": 6,
     "swarm.audit": 5,
+    "swarm.node": 6,
     "swarm.sim": 7,
     "swarm.bench": 7,
     "swarm.serving": 7,
@@ -48,11 +50,9 @@ FLOORS = {
 }
 # Beyond that: all of floor 1 is one room to itself, the command line starts what is on its own floor, and the package's version
 # is anybody's.
-ALSO = (
-    {("swarm.cli", f"swarm.{room}") for room in ("sim", "bench", "serving", "doctor")}
-    | {(room, "swarm") for room in FLOORS if room != "protocols"}
-    | {("swarm.learner", "swarm.node"), ("swarm.exchange", "swarm.node"), ("swarm.learner", "swarm.exchange")}
-)
+ALSO = {("swarm.cli", f"swarm.{room}") for room in ("sim", "bench", "serving", "doctor")} | {
+    (room, "swarm") for room in FLOORS if room != "protocols"
+}
 
 # Libraries that only these rooms may import.
 ONLY_IN = {

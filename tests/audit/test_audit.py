@@ -16,6 +16,7 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from gate_shapes import admit_bytes
 from node_shapes import EMBEDDED, START_MS, Medium, on_virtual_time
 from swarm_shapes import Peer, answers
 
@@ -29,7 +30,6 @@ from swarm.config.load import load
 from swarm.errors import AuditError, HomeError
 from swarm.home import Home
 from swarm.identity import Identity
-from swarm.learner.keep_learning import keep_learning
 from swarm.node.node import Node
 from swarm.policy import checkpoint
 from swarm.pool.store.store import Store
@@ -68,13 +68,21 @@ async def lie(node: Node) -> None:
     def share(group: RolloutGroup) -> bytes:
         return peer.publish(group, epoch=EPOCH)
 
-    await node.admission.admit(share(refused_group(peer, *four)), "")
-    await node.admission.admit(share(refused_group(peer, *four, environment="toy/none")), "")
-    await node.admission.admit(share(refused_group(peer, "x" * (EMBEDDED.max_completion_chars + 1), *four[1:])), "")
-    await node.admission.admit(peer.seal(peer.share(refused_group(peer, *four), epoch=EPOCH), previous=b"?" * 32).to_bytes(), "")
+    await admit_bytes(node.exchange.admission, share(refused_group(peer, *four)), swarm=EMBEDDED.id)
+    await admit_bytes(node.exchange.admission, share(refused_group(peer, *four, environment="toy/none")), swarm=EMBEDDED.id)
+    await admit_bytes(
+        node.exchange.admission,
+        share(refused_group(peer, "x" * (EMBEDDED.max_completion_chars + 1), *four[1:])),
+        swarm=EMBEDDED.id,
+    )
+    await admit_bytes(
+        node.exchange.admission,
+        peer.seal(peer.share(refused_group(peer, *four), epoch=EPOCH), previous=b"?" * 32).to_bytes(),
+        swarm=EMBEDDED.id,
+    )
     late = peer.seal(peer.share(refused_group(peer, *four), epoch=EPOCH), time_ms=START_MS * 2)
-    await node.admission.admit(late.to_bytes(), "")
-    await node.admission.admit(b"nothing", "")
+    await admit_bytes(node.exchange.admission, late.to_bytes(), swarm=EMBEDDED.id)
+    await admit_bytes(node.exchange.admission, b"nothing", swarm=EMBEDDED.id)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +94,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
         async with medium.node(number, node_rounds=6, node_min_round_s=5, checkpoint_every_rounds=2) as node:
             if number == 0:
                 await lie(node)
-            await keep_learning(node)
+            await node.learn()
             await trio.sleep(30)
 
     async def main(medium: Medium) -> None:

@@ -12,7 +12,7 @@ import pytest
 import trio
 from drand_shapes import with_drand
 from swarm_shapes import RULES as TOY
-from swarm_shapes import Peer
+from swarm_shapes import Peer, context_of
 from trio.testing import MockClock
 
 from protocols.drand import drand_beacon, round_of_epoch, verify_round
@@ -21,7 +21,7 @@ from protocols.vectors.beacon_cases import TEST_CHAIN, sign_round
 from swarm.beacon import beacon
 from swarm.beacon.beacon import DrandBeacon, LocalBeacon
 from swarm.clock import VirtualClock
-from swarm.config.schema import PoolSection
+from swarm.config.schema import Config, PoolSection, SwarmSection
 from swarm.errors import NetworkError
 from swarm.net.network import PeerRecord
 from swarm.pool.pool import Pool
@@ -31,6 +31,7 @@ RULES = with_drand(TOY, epoch_seconds=600)
 EPOCH = 2_945_500
 START_MS = EPOCH * 600_000  # an epoch begins, and a round of the chain is published
 ALICE = Peer(1)
+NO_WEB = Config(swarm=SwarmSection(beacon_urls=()))
 
 
 def round_of(epoch: int) -> int:
@@ -73,7 +74,8 @@ class Bench:
         self.relay = Relay()
 
     def beacon(self) -> DrandBeacon:
-        return DrandBeacon(RULES, (), self.pool, self.clock, lambda: self.relay)  # type: ignore[arg-type, return-value]
+        context = context_of(ALICE.private_key, self.clock, RULES, NO_WEB)
+        return DrandBeacon(context, self.pool, lambda: self.relay)  # type: ignore[arg-type, return-value]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[DrandBeacon]:
@@ -251,7 +253,8 @@ def test_short_epochs_and_their_many_rounds(tmp_path: Path) -> None:
     short = replace(RULES, epoch_seconds=5)
 
     async def test(bench: Bench) -> None:
-        one = DrandBeacon(short, (), bench.pool, bench.clock, lambda: bench.relay)  # type: ignore[arg-type, return-value]
+        context = context_of(ALICE.private_key, bench.clock, short, NO_WEB)
+        one = DrandBeacon(context, bench.pool, lambda: bench.relay)  # type: ignore[arg-type, return-value]
         first = epoch_of(short, START_MS)
         for epoch in range(first - 1, first + 200):
             round = round_of_epoch(TEST_CHAIN, 5, epoch)

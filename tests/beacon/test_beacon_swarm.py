@@ -14,7 +14,7 @@ from protocols.manifest import epoch_of, topic
 from protocols.vectors.beacon_cases import TEST_CHAIN, sign_round
 from swarm.beacon.sources import BEACON_PROTOCOL
 from swarm.events import Event
-from swarm.net.network import Verdict
+from swarm.net.network import deaf
 from swarm.node.status import status
 
 RULES = with_drand(EMBEDDED)
@@ -151,7 +151,7 @@ def test_peers_that_give_wrong_rounds_are_outvoted_by_one_that_does_not(tmp_path
             async with AsyncExitStack() as stack:
                 for number in range(6):
                     key = bytes([100 + number]) * 32
-                    join = medium.network.join(key, topic=topic(RULES), validate=lambda data: Verdict.ACCEPT, clock=medium.clock)
+                    join = medium.network.join(key, deaf(topic(RULES)), clock=medium.clock)
                     liar = await stack.enter_async_context(join)
                     liar.serve(BEACON_PROTOCOL, lie, max_request_bytes=8)
                 await stack.enter_async_context(medium.node(0, None, RULES, swarm_beacon_urls=server.url))

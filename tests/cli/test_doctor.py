@@ -30,8 +30,7 @@ from swarm.doctor.finding import Finding, Severity
 from swarm.home import Home
 from swarm.identity import create
 from swarm.net.libp2p import open_libp2p
-from swarm.net.network import Network
-from swarm.net.network import Verdict as Accepts
+from swarm.net.network import Network, deaf
 from swarm.tasks.code.sandbox import Sandbox
 from swarm.tasks.installed import installed
 
@@ -145,10 +144,7 @@ async def test_a_bootstrap_peer_answers_and_tells_the_time() -> None:
             await peer.publish(seal(key, sequence, bytes([1]) * 32, hours_ago_ms, body, rules.id).to_bytes())
             await trio.sleep(0.1)
 
-    def accept(data: bytes) -> Accepts:
-        return Accepts.ACCEPT
-
-    opened = open_libp2p(bytes([7]) * 32, topic=topic(rules), validate=accept, clock=WallClock(), config=settings)
+    opened = open_libp2p(bytes([7]) * 32, deaf(topic(rules)), clock=WallClock(), config=settings)
     async with opened as peer, trio.open_nursery() as nursery:
         nursery.start_soon(publish, peer)
         swarm = replace(SwarmSection(), bootstrap=peer.addresses())

@@ -23,10 +23,10 @@ from swarm.pool.standing.standing import Standing
 OWN = Peer(99)
 
 
-async def admit_bytes(admission: Admission, data: bytes, peer: str = "forwarder") -> Admitted:
+async def admit_bytes(admission: Admission, data: bytes, peer: str = "forwarder", swarm: bytes = RULES.id) -> Admitted:
     """What comes of bytes that nobody has looked at yet."""
     try:
-        opened = open_message(data, RULES.id)
+        opened = open_message(data, swarm)
     except ProtocolError as error:
         return await admission.unread(data, error.reason)
     return await admission.admit(opened, peer)

@@ -24,7 +24,7 @@ from swarm.cli.client import ask
 from swarm.clock import WallClock
 from swarm.config.schema import NetworkSection, TrainingSection
 from swarm.net.libp2p.host import open_libp2p
-from swarm.net.network import Verdict
+from swarm.net.network import Message, Subscription
 from swarm.policy import checkpoint
 
 # Updates of a round at most.
@@ -221,17 +221,22 @@ async def test_hostile_messages_are_counted_and_nothing_stops(swarm: Swarm) -> N
     def refused(status: Status) -> int:
         return sum(status["refused"].values())
 
+    arrived = trio.Event()
+
+    def take(message: Message[bytes]) -> int:
+        arrived.set()
+        return 0
+
     async with open_libp2p(
         secrets.token_bytes(32),
-        topic=topic(swarm.manifest),
-        validate=lambda data: Verdict.ACCEPT,
+        Subscription(topic(swarm.manifest), lambda data: data, take),
         clock=WallClock(),
         config=NetworkSection(listen=(LOOPBACK,), mdns=False),
         bootstrap=before["addresses"],
     ) as stranger:
         with trio.fail_after(WITHIN_S):
             # Something of the swarm's own arrives only when the stranger is in the mesh.
-            await stranger.messages.receive()
+            await arrived.wait()
         for message in messages.values():
             await stranger.publish(message)
         after = await trio.to_thread.run_sync(

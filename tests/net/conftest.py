@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from net_shapes import CONFIG, TOPIC, Join, seed
+from net_shapes import CONFIG, TOPIC, Heard, Join, seed
 
 from swarm.clock import WallClock
 from swarm.net.libp2p import open_libp2p
@@ -24,15 +24,20 @@ def join(request: pytest.FixtureRequest) -> Join:
 
     @asynccontextmanager
     async def opened(
-        index: int, *, validate: Callable[[bytes], Verdict] = lambda _: Verdict.ACCEPT, topic: str = TOPIC, **settings: Any
+        index: int,
+        *,
+        validate: Callable[[bytes], Verdict | None] = lambda _: None,
+        topic: str = TOPIC,
+        **settings: Any,
     ) -> AsyncIterator[Network]:
-        config = replace(CONFIG, **settings)
-        common: dict[str, Any] = {"topic": topic, "validate": validate, "clock": WallClock(), "config": config}
+        heard = Heard(topic, validate)
+        common: dict[str, Any] = {"clock": WallClock(), "config": replace(CONFIG, **settings)}
         if request.param == "memory":
-            context = medium.join(seed(index), **common)
+            context = medium.join(seed(index), heard.subscription, **common)
         else:
-            context = open_libp2p(seed(index), bootstrap=running[0].addresses() if running else (), **common)
-        async with context as node:
+            bootstrap = running[0].addresses() if running else ()
+            context = open_libp2p(seed(index), heard.subscription, bootstrap=bootstrap, **common)
+        async with heard.at(context) as node:
             running.append(node)
             try:
                 yield node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 
 import trio
 from libp2p.peer.id import ID
-from net_shapes import CONFIG, SOON_S, TOPIC, connected, seed
+from net_shapes import CONFIG, SOON_S, Heard, connected, seed
 
 from swarm.clock import WallClock
 from swarm.net.libp2p import open_libp2p
@@ -18,18 +19,22 @@ from swarm.net.network import CutOff, Network, Verdict
 GOSSIP = "/meshsub/1.1.0"
 
 
-def _verdict(data: bytes) -> Verdict:
-    return {b"bad": Verdict.REJECT, b"odd": Verdict.IGNORE}.get(data[:3], Verdict.ACCEPT)
+def _verdict(data: bytes) -> Verdict | None:
+    return {b"bad": Verdict.REJECT, b"odd": Verdict.IGNORE}.get(data[:3])
 
 
-def open_node(index: int, *bootstrap: Network, **settings: Any) -> AbstractAsyncContextManager[Network]:
-    return open_libp2p(
-        seed(index),
-        topic=TOPIC,
-        validate=_verdict,
-        clock=WallClock(),
-        config=replace(CONFIG, **settings),
-        bootstrap=[address for node in bootstrap for address in node.addresses()],
+def open_node(
+    index: int, *bootstrap: Network, kept_bytes: float = math.inf, **settings: Any
+) -> AbstractAsyncContextManager[Network]:
+    heard = Heard(validate=_verdict, max_bytes=kept_bytes)
+    return heard.at(
+        open_libp2p(
+            seed(index),
+            heard.subscription,
+            clock=WallClock(),
+            config=replace(CONFIG, **settings),
+            bootstrap=[address for node in bootstrap for address in node.addresses()],
+        )
     )
 
 

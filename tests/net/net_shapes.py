@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import trio
 
 from swarm.config.schema import NetworkSection
 from swarm.net.libp2p.libp2p_network import Libp2pNetwork
-from swarm.net.network import Message, Network
+from swarm.net.network import Message, Network, Subscription, Verdict
 
 TOPIC = "swarmd/test"
 CONFIG = NetworkSection(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False, request_timeout_s=3.0)
@@ -17,6 +19,39 @@ CONFIG = NetworkSection(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False, request_ti
 SOON_S = 60.0
 
 Join = Callable[..., AbstractAsyncContextManager[Network]]
+
+
+class Heard:
+    """What a node hears of a topic, kept for the test; `validate` says why a message is dropped, None where it is not.
+
+    With `max_bytes` the oldest messages give way, as they do in a node; the test then reads none.
+    """
+
+    def __init__(
+        self,
+        topic: str = TOPIC,
+        validate: Callable[[bytes], Verdict | None] = lambda data: None,
+        max_bytes: float = math.inf,
+    ) -> None:
+        self._bytes, self._max_bytes = 0, max_bytes
+        self._send, self.messages = trio.open_memory_channel[Message[bytes]](math.inf)
+        self.subscription = Subscription(topic, lambda data: validate(data) or data, self._take)
+
+    def _take(self, message: Message[bytes]) -> int:
+        self._send.send_nowait(message)
+        self._bytes += len(message.data)
+        dropped = 0
+        while self._bytes > self._max_bytes:
+            self._bytes -= len(self.messages.receive_nowait().data)
+            dropped += 1
+        return dropped
+
+    @asynccontextmanager
+    async def at(self, opened: AbstractAsyncContextManager[Network]) -> AsyncIterator[Any]:
+        """The network, with what it heard as its `messages`."""
+        async with opened as network:
+            network.messages = self.messages  # type: ignore[attr-defined]
+            yield network
 
 
 def seed(index: int) -> bytes:
@@ -39,7 +74,7 @@ def _in_mesh(node: Network) -> bool:
     return not isinstance(node, Libp2pNetwork) or any(node._pubsub.router.mesh.values())
 
 
-async def received(node: Network, count: int, timeout_s: float = SOON_S) -> list[Message]:
+async def received(node: Any, count: int, timeout_s: float = SOON_S) -> list[Message]:
     """The next `count` messages."""
     messages: list[Message] = []
     with trio.move_on_after(timeout_s):

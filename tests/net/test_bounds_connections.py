@@ -222,7 +222,7 @@ async def test_a_worse_peer_is_a_neighbour_only_while_there_are_few_others(monke
 async def test_memory_stays_bounded_under_a_flood_of_large_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mesh, "OUTGOING_BYTES", 2 * 2**20)
     monkeypatch.setattr(mesh, "CACHE_BYTES", 2 * 2**20)
-    async with victim_and_peer(max_inbound_bytes=2 * 2**20, peer_bytes_per_s=64.0 * 2**20) as (victim, peer):
+    async with victim_and_peer(kept_bytes=2 * 2**20, peer_bytes_per_s=64.0 * 2**20) as (victim, peer):
         tracemalloc.start()
         try:
             for _ in range(200):

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from net_shapes import CONFIG, seed
-from swarm.net.arrivals import Arrivals
 from trio.testing import MockClock
 
 from protocols.peer_id import peer_id
@@ -23,8 +22,7 @@ from swarm.net.access import Access, is_local, parse_address, subnet
 from swarm.net.guard import Guard
 from swarm.net.libp2p import gate as gate_module
 from swarm.net.libp2p.gate import Gate, surplus
-from swarm.net.network import Message
-from swarm.net.quota import Bucket, Flow, PeerQuota, Quotas
+from swarm.net.quota import Flow, PeerQuota, Quotas
 from swarm.net.tally import Tally
 
 ONE, TWO = (peer_id(Ed25519PrivateKey.from_private_bytes(seed(index)).public_key().public_bytes_raw()) for index in (0, 1))
@@ -166,26 +164,7 @@ def test_of_too_many_half_open_the_oldest_of_the_largest_crowd_goes(arrivals: li
             held.remove(victim)
 
 
-# Buckets
-
-
-async def test_a_bucket_lets_its_rate_through_and_tells_who_never_lets_up(autojump_clock: MockClock) -> None:
-    bucket = Bucket(10.0, 20.0)
-    began, spent = trio.current_time(), 0
-    while trio.current_time() - began < 10:
-        await trio.sleep(bucket.take())
-        spent += 1
-    assert spent == pytest.approx(20 + 10 * 10, abs=2)
-    assert bucket.excess_s() == pytest.approx(10, abs=0.5)
-    await trio.sleep(1)
-    bucket.take()
-    assert bucket.excess_s() == 0
-
-
-async def test_a_bucket_that_does_not_afford_is_not_overdrawn(autojump_clock: MockClock) -> None:
-    bucket = Bucket(1.0, 5.0)
-    assert not bucket.affords(6)
-    assert [bucket.affords(2) for _ in range(3)] == [True, True, False]
+# Quotas
 
 
 async def test_nobody_is_made_a_flooder_by_being_flooded(autojump_clock: MockClock) -> None:
@@ -249,37 +228,6 @@ async def test_who_is_cut_off_is_listed_until_its_time_is_over(autojump_clock: M
     for number in range(1000):
         guard.cut_off(str(number), "flood")
     assert len(guard.listed()) == guard_module.MAX_CUT_OFF
-
-
-# Arrivals
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60)), max_size=120), st.integers(1, 10), st.integers(60, 200))
-def test_arrivals_are_bounded_in_order_and_nothing_is_uncounted(
-    arrived: list[tuple[str, int]], most: int, max_bytes: int
-) -> None:
-    queue, dropped = Arrivals(most, max_bytes), 0
-    for number, (peer, size) in enumerate(arrived):
-        dropped += queue.put(Message(bytes(size), peer, number))
-        waiting = list(queue._waiting.values())
-        assert len(waiting) <= most
-        assert sum(len(message.data) for message in waiting) <= max_bytes
-    kept = [queue.receive_nowait() for _ in range(len(queue))]
-    assert [message.received_ms for message in kept] == sorted(message.received_ms for message in kept)
-    assert len(kept) + dropped == len(arrived)
-    assert not queue._of_peer
-    assert not queue._bytes
-
-
-@given(st.integers(1, 300))
-def test_a_flood_displaces_itself_first(flood: int) -> None:
-    queue = Arrivals(50, 10_000)
-    for number in range(20):
-        queue.put(Message(b"x" * 100, "honest", number))
-    for number in range(flood):
-        queue.put(Message(b"x" * 110, "flooder", number))
-    peers = Counter(queue.receive_nowait().peer for _ in range(len(queue)))
-    assert peers["honest"] == 20
 
 
 def test_what_is_local_and_what_is_not() -> None:

@@ -20,7 +20,7 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from multiaddr import Multiaddr
-from net_shapes import CONFIG, SOON_S, TOPIC, connected, received, seed
+from net_shapes import CONFIG, SOON_S, TOPIC, Heard, connected, received, seed
 
 from swarm.clock import WallClock
 from swarm.errors import NetworkError
@@ -40,14 +40,16 @@ def _open(
     valid: bool = True,
     **settings: Any,
 ) -> AbstractAsyncContextManager[Network]:
-    return open_libp2p(
-        seed(index),
-        topic=topic,
-        validate=lambda data: Verdict.ACCEPT if valid or not data.startswith(b"bad") else Verdict.REJECT,
-        clock=WallClock(),
-        config=replace(CONFIG, **settings),
-        bootstrap=bootstrap,
-        address_book=book,
+    heard = Heard(topic, lambda data: None if valid or not data.startswith(b"bad") else Verdict.REJECT)
+    return heard.at(
+        open_libp2p(
+            seed(index),
+            heard.subscription,
+            clock=WallClock(),
+            config=replace(CONFIG, **settings),
+            bootstrap=bootstrap,
+            address_book=book,
+        )
     )
 
 

@@ -11,7 +11,7 @@ from swarm.clock import WallClock
 from swarm.config.schema import NetworkSection
 from swarm.net.libp2p import open_libp2p
 from swarm.net.line import Line
-from swarm.net.network import Verdict
+from swarm.net.network import deaf
 
 
 def test_who_goes_over_it_waits() -> None:
@@ -40,7 +40,7 @@ async def test_a_capped_node_answers_and_reads_more_slowly() -> None:
         return bytes(size) if request == b"send" else b"read"
 
     def open_node(seed: int, config: NetworkSection):
-        return open_libp2p(bytes([seed]) * 32, topic="t", validate=lambda data: Verdict.ACCEPT, clock=WallClock(), config=config)
+        return open_libp2p(bytes([seed]) * 32, deaf("t"), clock=WallClock(), config=config)
 
     async with open_node(1, capped) as slow, open_node(2, plain) as fast:
         slow.serve("/test/1", answer, max_request_bytes=size)

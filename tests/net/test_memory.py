@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 import trio
-from net_shapes import TOPIC, seed
+from net_shapes import Heard, seed
 from trio.testing import MockClock
 
 from swarm.clock import VirtualClock
 from swarm.errors import NetworkError
-from swarm.net.network import Network, NetworkStatistics, Verdict
+from swarm.net.network import Network, NetworkStatistics
 from swarm.net.simulated import OVERHEAD_BYTES, Conditions, MemoryNetwork, Partition
 
 Trace = list[tuple[float, int, bytes, str]]
@@ -20,9 +20,10 @@ Trace = list[tuple[float, int, bytes, str]]
 
 async def _open(stack: AsyncExitStack, medium: MemoryNetwork, count: int, mock: MockClock) -> list[Network]:
     clock = VirtualClock(mock, 1_700_000_000_000)
+    ears = [Heard() for _ in range(count)]
     return [
-        await stack.enter_async_context(medium.join(seed(index), topic=TOPIC, validate=lambda _: Verdict.ACCEPT, clock=clock))
-        for index in range(count)
+        await stack.enter_async_context(heard.at(medium.join(seed(index), heard.subscription, clock=clock)))
+        for index, heard in enumerate(ears)
     ]
 
 
@@ -169,7 +170,7 @@ async def test_a_handler_ends_with_its_node(autojump_clock: MockClock) -> None:
                 with pytest.raises(NetworkError, match="refused"):
                     await one.request(two.peer_id, "/test/never", b"", 10)
 
-            async with medium.join(seed(1), topic=TOPIC, validate=lambda _: Verdict.ACCEPT, clock=clock) as two:
+            async with medium.join(seed(1), Heard().subscription, clock=clock) as two:
                 two.serve("/test/never", never)
                 nursery.start_soon(ask)
                 await trio.sleep(2)

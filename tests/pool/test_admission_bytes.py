@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import trio
-from gate_shapes import OWN, Gate, gate_at
+from gate_shapes import OWN, Gate, admit_bytes, gate_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from swarm_shapes import Peer, answers, task_of
+from swarm_shapes import Peer, answers, context_of, task_of
 
 from protocols.messages import Kind, pack_body
 from protocols.reasons import Reason
@@ -19,7 +19,9 @@ from swarm.clock import WallClock
 from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import PoolSection
 from swarm.pool.admission.admission import Admission
+from swarm.pool.admission.opened import Opened
 from swarm.pool.pool import Pool
+from swarm.pool.standing.standing import Standing
 from swarm.tasks.scoring import Scorer
 
 VALID = [Peer(number).publish() for number in range(1, 4)]
@@ -47,7 +49,7 @@ def test_no_bytes_raise_and_none_but_valid_ones_are_admitted(data: bytes) -> Non
         async with gate_at(Path(directory)) as gate:
             screened = gate.admission.screen(data)
             admitted = await gate.admit(data)
-            assert (screened is None) == (data in VALID)
+            assert isinstance(screened, Opened) == (data in VALID)
             assert bool(admitted.groups) == (data in VALID)
             assert bool(admitted.refusals) == (data not in VALID)
 
@@ -86,7 +88,8 @@ async def test_the_real_verifier_judges(tmp_path: Path) -> None:
         return local_beacon(rules.id, epoch)
 
     async with Scorer(1, 20, clock) as scorer, Pool(tmp_path / "pool.sqlite", PoolSection(), clock) as pool:
-        admission = Admission(rules, OWN.key, pool, scorer.score, Gate.fetch, beacon, clock)  # type: ignore[arg-type]
+        context = context_of(OWN.private_key, clock, rules)
+        admission = Admission(context, pool, Standing(), scorer.score, Gate.fetch, beacon)  # type: ignore[arg-type]
 
         async def group(index: int):
             recipe = replace(
@@ -105,6 +108,6 @@ async def test_the_real_verifier_judges(tmp_path: Path) -> None:
         assert partial[0] == 1.0
         honest = replace(honest, rewards=partial)
         boasting = replace(boasting, rewards=(1.0,) * 4)
-        admitted = await admission.admit(peer.publish(honest, boasting, epoch=epoch), "")
+        admitted = await admit_bytes(admission, peer.publish(honest, boasting, epoch=epoch), swarm=rules.id)
         assert [refusal.reason for refusal in admitted.refusals] == [Reason.REWARD]
         assert [group.rewards for group in admitted.groups] == [partial]

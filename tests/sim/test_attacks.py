@@ -10,19 +10,20 @@ from random import Random
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gate_shapes import OWN, Gate
-from swarm_shapes import StillClock
+from gate_shapes import OWN, Gate, admit_bytes
+from swarm_shapes import StillClock, context_of
 
 from protocols.envelope import open_envelope
 from protocols.manifest import epoch_of
 from protocols.messages import RolloutGroup, Share, unpack_body
 from protocols.reasons import ProtocolError, Reason
-from protocols.recipe import local_beacon
+from swarm.beacon.beacon import LocalBeacon
 from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import PoolSection
 from swarm.errors import ConfigError
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
+from swarm.pool.standing.standing import Standing
 from swarm.sim.attacks import ATTACKS
 from swarm.sim.attacks.attack import half_and_half, vertical
 from swarm.sim.attacks.attacker import Attacker
@@ -65,11 +66,9 @@ def groups_of(data: bytes) -> tuple[RolloutGroup, ...]:
 
 @asynccontextmanager
 async def a_gate(path: Path) -> AsyncIterator[Admission]:
-    def beacon(epoch: int) -> bytes:
-        return local_beacon(RULES.id, epoch)
-
+    context = context_of(OWN.private_key, CLOCK, RULES)
     async with Scorer(1, 20, CLOCK) as scorer, Pool(path / "pool.sqlite", PoolSection(), CLOCK) as pool:
-        yield Admission(RULES, OWN.key, pool, scorer.score, Gate.fetch, beacon, CLOCK)  # type: ignore[arg-type]
+        yield Admission(context, pool, Standing(), scorer.score, Gate.fetch, LocalBeacon(RULES).value)  # type: ignore[arg-type]
 
 
 def test_the_command_line_lists_every_attack() -> None:
@@ -83,7 +82,7 @@ async def test_attacks_with_true_claims_are_admitted(tmp_path: Path, library: Li
             attacker.become(Ed25519PrivateKey.from_private_bytes(bytes([100 + number]) * 32))
             for attacker.turns in range(2):
                 for data in ATTACKS[name].turn(attacker, 2):
-                    admitted = await admission.admit(data, "forwarder")
+                    admitted = await admit_bytes(admission, data, swarm=RULES.id)
                     assert (len(admitted.groups), admitted.refusals) == (2, ()), name
                     assert any(group.informative for group in admitted.groups), name
 
@@ -94,7 +93,7 @@ async def test_false_claims_are_refused_until_nobody_listens(tmp_path: Path, lib
     async with a_gate(tmp_path) as admission:
         for _ in range(4):
             for data in ATTACKS[name].turn(attacker, 2):
-                assert not (await admission.admit(data, "forwarder")).groups
+                assert not (await admit_bytes(admission, data, swarm=RULES.id)).groups
         refused = admission.statistics().refused
     assert set(refused) == {Reason.REWARD, Reason.STANDING}
 
@@ -104,11 +103,11 @@ async def test_an_impersonator_is_refused_in_all_three_disguises(tmp_path: Path,
     async with a_gate(tmp_path) as admission:
         for data in HONEST(honest, 2):
             attacker.hear(data)
-            assert len((await admission.admit(data, "forwarder")).groups) == 2
+            assert len((await admit_bytes(admission, data, swarm=RULES.id)).groups) == 2
         reasons = []
         for attacker.turns in range(3):
             (data,) = ATTACKS["impersonate"].turn(attacker, 2)
-            reasons.append([refusal.reason for refusal in (await admission.admit(data, "forwarder")).refusals])
+            reasons.append([refusal.reason for refusal in (await admit_bytes(admission, data, swarm=RULES.id)).refusals])
         assert reasons == [[Reason.SIGNATURE], [Reason.PROPOSER], [Reason.DUPLICATE]]
         assert admission.standing.good(honest.log.key, CLOCK.now_ms()), "nobody is blamed for what others say in his name"
 

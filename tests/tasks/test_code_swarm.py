@@ -23,7 +23,7 @@ WRONG = "```python\ndef solve(x):\n    while True: pass\n```"
 def solved(node: Node, task: Task, texts: list[str]) -> SolvedGroup:
     """A group as the solver gives it, of answers written by hand: the embedded model's prompts have no room for these tasks."""
     samples = tuple(Sample(Completion(text, True, 9, -1.0), (1,) * 9) for text in texts)
-    return SolvedGroup(task, node.rendering, node.policy.tag, samples)
+    return SolvedGroup(task, node.learner.roles.view.rendering, node.learner.policy.tag, samples)
 
 
 async def seen(node: Node, signer: bytes, groups: int, refused: int) -> tuple[list[ScoredGroup], dict[str, int]]:
@@ -42,15 +42,17 @@ async def seen(node: Node, signer: bytes, groups: int, refused: int) -> tuple[li
 def test_programs_are_shared_run_and_admitted_and_false_rewards_are_not(tmp_path):
     async def main(medium: Medium) -> None:
         async with medium.node(0, rules=RULES) as one, medium.node(1, rules=RULES) as other:
-            signer = one.identity.public_key
-            tasks = await tasks_of(one.proposer, 6, Random(1))
+            signer = one.context.identity.public_key
+            tasks = await tasks_of(one.learner.roles.proposer, 6, Random(1))
             assert {task.recipe.environment for task in tasks} <= {rule.name for rule in RULES.environments}
             assert len(tasks) == 6
             groups = [solved(one, task, [f"```python\n{task.answer}```", WRONG, task.answer, "print(1)"]) for task in tasks]
-            own = await evaluate(one.scorer, groups, signer, medium.clock.now_ms())
+            own = await evaluate(one.learner.roles.scorer, groups, signer, medium.clock.now_ms())
             assert [group.rewards for group in own] == [(1.0, 0.0, 1.0, 0.0)] * 6
-            await one.share(
-                [*own[:4], *(replace(group, rewards=(1.0, 0.0, 1.0, 1.0)) for group in own[4:])], one.proposer.reached
+            await one.exchange.share(
+                0,
+                [*own[:4], *(replace(group, rewards=(1.0, 0.0, 1.0, 1.0)) for group in own[4:])],
+                one.learner.roles.proposer.reached,
             )
             admitted, refusals = await seen(other, signer, 4, 2)
             assert [group.rewards for group in admitted] == [(1.0, 0.0, 1.0, 0.0)] * 4
