@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from swarm.cli.client import ask
 from swarm.cli.output import print_json
 from swarm.cli.shared_options import home_option, json_option
-from swarm.errors import ConfigError
+from swarm.errors import ConfigError, NotRunningError
 from swarm.home import Home, write_atomically
 
 
@@ -58,6 +60,10 @@ def read_invite(text: str) -> dict[str, str | tuple[str, ...]]:
     from protocols.invite import Invite
     from protocols.reasons import ProtocolError
 
+    if not text.strip():
+        raise ConfigError(
+            "the invite is empty; make one with `swarmd --home … invite` on a node of the swarm, and give that here"
+        )
     try:
         invite = Invite.from_string(text.strip())
     except ProtocolError as error:
@@ -71,10 +77,39 @@ def read_invite(text: str) -> dict[str, str | tuple[str, ...]]:
 def invite(home: Home, as_json: bool) -> None:
     """Print an invite to this node's swarm.
 
-    It is for `swarmd join` or `swarmd init --invite` elsewhere; the node must be running.
+    It is for `swarmd join` or `swarmd init --invite` elsewhere. Where no daemon answers, the addresses are those of node.toml.
     """
-    result = ask(home, "invite")
+    try:
+        result = ask(home, "invite")
+    except NotRunningError:
+        result = _invite_of(home)
+        click.echo(f"no daemon answers; node.toml gives {', '.join(result['addresses'])}", err=True)
     if as_json:
         print_json(result)
     else:
         click.echo(result["invite"])
+
+
+def _invite_of(home: Home) -> dict[str, Any]:
+    """What the daemon of this home would answer. Raises `ConfigError` where only a running one knows its addresses."""
+    from protocols.invite import Invite
+    from protocols.limits import MAX_ADDRESSES
+    from swarm import identity
+    from swarm.config.load import load
+    from swarm.config.manifest_lookup import find_manifest
+    from swarm.doctor.reachability import would_announce
+
+    peer_id = identity.load(home.open().identity_key).peer_id
+    config = load(home.path)
+    told = config.network.announce or would_announce(config.network.listen)
+    # Port 0 is another port at every start.
+    places = [place for place in (address.partition("/p2p/")[0] for address in told) if not place.endswith("/tcp/0")]
+    if not places:
+        raise ConfigError(
+            f"network.listen ({', '.join(config.network.listen)}) names no address to be invited to; "
+            "start the node first, or give it a fixed port, as in /ip4/0.0.0.0/tcp/4711"
+        )
+    addresses = tuple(f"{place}/p2p/{peer_id}" for place in places[:MAX_ADDRESSES])
+    manifest = find_manifest(config.swarm.manifest, home)
+    manifest_id = manifest.id if manifest else bytes.fromhex(config.swarm.manifest)
+    return {"invite": Invite(manifest_id, addresses).to_string(), "swarm_id": manifest_id.hex(), "addresses": list(addresses)}

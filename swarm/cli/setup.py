@@ -37,7 +37,7 @@ def init(
     from swarm.doctor.driver import first_card
 
     changes: dict[str, str | tuple[str, ...]] = {}
-    if invite:
+    if invite is not None:
         from swarm.cli.membership import read_invite
 
         if manifest:

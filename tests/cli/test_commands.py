@@ -80,6 +80,7 @@ def test_init_by_invite(path: Path) -> None:
     assert written(path) == {"swarm": {"manifest": "00" * 32, "bootstrap": [PEER]}}
     assert "fetched" in ok("config", "check")
     assert "neither" in fails(3, "init", "--home", "other", "--invite", "swarmd1:xyz")
+    assert "the invite is empty" in fails(3, "init", "--home", "other", "--invite", "")
     assert swarmd("init", "--home", "other", "--invite", "x", "--manifest", "y").exit_code == 2
     assert not Path("other").exists()
 
@@ -162,6 +163,8 @@ def test_join_by_invite(path: Path) -> None:
         ("/ip4/1.2.3.4/tcp/1", "/p2p/"),
         ("/ip4/1.2.3.4/tcp/1/p2p/xyz", "/p2p/"),
         ("hello", "neither an invite"),
+        ("", "the invite is empty"),
+        (" \n", "the invite is empty"),
         ("swarmd1:AAAA", "neither"),
     ],
 )
@@ -177,6 +180,38 @@ def test_join_refuses_the_node_itself_and_what_is_no_home(path: Path) -> None:
     ok("init")
     own = json.loads(ok("id", "--json"))["peer_id"]
     assert "itself" in fails(3, "join", f"/ip4/127.0.0.1/tcp/4711/p2p/{own}")
+
+
+def test_a_home_without_a_daemon_invites_by_its_settings(path: Path) -> None:
+    fails(4, "invite")
+    ok("init", "--listen", "/ip4/127.0.0.1/tcp/4721", "--listen", "/ip4/127.0.0.1/tcp/0")
+    own = json.loads(ok("id", "--json"))["peer_id"]
+    result = swarmd("invite")
+    address = f"/ip4/127.0.0.1/tcp/4721/p2p/{own}"
+    assert Invite.from_string(result.stdout) == Invite(built_in()["embedded"].id, (address,))
+    assert result.stderr == f"no daemon answers; node.toml gives {address}\n"
+    told = json.loads(ok("invite", "--json"))
+    assert told == {"invite": result.stdout.strip(), "swarm_id": built_in()["embedded"].swarm_id, "addresses": [address]}
+    ok("init", "--home", "other", "--invite", told["invite"])
+    assert written(Path("other"))["swarm"] == {"manifest": told["swarm_id"], "bootstrap": [address]}
+
+
+def test_an_offline_invite_knows_wildcards_announced_addresses_and_swarms_not_yet_seen(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ok("init", "--invite", Invite(bytes(32), (PEER,)).to_string())
+    own = json.loads(ok("id", "--json"))["peer_id"]
+    everywhere = Invite.from_string(swarmd("invite").stdout)
+    assert everywhere.manifest_id == bytes(32)
+    assert f"/ip4/127.0.0.1/tcp/4711/p2p/{own}" in everywhere.addresses, "a wildcard stands for every interface"
+    assert not any("0.0.0.0" in address for address in everywhere.addresses)
+    monkeypatch.setenv("SWARMD_NETWORK__ANNOUNCE", '["/dns4/swarm.example/tcp/80/p2p/' + PEER_ID + '"]')
+    assert Invite.from_string(swarmd("invite").stdout).addresses == (f"/dns4/swarm.example/tcp/80/p2p/{own}",)
+
+
+def test_a_port_that_changes_cannot_be_invited_to(path: Path) -> None:
+    ok("init", "--listen", "/ip4/127.0.0.1/tcp/0")
+    assert "start the node first, or give it a fixed port" in fails(3, "invite")
 
 
 def test_join_tells_a_running_daemon_to_be_restarted(path: Path) -> None:
@@ -210,7 +245,7 @@ def test_the_example_is_a_valid_file(path: Path) -> None:
 
 def test_what_cannot_be_answered_without_a_daemon(path: Path) -> None:
     ok("init")
-    for verb in ("status", "peers", "invite", "stop"):
+    for verb in ("status", "peers", "stop"):
         assert "no daemon is running" in fails(7, verb)
     assert "no rollouts yet" in ok("rollouts", "ls")
     next(path.rglob("pool.sqlite")).unlink()

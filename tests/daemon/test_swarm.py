@@ -327,7 +327,7 @@ def test_sigterm_finishes_the_round_and_saves(swarm: Swarm, tmp_path: Path) -> N
     node.ok("export", "--to", str(tmp_path / "model"))
     assert plain_digest(tmp_path / "model") == checkpoint.meta(node.newest_checkpoint())["digest"]
     assert node.json("rollouts", "ls", "--limit", "1")
-    for verb in ("status", "peers", "invite", "stop"):
+    for verb in ("status", "peers", "stop"):
         refused = node.command(verb)
         assert refused.returncode == 7
         assert "no daemon is running" in the_sentence(refused.stderr)
