@@ -1,3 +1,3 @@
 """swarmd: a peer-to-peer node daemon for collective reinforcement learning of language models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,16 +1,21 @@
-"""What a user installs: the wheel holds everything, and its `swarmd` works from any directory."""
+"""What a user installs: an sdist and a wheel that hold everything, and a `swarmd` that works from any directory."""
 
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import swarm
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("protocols", "swarm")
+BESIDE = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 MUST_HOLD = {
     "protocols/README.md",
     "protocols/py.typed",
@@ -21,19 +26,28 @@ MUST_HOLD = {
     "swarm/policy/embedded/model.safetensors",
     "swarm/policy/embedded/tokenizer.json",
 }
+BUILD_SDIST = "import setuptools.build_meta, sys; setuptools.build_meta.build_sdist(sys.argv[1])"
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy, since setuptools would also pack what an earlier build left beside the sources."""
     source = tmp_path_factory.mktemp("source")
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in (*PACKAGES, "tests"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+    for name in BESIDE:
         shutil.copy(ROOT / name, source)
+    subprocess.run([sys.executable, "-c", BUILD_SDIST, "dist"], cwd=source, check=True, stdout=subprocess.DEVNULL)
+    (built,) = (source / "dist").glob("*")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path) -> Path:
+    """Built from the sdist, which so is shown to lack nothing."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    subprocess.run([*pip, "--wheel-dir", source / "dist", source], check=True)
-    (built,) = (source / "dist").glob("swarmd-*.whl")
+    subprocess.run([*pip, "--wheel-dir", sdist.parent / "wheel", sdist], check=True)
+    (built,) = (sdist.parent / "wheel").glob("*")
     return built
 
 
@@ -50,16 +64,41 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin"
 
 
-def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    present = {
+def files_of_the_packages() -> set[str]:
+    return {
         path.relative_to(ROOT).as_posix()
         for name in PACKAGES
         for path in (ROOT / name).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert held == present
+
+
+def test_the_sdist_holds_every_file_of_the_packages_and_no_tests(sdist: Path) -> None:
+    top = f"swarmd-{swarm.__version__}"
+    assert sdist.name == f"{top}.tar.gz"
+    with tarfile.open(sdist) as archive:
+        held = {member.name.removeprefix(f"{top}/") for member in archive if member.isfile()}
+    ours = {name for name in held if "egg-info" not in name}
+    assert ours == files_of_the_packages() | {*BESIDE, "PKG-INFO", "setup.cfg"}
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert held == files_of_the_packages()
     assert held >= MUST_HOLD
+
+
+def test_the_wheel_says_what_it_is_and_under_which_licence(wheel: Path) -> None:
+    about = f"swarmd-{swarm.__version__}.dist-info"
+    assert wheel.name == f"swarmd-{swarm.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"{about}/METADATA").decode()
+        licence = archive.read(f"{about}/licenses/LICENSE").decode()
+    assert "\nLicense-Expression: Apache-2.0\n" in metadata
+    assert "\nAuthor: The swarmd authors\n" in metadata
+    assert licence == (ROOT / "LICENSE").read_text()
+    assert "Apache License" in licence
+    assert "END OF TERMS AND CONDITIONS" in licence
 
 
 def test_the_installed_command_works_from_another_directory(installed: Path, tmp_path: Path) -> None:
@@ -69,9 +108,11 @@ def test_the_installed_command_works_from_another_directory(installed: Path, tmp
         )
         return result.stdout
 
+    assert run(installed / "swarmd", "--version") == f"swarmd {swarm.__version__}\n"
     assert "Commands:" in run(installed / "swarmd", "--help")
     assert str(ROOT) not in run(installed / "python", "-c", "import swarm, protocols; print(swarm.__file__, protocols.__file__)")
     run(installed / "swarmd", "--home", "home", "init")
     assert "right" in run(installed / "swarmd", "--home", "home", "config", "check"), "the built-in manifest is found"
+    assert tomllib.loads(run(installed / "swarmd", "config", "example"))
     load = "from swarm.tasks.environment import load_environments; print(*load_environments())"
     assert "reasoning_gym" in run(installed / "python", "-c", load)
