@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,22 @@ import click
 from swarm.cli import exit_codes
 from swarm.cli.main import main
 
+COLUMNS = 100
+
 
 def reference() -> str:
-    """docs/cli.md: every command with its arguments and options."""
+    """docs/cli.md: a table of all commands, then each with its arguments and options."""
     parts = ["# Command line\n\nThis page is generated: `make docs`. Exit codes: [exit-codes.md](exit-codes.md).\n"]
-    for command, context in commands(main, click.Context(main, info_name="swarmd")):
-        parts.append(f"\n## {context.command_path}\n\n{_paragraphs(command)}\n\n`{_usage(command, context)}`\n")
+    everything = list(commands(main, click.Context(main, info_name="swarmd")))
+    parts.append("\n| command | what it does |\n|---|---|\n")
+    parts.extend(
+        f"| [`{context.command_path}`](#{context.command_path.replace(' ', '-')}) | {_cell(_paragraphs(command)[0])} |\n"
+        for command, context in everything
+        if not isinstance(command, click.Group)
+    )
+    for command, context in everything:
+        explained = "\n\n".join(textwrap.fill(paragraph, COLUMNS, break_on_hyphens=False) for paragraph in _paragraphs(command))
+        parts.append(f"\n## {context.command_path}\n\n{explained}\n\n`{_usage(command, context)}`\n")
         options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
         if options:
             parts.append("\n| option | meaning |\n|---|---|\n")
@@ -34,9 +45,8 @@ def commands(command: click.Command, context: click.Context) -> Iterator[tuple[c
                 yield from commands(below, click.Context(below, info_name=name, parent=context))
 
 
-def _paragraphs(command: click.Command) -> str:
-    paragraphs = (command.help or "").strip().split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+def _paragraphs(command: click.Command) -> list[str]:
+    return [" ".join(paragraph.split()) for paragraph in (command.help or "").strip().split("\n\n")]
 
 
 def _usage(command: click.Command, context: click.Context) -> str:
