@@ -166,7 +166,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     async def ask(module: str, question: Any = None) -> tuple[Any, str]:
         return answers[module], "its last words"
 
-    monkeypatch.setattr(doctor_module.machine, "ask_module", ask)
+    monkeypatch.setattr(doctor_module.hardware, "ask_module", ask)
     return answers
 
 
