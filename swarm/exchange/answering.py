@@ -6,7 +6,7 @@ from protocols.limits import HASH_BYTES, MAX_SYNC_REQUEST_BYTES
 from protocols.manifest import Manifest
 from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, HeadsRequest, LogRequest, pack_heads, pack_log
 from swarm.errors import NetworkError
-from swarm.exchange.connection import BODY_PROTOCOL
+from swarm.exchange.uplink import BODY_PROTOCOL
 from swarm.net.network import Network
 from swarm.pool.pool import Pool
 from swarm.pool.store import logs

@@ -16,13 +16,13 @@ from swarm.beacon.beacon import Beacon
 from swarm.context import Context
 from swarm.errors import NetworkError
 from swarm.exchange.answering import answer_requests
-from swarm.exchange.connection import Connection
 from swarm.exchange.equivocation import publish_proofs
 from swarm.exchange.judging import judge_peers
 from swarm.exchange.log_sync import LogSync
 from swarm.exchange.own_log import OwnLog, share_of
 from swarm.exchange.receiving import Receiver
 from swarm.exchange.recovery import Recovery
+from swarm.exchange.uplink import Uplink
 from swarm.net.network import OpenNetwork
 from swarm.pool.admission.admission import Admission
 from swarm.pool.indices import Reached
@@ -46,13 +46,11 @@ class Audience(Protocol):
 class Exchange:
     """One node's side of its swarm."""
 
-    def __init__(
-        self, context: Context, pool: Pool, admission: Admission, beacon: Beacon, log: OwnLog, connection: Connection
-    ) -> None:
+    def __init__(self, context: Context, pool: Pool, admission: Admission, beacon: Beacon, log: OwnLog, uplink: Uplink) -> None:
         self.admission = admission
         self.beacon = beacon
         self.log = log
-        self.connection = connection
+        self.uplink = uplink
         self.sync = LogSync(context, pool, admission)
         self._context = context
         self._pool = pool
@@ -60,7 +58,7 @@ class Exchange:
 
     def connected(self) -> int:
         """Return the number of peers with an open connection."""
-        return self.connection.connected()
+        return self.uplink.connected()
 
     async def share(self, round: int, own: Sequence[ScoredGroup], reached: Reached) -> int:
         """Keep a round's own groups, and publish those worth it as the next entry of the own log, with the indices to `reached`.
@@ -79,7 +77,7 @@ class Exchange:
                     worth = worth[: len(worth) // 2]
         if data:
             try:
-                await self.connection.publish(data)
+                await self.uplink.publish(data)
             except NetworkError as error:
                 logger.warning("round %d was not published: %s", round, error)
         # The log has kept those it carries; compared by identity, since equality would compare every text.
@@ -99,7 +97,7 @@ class Exchange:
         context, pool = self._context, self._pool
         receiver = Receiver(context, pool, self.admission, self.beacon, self.log, audience.heard)
         async with open_network(receiver.subscription) as network:
-            self.connection.network = network
+            self.uplink.network = network
             answer_requests(network, context.manifest, pool)
             self.beacon.serve(network)
             parts = {
@@ -115,4 +113,4 @@ class Exchange:
                     for name, part in parts.items():
                         nursery.start_soon(supervise, name, part, on_failure)
             finally:
-                self.connection.network = None
+                self.uplink.network = None

@@ -38,8 +38,8 @@ from protocols.reasons import ProtocolError, Reason
 from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, HeadsRequest, LogRequest, read_heads, read_log
 from swarm.context import Context
 from swarm.errors import NetworkError
-from swarm.exchange.connection import BODY_PROTOCOL
 from swarm.exchange.own_log import ELSEWHERE, FORKED, OwnLog, entry_of
+from swarm.exchange.uplink import BODY_PROTOCOL
 from swarm.net.network import Network
 from swarm.pool.pool import Pool
 from swarm.pool.store import logs, proofs

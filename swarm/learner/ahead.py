@@ -24,9 +24,9 @@ from itertools import count
 
 import trio
 
+from swarm.learner.giving_way import goes_on
 from swarm.learner.learner import Learner
 from swarm.learner.loop import Proposal, generate, learn_from, propose
-from swarm.learner.pause import goes_on
 from swarm.records import SolvedGroup
 
 Generated = tuple[Proposal, Sequence[SolvedGroup]]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from random import Random
 
 from swarm.config.schema import Config
+from swarm.learner.giving_way import goes_on
 from swarm.learner.learner import Learner
-from swarm.learner.pause import goes_on
 from swarm.learner.round_batch import RoundBatch
 from swarm.pool.indices import Reached
 from swarm.records import ScoredGroup, SolvedGroup, Task, TrainReport

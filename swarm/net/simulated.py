@@ -270,7 +270,7 @@ class MemoryNode:
     async def _exchange(self, peer_id: str, protocol: str, data: bytes, max_bytes: int) -> bytes:
         if not self._network.reachable(self._peer_id, peer_id):
             raise NetworkError(f"{peer_id} cannot be reached")
-        exchange = Exchange()
+        exchange = PendingRequest()
         await self._carry(self, peer_id, data)
         server = self._network.member(peer_id)
         if server is None or not self._network.reachable(self._peer_id, peer_id):
@@ -286,7 +286,7 @@ class MemoryNode:
         self._tally["wire_bytes_received"] += len(exchange.response) + OVERHEAD_BYTES
         return exchange.response
 
-    async def _serve(self, exchange: Exchange, peer_id: str, protocol: str, data: bytes) -> None:
+    async def _serve(self, exchange: PendingRequest, peer_id: str, protocol: str, data: bytes) -> None:
         self._tally["wire_bytes_received"] += len(data) + OVERHEAD_BYTES
         try:
             exchange.response = await self._services.answer(peer_id, protocol, data)
@@ -321,7 +321,7 @@ class MessageCopy:
         return self._order[first : first + DEGREE]
 
 
-class Exchange:
+class PendingRequest:
     """A request under way; `response` stays None when it is refused or the server leaves."""
 
     def __init__(self) -> None:

@@ -78,7 +78,7 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
         async with open_node(context, open_network) as node:
             node_here.append(node)
             saved = False
-            network = node.exchange.connection.network
+            network = node.exchange.uplink.network
             addresses = network.addresses() if network else ()
             logger.info("node %s listens on %s", who.peer_id, ", ".join(addresses))
             if (pause := node.learner.guest.restore(home.pause)) is not None:

@@ -13,10 +13,10 @@ from swarm.config.schema import Config
 from swarm.context import Context
 from swarm.errors import ChildFailed, ConfigError
 from swarm.events import NodeStarted, NodeStopped
-from swarm.exchange.connection import Connection
 from swarm.exchange.exchange import Exchange
 from swarm.exchange.own_log import open_log
 from swarm.exchange.recovery import doubt_at_start
+from swarm.exchange.uplink import Uplink
 from swarm.learner.learner import Learner
 from swarm.net.network import OpenNetwork
 from swarm.node.node import Node
@@ -50,12 +50,12 @@ async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterato
             Policy(config.policy, config.generation, config.training, clock, checkpoint=newest, handover=home.handover)
         )
 
-        connection = Connection()
-        drand = DrandBeacon(context, pool, lambda: connection.network) if manifest.drand else None
+        uplink = Uplink()
+        drand = DrandBeacon(context, pool, lambda: uplink.network) if manifest.drand else None
         beacon: Beacon = drand or LocalBeacon(manifest)
         standing = await _open_standing(config, pool)
-        admission = Admission(context, pool, standing, scorer.score, connection.fetch_body, beacon.value)
-        exchange = Exchange(context, pool, admission, beacon, log, connection)
+        admission = Admission(context, pool, standing, scorer.score, uplink.fetch_body, beacon.value)
+        exchange = Exchange(context, pool, admission, beacon, log, uplink)
         proposer = Proposer(context, scorer, beacon, log.indices)
         roles = Roles(proposer, policy, scorer, await view_of(config, manifest, scorer))
         state = checkpoint.node_state(newest) if newest else {}
@@ -75,7 +75,7 @@ async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterato
                 nursery.start_soon(supervise, "beacon", drand.run, node.part_failed)
             nursery.start_soon(lambda: supervise("network", be_on_network, node.part_failed, begun_once=opened.is_set))
             await opened.wait()
-            addresses = connection.network.addresses() if connection.network else ()
+            addresses = uplink.network.addresses() if uplink.network else ()
             context.emit(NodeStarted(name, learner.round, addresses))
             try:
                 yield node

@@ -22,7 +22,7 @@ SIGNERS_SHOWN = 100
 async def status(node: Node) -> dict[str, Any]:
     """The fields of `swarmd status --json`."""
     context, learner, exchange = node.context, node.learner, node.exchange
-    tag, network = learner.policy.tag, exchange.connection.network
+    tag, network = learner.policy.tag, exchange.uplink.network
     admission = exchange.admission.statistics()
     refused = Counter(await node.pool.run(lambda store: store.refusals())) + Counter(admission.screened)
     pool = await node.pool.run(lambda store: store.statistics())
@@ -79,7 +79,7 @@ def pause_of(node: Node) -> dict[str, Any] | None:
 
 def peers(node: Node) -> list[dict[str, Any]]:
     """The fields of `swarmd peers --json`, connected peers first, last those known only by what they signed."""
-    network = node.exchange.connection.network
+    network = node.exchange.uplink.network
     if network is None:
         return []
     now_ms = node.context.now_ms()
@@ -104,7 +104,7 @@ def peers(node: Node) -> list[dict[str, Any]]:
 
 def invite(node: Node) -> dict[str, Any]:
     """An invite to this node's swarm, through this node. Raises `NetworkError` while it cannot be reached."""
-    network = node.exchange.connection.network
+    network = node.exchange.uplink.network
     addresses = network.addresses()[:MAX_ADDRESSES] if network else ()
     if not addresses:
         raise NetworkError("the node has no address to be invited to yet; ask again in a moment")

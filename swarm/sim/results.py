@@ -88,7 +88,7 @@ async def result_of(
     last: bool,
 ) -> NodeResult:
     """Measure a node that has finished its rounds and is still open; what it says after them is still missing."""
-    network = node.exchange.connection.network
+    network = node.exchange.uplink.network
     assert network is not None  # noqa: S101 - the run would have failed before
     traffic, admission = network.statistics(), node.exchange.admission.statistics()
     own = await node.pool.run(lambda store: store.groups(limit=2**31, signer=node.context.identity.public_key))

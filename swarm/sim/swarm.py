@@ -229,7 +229,7 @@ class _Swarm:
     def _config(self, stay: Stay) -> Config:
         config = self.plan.configs[stay.place]
         network = replace(config.network, listen=(LOOPBACK,), announce=(), mdns=False)
-        networks = [node.exchange.connection.network for node in self._nodes.values()]
+        networks = [node.exchange.uplink.network for node in self._nodes.values()]
         here = [network.addresses() for network in networks if network is not None]
         swarm = replace(config.swarm, bootstrap=here[0] if here else ())
         node_seed = int.from_bytes(hashlib.sha256(f"{self.plan.seed}/{stay.number}/node".encode()).digest()[:6]) + 1

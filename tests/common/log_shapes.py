@@ -22,12 +22,12 @@ from swarm.config.schema import Config, NodeSection, PoolSection, SwarmSection
 from swarm.context import Context
 from swarm.exchange import own_log
 from swarm.exchange.answering import answer_requests
-from swarm.exchange.connection import Connection
 from swarm.exchange.equivocation import publish_proofs
 from swarm.exchange.log_sync import LogSync
 from swarm.exchange.own_log import OwnLog, open_log
 from swarm.exchange.receiving import Receiver
 from swarm.exchange.recovery import Recovery, doubt_at_start
+from swarm.exchange.uplink import Uplink
 from swarm.identity import Identity
 from swarm.net.simulated import MemoryNetwork
 from swarm.pool.admission.admission import Admission
@@ -45,7 +45,7 @@ class LogNode:
     pool: Pool
     admission: Admission
     log: OwnLog
-    connection: Connection
+    uplink: Uplink
     emitted: list[Any]
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class LogNode:
 
     @property
     def network(self) -> Any:
-        return self.connection.network
+        return self.uplink.network
 
     async def admit(self, data: bytes, peer: str = "somebody") -> list[Reason]:
         """The reasons for which bytes that `peer` brought, or groups in them, are refused."""
@@ -116,15 +116,15 @@ class LogMedium:
         emitted: list[Any] = []
         context = context_of(identity.private_key, self.clock, config=config, listeners=[emitted.append])
         async with Pool(path, config.pool, self.clock) as pool:
-            standing, connection = Standing(), Connection()
+            standing, uplink = Standing(), Uplink()
             standing.convict(await pool.run(equivocators))
             beacon = LocalBeacon(RULES)
-            admission = Admission(context, pool, standing, Judge(), connection.fetch_body, beacon.value)
+            admission = Admission(context, pool, standing, Judge(), uplink.fetch_body, beacon.value)
             log = await open_log(context, pool)
-            node = LogNode(context, pool, admission, log, connection, emitted)
+            node = LogNode(context, pool, admission, log, uplink, emitted)
             await doubt_at_start(context, pool, log)
             async with self.network.join(identity.seed, node.receiver.subscription, clock=self.clock) as network:
-                connection.network = network
+                uplink.network = network
                 answer_requests(network, RULES, pool)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(node.receiver.run)

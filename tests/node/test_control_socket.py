@@ -106,7 +106,7 @@ async def test_the_operator_steers_and_nobody_else(tmp_path: Path) -> None:
         assert status["policy"]["step"] > 0
         assert (await ask("peers"))["result"] == []
         invite = Invite.from_string((await ask("invite"))["result"]["invite"])
-        assert (invite.manifest_id, invite.addresses) == (EMBEDDED.id, node.exchange.connection.network.addresses())  # type: ignore[union-attr]
+        assert (invite.manifest_id, invite.addresses) == (EMBEDDED.id, node.exchange.uplink.network.addresses())  # type: ignore[union-attr]
 
         for verb in ("dance", None, ["status"]):
             answer = await ask(verb)

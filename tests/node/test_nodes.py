@@ -24,7 +24,7 @@ from swarm.errors import ConfigError, HomeError, NetworkError
 from swarm.events import Checkpointed, Event, NodeStarted, NodeStopped, PartRestarted, Refused
 from swarm.exchange import own_log
 from swarm.exchange.answering import MANIFEST_PROTOCOL
-from swarm.exchange.connection import BODY_PROTOCOL
+from swarm.exchange.uplink import BODY_PROTOCOL
 from swarm.net.network import deaf
 from swarm.node.status import status
 from swarm.policy import checkpoint
@@ -201,15 +201,15 @@ def test_large_shares_are_announced_and_pulled(tmp_path: Path, monkeypatch: pyte
                 assert [len(share.groups) for _, share in await checked_log(node)] == [2, 2, 2, 2]
                 assert all(envelope.kind == Kind.ANNOUNCE for envelope, _ in await checked_log(node))
                 assert (node.exchange.admission.statistics().received, node.exchange.admission.statistics().refused) == (8, {})
-                assert node.exchange.connection.network is not None
-                assert node.exchange.connection.network.statistics().requests == 4 + 1 + node.exchange.sync.statistics().turns, (
+                assert node.exchange.uplink.network is not None
+                assert node.exchange.uplink.network.statistics().requests == 4 + 1 + node.exchange.sync.statistics().turns, (
                     "bodies, own head, sync"
                 )
                 entry = await node.pool.run(lambda store: store.newest_own())
                 assert entry is not None
                 assert entry.body_hash is not None
                 # Whoever pulled a body serves it on.
-                body = await node.exchange.connection.network.request(
+                body = await node.exchange.uplink.network.request(
                     peer.context.identity.peer_id, BODY_PROTOCOL, entry.body_hash, 2**20
                 )
                 assert body == entry.body
@@ -244,10 +244,10 @@ def test_strangers_bytes_and_requests_change_nothing(tmp_path: Path) -> None:
             await trio.sleep(80)
             refused = (await status(node))["refused"]
             assert refused == {"body-unavailable": 1, "kind": 1, "malformed": 1, "unknown-environment": 1}
-            assert node.exchange.connection.network is not None
+            assert node.exchange.uplink.network is not None
             assert (
-                node.exchange.connection.network.statistics().rejected,
-                node.exchange.connection.network.statistics().ignored,
+                node.exchange.uplink.network.statistics().rejected,
+                node.exchange.uplink.network.statistics().ignored,
             ) == (1, 1)
 
     on_virtual_time(tmp_path, main)

@@ -21,7 +21,7 @@ from swarm.errors import ChildDied, ChildTimeout, NetworkError
 from swarm.pool.admission.admission import Admission
 from swarm.pool.admission.budgets import BURST_S, FRESH_MS, Budgets
 from swarm.pool.admission.opened import open_message
-from swarm.pool.admission.verification import Rescore, Slots
+from swarm.pool.admission.verification import Rescore, WorkerSlots
 from swarm.pool.pool import Pool
 from swarm.pool.standing.standing import LIMIT, Standing
 
@@ -172,7 +172,7 @@ def test_bodies_count_towards_a_signers_bytes() -> None:
 
 
 async def test_both_queues_get_their_turns(autojump_clock: MockClock) -> None:
-    slots, order, busy, most = Slots(2), [], {True: 0, False: 0}, {True: 0, False: 0}
+    slots, order, busy, most = WorkerSlots(2), [], {True: 0, False: 0}, {True: 0, False: 0}
 
     async def work(established: bool) -> None:
         async with slots.slot(established=established):
@@ -194,7 +194,7 @@ async def test_both_queues_get_their_turns(autojump_clock: MockClock) -> None:
     assert sum(order[:20]) >= 9, "fifty who wait longer do not come first"
 
 
-async def _cancelled(slots: Slots) -> None:
+async def _cancelled(slots: WorkerSlots) -> None:
     with trio.move_on_after(0.5):
         async with slots.slot(established=True):
             await trio.sleep(3)

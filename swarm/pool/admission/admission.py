@@ -30,7 +30,7 @@ from swarm.pool.admission.budgets import Budgets
 from swarm.pool.admission.epochs import CLOCK_SKEW_MS
 from swarm.pool.admission.opened import Opened, open_message
 from swarm.pool.admission.pulls import FetchBody, Pulls
-from swarm.pool.admission.refusal import CIRCUMSTANCES, AdmissionStatistics, Admitted, Counts, Refusal, Refused, checked
+from swarm.pool.admission.refusal import CIRCUMSTANCES, AdmissionStatistics, Admitted, Counts, Refusal, TurnedAway, checked
 from swarm.pool.admission.shares import Shares
 from swarm.pool.admission.verification import Rescore, Verification
 from swarm.pool.pool import Pool
@@ -119,7 +119,7 @@ class Admission:
                 raw_body = await self._pulled(envelope, opened.body, forwarder, now_ms)
             async with self._alone(envelope.key):
                 return await self._judge(opened, raw_body, now_ms)
-        except Refused as refused:
+        except TurnedAway as refused:
             evidence = None if refused.reason in CIRCUMSTANCES else opened.data
             return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason, envelope.id, evidence=evidence)])
 
@@ -134,7 +134,7 @@ class Admission:
                 await self._keep_apart(envelope, StoredEnvelope(*_row(envelope, now_ms, data)))
         except ProtocolError:
             pass
-        except Refused as refused:
+        except TurnedAway as refused:
             return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason, envelope.id)])
         # There is nobody to blame: the signer may be newer, or not have signed this, and the forwarder be honest.
         return await self._refuse(now_ms, [Refusal(b"", reason, evidence=data)])
@@ -158,7 +158,7 @@ class Admission:
         entry = StoredEnvelope(*_row(envelope, now_ms, opened.data), body_hash, raw_body)
         try:
             groups, refusals = await self._handlers[type(body)](opened, raw_body, now_ms)
-        except Refused:
+        except TurnedAway:
             # Whatever it is worth, it is one entry of its signer's log, and the next one names it.
             await self._keep_apart(envelope, entry)
             raise
@@ -176,7 +176,7 @@ class Admission:
 
     async def _take_announced(self, opened: Opened, raw_body: bytes | None, now_ms: int) -> Judged:
         if raw_body is None:
-            raise Refused(Reason.STALE)
+            raise TurnedAway(Reason.STALE)
         share = checked(lambda: unpack_body(Kind.SHARE, raw_body))
         assert isinstance(share, Share)  # noqa: S101 - that is what this kind unpacks to
         return await self._judge_share(opened.envelope, share, now_ms)
@@ -202,22 +202,22 @@ class Admission:
 
     async def _check_envelope(self, envelope: Envelope, now_ms: int) -> None:
         if envelope.key == self._context.key:
-            raise Refused(Reason.OWN_KEY)
+            raise TurnedAway(Reason.OWN_KEY)
         if not self.standing.good(envelope.key, now_ms):
-            raise Refused(Reason.STANDING)
+            raise TurnedAway(Reason.STANDING)
         placed = await self._pool.run(lambda store: logs.place(store, envelope))
         if placed.rival is not None:
             await self._convict(prove(envelope, open_envelope(placed.rival, self._manifest.id)), now_ms, proofs.NOT_CARRIED)
         if placed.reason is not None:
-            raise Refused(placed.reason)
+            raise TurnedAway(placed.reason)
         if envelope.time_ms > now_ms + CLOCK_SKEW_MS:
-            raise Refused(Reason.FUTURE)
+            raise TurnedAway(Reason.FUTURE)
 
     async def _pulled(self, envelope: Envelope, announce: Announce, forwarder: str, now_ms: int) -> bytes:
         await self._check_envelope(envelope, now_ms)
         pulled = await self._pulls.pull(announce, forwarder, envelope.key)
         if isinstance(pulled, Reason):
-            raise Refused(pulled)
+            raise TurnedAway(pulled)
         return pulled
 
     async def _keep_apart(self, envelope: Envelope, entry: StoredEnvelope) -> None:

@@ -78,7 +78,7 @@ class Counts:
         return AdmissionStatistics(self.messages, self.received, self.groups, refused, screened)
 
 
-class Refused(Exception):
+class TurnedAway(Exception):
     """Ends the judgement of a message or a group; never leaves the gate."""
 
     def __init__(self, reason: Reason) -> None:
@@ -91,4 +91,4 @@ def checked(check: Callable[[], T]) -> T:
     try:
         return check()
     except ProtocolError as error:
-        raise Refused(error.reason) from None
+        raise TurnedAway(error.reason) from None

@@ -11,7 +11,7 @@ from protocols.reasons import Reason
 from swarm.pool.admission.checks import forbidden
 from swarm.pool.admission.epochs import CLOCK_SKEW_MS, taken
 from swarm.pool.admission.ranges import Ranges
-from swarm.pool.admission.refusal import Refusal, Refused, checked
+from swarm.pool.admission.refusal import Refusal, TurnedAway, checked
 from swarm.pool.admission.verification import Verification
 from swarm.pool.pool import Pool
 from swarm.pool.standing.standing import Standing
@@ -41,19 +41,19 @@ class Shares:
         self._ranges.pass_over(envelope.key, envelope.sequence)
 
     def check(self, envelope: Envelope, share: Share, now_ms: int) -> None:
-        """Raise `Refused` for a share whose proposer, epoch or indices break the rules."""
+        """Raise `TurnedAway` for a share whose proposer, epoch or indices break the rules."""
         checked(lambda: check_share(share, envelope.key))
         if share.epoch > epoch_of(self._manifest, now_ms + CLOCK_SKEW_MS):
-            raise Refused(Reason.EPOCH)
+            raise TurnedAway(Reason.EPOCH)
         if self.stale(share.epoch, now_ms):
-            raise Refused(Reason.STALE)
+            raise TurnedAway(Reason.STALE)
         if share.first_index + share.count > self._manifest.tasks_per_epoch:
-            raise Refused(Reason.INDEX)
+            raise TurnedAway(Reason.INDEX)
         if len(share.groups) > self._manifest.max_groups_per_share:
-            raise Refused(Reason.GROUP_COUNT)
+            raise TurnedAway(Reason.GROUP_COUNT)
         wrong = self._ranges.take(envelope.key, envelope.sequence, share)
         if wrong is not None:
-            raise Refused(wrong)
+            raise TurnedAway(wrong)
 
     def stale(self, epoch: int, now_ms: int) -> bool:
         """Whether shares of this epoch are no longer taken."""
@@ -70,21 +70,21 @@ class Shares:
                 if reason is None and group.recipe.index in held:
                     reason = Reason.DUPLICATE
                 if reason is not None:
-                    raise Refused(reason)
+                    raise TurnedAway(reason)
                 groups.append(await self._verify(group, envelope, now_ms))
-            except Refused as refused:
+            except TurnedAway as refused:
                 refusals.append(Refusal(envelope.key, refused.reason, envelope.id, group.recipe.index))
         return groups, refusals
 
     async def _verify(self, group: RolloutGroup, envelope: Envelope, now_ms: int) -> ScoredGroup:
         value = self._beacon(group.recipe.epoch)
         if value is None:
-            raise Refused(Reason.BEACON)
+            raise TurnedAway(Reason.BEACON)
         # While nobody is established, there is nobody to leave a worker to.
         known = not self._standing.old(now_ms) or self._standing.established(envelope.key, now_ms)
         judged = await self._verification.judge(group, value, envelope.key, established=known)
         if isinstance(judged, Reason):
-            raise Refused(judged)
+            raise TurnedAway(judged)
         task, rewards = judged
         return ScoredGroup(
             task=task,

@@ -53,7 +53,7 @@ class Verification:
         self._rescore = rescore
         self._budget = budget
         self._verify = verify
-        self._slots = Slots(workers)
+        self._slots = WorkerSlots(workers)
 
     async def judge(
         self, group: RolloutGroup, beacon: bytes, signer: bytes, *, established: bool
@@ -82,7 +82,7 @@ class Verification:
         return judged.task, judged.rewards
 
 
-class Slots:
+class WorkerSlots:
     """`slots` jobs at once, taken alternately from established signers and newcomers; of several, one is never a newcomer's."""
 
     def __init__(self, slots: int) -> None:

@@ -11,7 +11,7 @@ from swarm.net.network import Network
 BODY_PROTOCOL = "/swarmd/1/body"
 
 
-class Connection:
+class Uplink:
     """The `network` that the node is on, None while there is none."""
 
     def __init__(self) -> None:
