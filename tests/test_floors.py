@@ -47,6 +47,7 @@ FLOORS = {
     "swarm.serving": 7,
     "swarm.doctor": 7,
     "swarm.cli": 7,
+    "swarm.testing": 7,
 }
 # Beyond that: all of floor 1 is one room to itself, the command line starts what is on its own floor, and the package's version
 # is anybody's.

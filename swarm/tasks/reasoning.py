@@ -28,7 +28,7 @@ REVISION = 2
 INSTRUCTION = "Give only the final answer, between <answer> and </answer>, at the end of your response."
 
 # Making a dataset can mean reading a book, so it is made once and given other seeds; these use their seed while they are made.
-_SEEDED_ONCE = frozenset({"acre", "gsm_symbolic", "list_functions"})
+_SEEDED_ONCE = frozenset({"acre", "gsm_symbolic"})
 
 # What generators raise when they give up; what is raised depends on the seed alone.
 _GENERATOR_FAILURES = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -12,10 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.codec import encode
-from protocols.envelope import ENVELOPE_DOMAIN, NO_PREVIOUS, Envelope, seal
-from protocols.manifest import EnvironmentRule, Manifest, Range
-from protocols.messages import Announce, Body, Completion, PolicyTag, RolloutGroup, Share, pack_body
+from protocols.manifest import Manifest
 from protocols.recipe import Recipe
 from swarm.config.schema import Config
 from swarm.context import Context
@@ -25,26 +21,9 @@ from swarm.identity import Identity
 from swarm.pool.indices import IndexRange, Indices, Reached
 from swarm.records import ScoredGroup, Task
 from swarm.roles.proposer import Proposer
+from swarm.testing.peers import EPOCH, HOUR_MS, NOW_MS, POLICY, RULES, Peer, answers, rewards_of
 
-HOUR_MS = 3_600_000
-EPOCH = 472_222
-NOW_MS = EPOCH * HOUR_MS + HOUR_MS // 2  # in the middle of an epoch
-RULES = Manifest(
-    name="toy",
-    environments=(
-        EnvironmentRule("toy/add", "1", {"level": Range(0, 2)}),
-        EnvironmentRule("toy/sort", "1", {"level": Range(0, 0)}),
-    ),
-    renderings=("compact",),
-    epoch_seconds=3600,
-    tasks_per_epoch=100,
-    min_group_size=2,
-    max_group_size=8,
-    max_completion_chars=16,
-    max_completion_tokens=16,
-    max_groups_per_share=4,
-)
-POLICY = PolicyTag("embedded", bytes(32), 3)
+__all__ = ["EPOCH", "HOUR_MS", "NOW_MS", "POLICY", "RULES", "Peer", "answers", "rewards_of"]
 
 
 @dataclass
@@ -92,10 +71,6 @@ class Judge:
         return Judged(task_of(recipe, seed), tuple(rewards_of(texts)))
 
 
-def rewards_of(texts: Sequence[str]) -> tuple[float, ...]:
-    return tuple(float(text.startswith("right")) for text in texts)
-
-
 def task_of(recipe: Recipe, seed: int = 7) -> Task:
     return Task(recipe, seed, {"compact": f"{recipe.environment}:{seed % 1000}=", "prose": "Please."}, "right")
 
@@ -121,69 +96,6 @@ class CountedProposer(Proposer):
         used = self.indices.up_to(reached)
         self.indices.account(reached)
         return used
-
-
-def answers(*texts: str, tokens: int = 5) -> tuple[Completion, ...]:
-    return tuple(Completion(text, True, tokens, -1.5) for text in texts)
-
-
-@dataclass
-class Peer:
-    """One identity with its log; every method has what it needs to be honest, and each part can be replaced."""
-
-    number: int = 1
-    rules: Manifest = RULES
-    now_ms: int = NOW_MS
-    sequence: int = 0
-    previous: bytes = NO_PREVIOUS
-    next_index: int = 0
-
-    def __post_init__(self) -> None:
-        self.private_key = Ed25519PrivateKey.from_private_bytes(bytes([self.number]) * 32)
-        self.key = self.private_key.public_key().public_bytes_raw()
-
-    def group(self, index: int, *texts: str, **changes: object) -> RolloutGroup:
-        """A group with true rewards; a change of a recipe's field goes to the recipe."""
-        recipe = Recipe("toy/add", "1", (("level", 1),), EPOCH, self.key, index)
-        of_recipe = {name: changes.pop(name) for name in list(changes) if hasattr(recipe, name)}
-        recipe = replace(recipe, **of_recipe)  # type: ignore[arg-type]
-        texts = texts or ("right", "wrong")
-        group = RolloutGroup(recipe, "compact", POLICY, answers(*texts), rewards_of(texts))
-        return replace(group, **changes)  # type: ignore[arg-type]
-
-    def share(self, *groups: RolloutGroup, **changes: object) -> Share:
-        """A share that joins the one before; without groups given it holds one."""
-        groups = groups or (self.group(self.next_index),)
-        first = self.next_index
-        last = max((group.recipe.index for group in groups), default=first - 1)
-        share = Share(self.sequence, EPOCH, first, max(last + 1 - first, 1), groups)
-        return replace(share, **changes)  # type: ignore[arg-type]
-
-    def seal(self, body: Body, **changes: object) -> Envelope:
-        """The next envelope of the log; changes replace its place or time, and do not move the log's end."""
-        place = {"sequence": self.sequence, "previous": self.previous, "time_ms": self.now_ms} | changes
-        return seal(self.private_key, body=body, swarm=self.rules.id, **place)  # type: ignore[arg-type]
-
-    def publish(self, *groups: RolloutGroup, **changes: object) -> bytes:
-        """The bytes of the next share; the log moves on."""
-        share = self.share(*groups, **changes)
-        return self.advance(self.seal(share), share)
-
-    def announce(self, *groups: RolloutGroup) -> tuple[bytes, bytes]:
-        """(envelope, body) of the next share, announced by hash."""
-        share = self.share(*groups)
-        body = pack_body(share)
-        return self.advance(self.seal(Announce(hashlib.sha256(body).digest(), len(body))), share), body
-
-    def advance(self, envelope: Envelope, share: Share) -> bytes:
-        self.sequence, self.previous = envelope.sequence + 1, envelope.id
-        self.next_index = share.first_index + share.count
-        return envelope.to_bytes()
-
-    def sign_anything(self, kind: int, body: bytes, version: int = 1) -> bytes:
-        """A well-signed envelope around bytes that `seal` would refuse."""
-        signed = [version, int(kind), self.key, self.sequence, self.previous, self.now_ms, body]
-        return encode([*signed, self.private_key.sign(ENVELOPE_DOMAIN + self.rules.id + encode(signed))])
 
 
 def scored(signer: bytes, index: int, **changes: object) -> ScoredGroup:

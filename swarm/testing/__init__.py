@@ -1,0 +1,1 @@
+"""What swarmd's own tests stand on, for the tests of environments and peers that others write."""
