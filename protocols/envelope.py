@@ -26,12 +26,11 @@ from protocols.limits import (
     MAX_ENVELOPE_BYTES,
     MAX_ENVELOPE_DEPTH,
     MAX_ENVELOPE_VALUES,
-    MAX_INLINE_BODY_BYTES,
     MAX_KIND,
     PROTOCOL_VERSION,
     SIGNATURE_BYTES,
 )
-from protocols.messages import Body, Kind, kind_of, pack_body
+from protocols.messages import BODIES, Announce, Body, Share, kind_of, pack_body, unpack_body, unpack_share
 from protocols.reasons import ProtocolError, Reason
 
 ENVELOPE_DOMAIN = b"swarmd/1/envelope\x00"
@@ -106,6 +105,19 @@ def open_envelope(data: bytes, swarm: bytes) -> Envelope:
     return envelope
 
 
+def share_in(envelope: Envelope, announced: bytes | None = None) -> Share | None:
+    """The share that an opened envelope carries, or announces where that body is at hand; None for any other kind.
+
+    Raises ProtocolError where the body is not what its kind says.
+    """
+    if envelope.kind not in BODIES:
+        return None
+    body = unpack_body(envelope.kind, envelope.body)
+    if isinstance(body, Announce) and announced is not None:
+        return unpack_share(announced)
+    return body if isinstance(body, Share) else None
+
+
 def equivocates(one: Envelope, other: Envelope) -> bool:
     """Whether two opened envelopes prove that their signer wrote two histories of one log."""
     same_place = (one.swarm, one.key, one.sequence) == (other.swarm, other.key, other.sequence)
@@ -129,7 +141,7 @@ def _from_array(value: Any, swarm: bytes) -> Envelope:
         fields.binary(signature, "signature", SIGNATURE_BYTES),
         swarm,
     )
-    if kind in (Kind.SHARE, Kind.ANNOUNCE) and len(body) > MAX_INLINE_BODY_BYTES:
+    if kind in BODIES and len(body) > BODIES[kind].max_inline_bytes:
         raise ProtocolError(
             Reason.TOO_LARGE, f"a body of {len(body)} bytes, which must be announced: two would not fit into a proof"
         )

@@ -31,7 +31,6 @@ class Reason(StrEnum):
     # The signer's log.
     OWN_KEY = "own-key", "Signed with this node's own key: an echo, or the same identity runs twice."
     DUPLICATE = "duplicate", "This very envelope was seen before."
-    REPLAY = "replay", "The sequence number lies before what is kept of its signer's log."
     EQUIVOCATION = "equivocation", "Its signer signed another envelope with the same sequence number: a proof of cheating."
     FALSE_PROOF = "false-proof", "What is given as a proof of equivocation proves nothing."
     CHAIN = "chain", "The signer's envelope before or after it is not the one that the chain of hashes names."

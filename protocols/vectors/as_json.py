@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from protocols.envelope import Envelope
-from protocols.messages import Announce, Body, Proof
+from protocols.messages import Body
 from protocols.recipe import Recipe
 
 
@@ -40,29 +41,22 @@ def recipe_json(recipe: Recipe) -> dict[str, Any]:
 
 def body_json(body: Body) -> dict[str, Any]:
     """A body by its field names."""
-    if isinstance(body, Announce):
-        return {"body_hash": body.body_hash.hex(), "body_bytes": body.body_bytes}
-    if isinstance(body, Proof):
-        return {"one": body.one.hex(), "other": body.other.hex()}
-    return {
-        "round": body.round,
-        "epoch": body.epoch,
-        "first_index": body.first_index,
-        "count": body.count,
-        "groups": [
-            {
-                "recipe": recipe_json(group.recipe),
-                "rendering": group.rendering,
-                "policy": {"model": group.policy.model, "digest": group.policy.digest.hex(), "step": group.policy.step},
-                "completions": [
-                    {"text": each.text, "finished": each.finished, "tokens": each.tokens, "logprob": each.logprob}
-                    for each in group.completions
-                ],
-                "rewards": group.rewards,
-            }
-            for group in body.groups
-        ],
-    }
+    return _by_name(body)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Recipe():
+            return recipe_json(value)
+        case bytes():
+            return value.hex()
+        case tuple():
+            return [_plain(item) for item in value]
+    return _by_name(value) if dataclasses.is_dataclass(value) else value
+
+
+def _by_name(record: Any) -> dict[str, Any]:
+    return {each.name: _plain(getattr(record, each.name)) for each in dataclasses.fields(record)}
 
 
 def envelope_json(envelope: Envelope) -> dict[str, Any]:

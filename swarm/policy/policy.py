@@ -131,7 +131,7 @@ class Policy:
         }
         answer = await self._request("converse", body, cost=0.0)
         return [
-            tuple(Reply(text, finished, len(ids), prompt_tokens) for text, finished, _, ids in group)
+            tuple(Reply(text, finished, tokens, prompt_tokens) for (text, finished, tokens, _), _ in group)
             for group, prompt_tokens in zip(answer["groups"], answer["prompt_tokens"], strict=True)
         ]
 
@@ -272,10 +272,7 @@ class Policy:
         tokens = len(prompts) * num_generations * max_completion_length
         cost = (GENERATE_COST + GENERATE_COST_PER_WEIGHT * self._parameters) * tokens
         answer = await self._request("generate", body, cost=cost, of=child)
-        groups = [
-            tuple(Sample(Completion(text, end, len(ids), logprob), tuple(ids)) for text, end, logprob, ids in group)
-            for group in answer["groups"]
-        ]
+        groups = [tuple(Sample(Completion(*completion), tuple(ids)) for completion, ids in group) for group in answer["groups"]]
         self._count(out_of_memory=answer["out_of_memory"])
         return groups, answer["seconds"], PolicyTag(*answer["tag"])
 
@@ -297,7 +294,7 @@ class Policy:
 def _fields(group: TrainingGroup) -> dict[str, Any]:
     return {
         "prompt": group.prompt,
-        "completions": [(c.text, c.finished, c.tokens, c.logprob) for c in group.completions],
+        "completions": [completion.to_array() for completion in group.completions],
         "rewards": group.rewards,
         "weights": group.weights,
         "foreign": group.foreign,

@@ -142,7 +142,13 @@ class Worker:
             seed=body["seed"],
         )
         texts = iter(self._policy.decode([sampled.token_ids for group in groups for sampled in group]))
-        rows = [[[self._ends.cut(next(texts)), s.finished, s.logprob, s.token_ids] for s in group] for group in groups]
+        rows = [
+            [
+                [Completion(self._ends.cut(next(texts)), s.finished, len(s.token_ids), s.logprob).to_array(), s.token_ids]
+                for s in group
+            ]
+            for group in groups
+        ]
         shortages = self._memory.take_shortages()
         return {"tag": self._tag(), "groups": rows, "out_of_memory": shortages, "seconds": time.perf_counter() - started}
 

@@ -45,11 +45,11 @@ def one_round(worker: Worker, seed: int) -> dict[str, Any]:
     groups = [
         {
             "prompt": prompt,
-            "completions": [(text, finished, len(ids), logprob) for text, finished, logprob, ids in samples],
-            "rewards": [float(sum(c.isdigit() for c in text)) for text, *_ in samples],
+            "completions": [completion for completion, _ in samples],
+            "rewards": [float(sum(c.isdigit() for c in text)) for (text, *_), _ in samples],
             "weights": [1.0] * 6,
             "foreign": False,
-            "token_ids": [ids for *_, ids in samples],
+            "token_ids": [ids for _, ids in samples],
             "min_probability": 0.0,
         }
         for prompt, samples in zip(prompts, worker.generate(body)["groups"], strict=True)

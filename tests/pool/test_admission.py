@@ -127,7 +127,7 @@ PROVOKED: dict[Reason, Callable[[Gate], bytes | list[bytes]]] = {
 }  # fmt: skip
 
 # Reasons of other places (invites, manifests), and of what a later version judges.
-GIVEN_ELSEWHERE = {Reason.CHECKSUM, Reason.MANIFEST, Reason.BEACON, Reason.REPLAY}
+GIVEN_ELSEWHERE = {Reason.CHECKSUM, Reason.MANIFEST, Reason.BEACON}
 
 
 def test_every_reason_is_provoked_here_or_given_elsewhere() -> None:

@@ -11,14 +11,14 @@ from swarm.records import ScoredGroup, Task
 
 def pack_group(group: ScoredGroup) -> bytes:
     """A group as bytes."""
-    recipe, task, policy = group.task.recipe, group.task, group.policy
+    task = group.task
     packed: bytes = msgpack.packb(
         [
-            [recipe.environment, recipe.version, recipe.parameters, recipe.epoch, recipe.proposer, recipe.index],
+            task.recipe.to_array(),
             [task.seed, dict(task.prompts), task.answer],
             group.rendering,
-            [policy.model, policy.digest, policy.step],
-            [[each.text, each.finished, each.tokens, each.logprob] for each in group.completions],
+            group.policy.to_array(),
+            [completion.to_array() for completion in group.completions],
             group.rewards,
             [group.signer, group.envelope, group.received_ms],
             group.token_ids,

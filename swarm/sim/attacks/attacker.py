@@ -10,9 +10,9 @@ from random import Random
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.envelope import open_envelope
+from protocols.envelope import open_envelope, share_in
 from protocols.manifest import epoch_of
-from protocols.messages import Completion, PolicyTag, RolloutGroup, Share, unpack_body
+from protocols.messages import Completion, PolicyTag, RolloutGroup
 from protocols.reasons import ProtocolError
 from swarm.clock import Clock
 from swarm.sim.attacks.log import Log
@@ -62,10 +62,10 @@ class Attacker:
         swarm = self.library.manifest.id
         try:
             envelope = open_envelope(data, swarm)
-            share = unpack_body(envelope.kind, envelope.body)
+            share = share_in(envelope)
         except ProtocolError:
             return 0
-        if envelope.key in self._allies or not isinstance(share, Share) or not share.groups:
+        if envelope.key in self._allies or share is None or not share.groups:
             return 0
         self.messages.append(data)
         self.heard.extend(share.groups)

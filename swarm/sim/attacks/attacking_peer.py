@@ -12,9 +12,8 @@ from random import Random
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.envelope import open_envelope
+from protocols.envelope import open_envelope, share_in
 from protocols.manifest import Manifest, topic
-from protocols.messages import Share, unpack_body
 from protocols.peer_id import peer_id
 from protocols.reasons import ProtocolError
 from swarm.clock import Clock
@@ -88,10 +87,7 @@ class Attackers:
     def _note(self, data: bytes) -> None:
         try:
             envelope = open_envelope(data, self._library.manifest.id)
-            body = unpack_body(envelope.kind, envelope.body)
+            share = share_in(envelope) if envelope.key in self._keys else None
         except ProtocolError:  # an impersonator's
-            groups = 0
-        else:
-            own = envelope.key in self._keys and isinstance(body, Share)
-            groups = len(body.groups) if own and isinstance(body, Share) else 0
-        self.sent[hashlib.sha256(data).digest()] = groups
+            share = None
+        self.sent[hashlib.sha256(data).digest()] = len(share.groups) if share else 0

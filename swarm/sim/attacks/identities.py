@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.envelope import open_envelope, seal
-from protocols.messages import Share, unpack_body
+from protocols.envelope import open_envelope, seal, share_in
 from swarm.sim.attacks.attack import Attack, vertical
 from swarm.sim.attacks.attacker import Attacker
 from swarm.sim.attacks.injected import PHRASE, text
@@ -23,8 +22,8 @@ def impersonate(attacker: Attacker, count: int) -> list[bytes]:
     swarm, now_ms = attacker.library.manifest.id, attacker.clock.now_ms()
     heard = attacker.random.choice(attacker.messages)
     victim = open_envelope(heard, swarm)
-    share = unpack_body(victim.kind, victim.body)
-    assert isinstance(share, Share)  # noqa: S101 - only shares are remembered
+    share = share_in(victim)
+    assert share is not None  # noqa: S101 - only shares are remembered
     match attacker.turns % 3:
         case 0:
             forged = seal(attacker.log.private_key, victim.sequence + 1, victim.id, now_ms, share, swarm)
