@@ -154,7 +154,7 @@ def steps(bench: Bench, data: Sequence[bytes]) -> dict[str, float]:
     rebuild = cpu_of(lambda: [bench.ask("build", group.recipe) for group in groups])
     score = cpu_of(lambda: [bench.score(group) for group in groups])
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder, "pool.sqlite"), max_groups=10**6, max_bytes=10**9, groups_per_peer=10**6)
+        store = Store(Path(folder, "pool.sqlite"), PoolSection(max_groups=10**6, max_bytes=10**9, groups_per_peer=10**6))
         rows = [
             (StoredEnvelope(each.id, each.key, each.sequence, each.time_ms, raw), bench.scored(each, body))
             for each, body, raw in zip(opened, bodies, data, strict=True)

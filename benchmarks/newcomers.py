@@ -100,14 +100,8 @@ def scenario(
 ) -> dict[str, Any]:
     """`known_hours` with the eight alone, then hours with the crowd, each of which sends a group a minute, a hundred at most."""
     old, crowd = identities(b"o", 8), identities(b"n", crowd_size)
-    bounds = PoolSection()
     with tempfile.TemporaryDirectory() as directory:
-        store = Store(
-            Path(directory) / "pool.sqlite",
-            max_groups=bounds.max_groups,
-            max_bytes=bounds.max_bytes,
-            groups_per_peer=bounds.groups_per_peer,
-        )
+        store = Store(Path(directory) / "pool.sqlite", PoolSection())
         node = ListeningNode(store, sampler)
         for _ in range(known_hours * 60):
             node.receive(old)

@@ -41,7 +41,7 @@ from swarm.identity import Identity
 from swarm.net.network import Subscription
 from swarm.net.simulated import MemoryNetwork
 from swarm.node.opening import open_node
-from swarm.pool.store.logs import begin
+from swarm.pool.store.log_table import begin
 from swarm.roles.held_out_accuracy import examine, held_out_set
 
 WARM = 3

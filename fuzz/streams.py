@@ -29,6 +29,7 @@ from protocols.sync import HeadsRequest, LogRequest
 from protocols.vectors import make as make_vectors
 from protocols.vectors.faults import MANIFEST
 from swarm.clock import WallClock
+from swarm.config.schema import PoolSection
 from swarm.pool.store.store import Store, StoredEnvelope
 
 MAX_FRAME_BYTES = 1000
@@ -43,7 +44,9 @@ class InlinePool:
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="fuzz-")
-        self.store = Store(Path(self._folder.name, "pool.sqlite"), max_groups=1000, max_bytes=10_000_000, groups_per_peer=1000)
+        self.store = Store(
+            Path(self._folder.name, "pool.sqlite"), PoolSection(max_groups=1000, max_bytes=10_000_000, groups_per_peer=1000)
+        )
 
     async def run(self, work: Any) -> Any:
         return work(self.store)

@@ -6,16 +6,13 @@ import hashlib
 from dataclasses import dataclass
 
 from protocols.drand import drand_beacon, randomness_of, round_of_epoch, verify_round
-from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope
-from protocols.manifest import Manifest
+from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope, share_in
 from protocols.messages import Proof, Share
 from protocols.peer_id import peer_id
 from protocols.proof import check_proof
 from protocols.reasons import ProtocolError
 from protocols.recipe import local_beacon
-from swarm.audit.findings import Report
-from swarm.pool.store.damage import DatabaseCopy
-from swarm.pool.store.logs import share_in
+from swarm.audit.findings import AuditCase
 
 _COLUMNS = "id, signer, sequence, envelope, body_hash, body"
 
@@ -31,11 +28,11 @@ class Held:
 class Logs:
     """The envelopes of a store."""
 
-    def __init__(self, copy: DatabaseCopy, manifest: Manifest, own_key: bytes, report: Report) -> None:
-        self._copy = copy
-        self._manifest = manifest
-        self._own_key = own_key
-        self._report = report
+    def __init__(self, case: AuditCase) -> None:
+        self._copy = case.copy
+        self._manifest = case.manifest
+        self._own_key = case.own_key
+        self._report = case.report
 
     def held(self, id: bytes) -> Held | None:
         """The envelope with this id; None when it is not held. Raises `ProtocolError` where it is not what it was."""

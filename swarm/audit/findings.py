@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from protocols.manifest import Manifest
+from swarm.pool.store.damage import DatabaseCopy
+
 
 @dataclass
 class AuditTally:
@@ -89,3 +92,13 @@ class Report:
 
     def _tally(self, kind: str) -> AuditTally:
         return self.tallies.setdefault(kind, AuditTally())
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCase:
+    """A pool's copy, the rules and the key (32 bytes) that it is held against, and the report to fill."""
+
+    copy: DatabaseCopy
+    manifest: Manifest
+    own_key: bytes
+    report: Report

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocols.manifest import Manifest, epoch_of
+from protocols.manifest import epoch_of
 from protocols.messages import RolloutGroup, Share
 from protocols.peer_id import peer_id
 from protocols.reasons import ProtocolError
 from protocols.recipe import seed
 from swarm.audit.audit_logs import Logs
-from swarm.audit.findings import Report
+from swarm.audit.findings import AuditCase
 from swarm.errors import ChildDied, ChildError, ChildTimeout
 from swarm.pool.admission.checks import agree, forbidden
 from swarm.pool.admission.epochs import CLOCK_SKEW_MS, PAST_EPOCHS
-from swarm.pool.store.damage import DatabaseCopy
 from swarm.pool.store.packing import unpack_group
 from swarm.records import ScoredGroup
 from swarm.tasks.scoring import Scored, Scorer
@@ -34,12 +33,12 @@ class Unscored:
 class Groups:
     """The groups of a store, scored again; without a scorer everything else is checked."""
 
-    def __init__(self, copy: DatabaseCopy, manifest: Manifest, logs: Logs, scorer: Scorer | None, report: Report) -> None:
-        self._copy = copy
-        self._manifest = manifest
+    def __init__(self, case: AuditCase, logs: Logs, scorer: Scorer | None) -> None:
+        self._copy = case.copy
+        self._manifest = case.manifest
+        self._report = case.report
         self._logs = logs
         self._scorer = scorer
-        self._report = report
 
     async def check(self) -> None:
         """All of them."""

@@ -6,16 +6,14 @@ Nothing in the home is changed, and no daemon may run in it meanwhile.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from protocols.manifest import Manifest
 from swarm import identity
 from swarm.audit.audit_logs import Logs
-from swarm.audit.findings import Report
+from swarm.audit.findings import AuditCase, Report
 from swarm.audit.groups import Groups
 from swarm.audit.refusals import Refusals
 from swarm.clock import Clock, WallClock
@@ -55,7 +53,12 @@ async def audit(home: Home, config: Config, clock: Clock, *, quick: bool = False
         with copied(home.pool) as copy:
             _check_at_rest(home)
             _search(copy, report)
-            await _replay(copy, manifest, key, config, clock, report, quick=quick)
+            case = AuditCase(copy, manifest, key, report)
+            if quick:
+                await _replay(case, None)
+            else:
+                async with Scorer(config.scoring.workers, config.scoring.timeout_s, clock) as scorer:
+                    await _replay(case, scorer)
     else:
         report.notes.append("there is no pool yet")
     _check_at_rest(home)
@@ -119,28 +122,22 @@ def _search(copy: DatabaseCopy, report: Report) -> None:
     report.notes += found.notes
 
 
-async def _replay(
-    copy: DatabaseCopy, manifest: Manifest, key: bytes, config: Config, clock: Clock, report: Report, *, quick: bool
-) -> None:
-    logs = Logs(copy, manifest, key, report)
-    async with AsyncExitStack() as stack:
-        scorer = None
-        if not quick:
-            scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
-        groups = Groups(copy, manifest, logs, scorer, report)
-        refusals = Refusals(copy, manifest, key, logs, groups, report)
-        try:
-            for (swarm,) in copy.rows("about", "swarm"):
-                report.settle("swarm", None if swarm == manifest.id else f"the pool belongs to the swarm {swarm.hex()}")
-            logs.check_beginnings()
-            logs.check_beacons()
-            logs.check_own()
-            logs.check_foreign()
-            logs.check_proofs()
-            await trio.lowlevel.checkpoint()
-            await groups.check()
-            await refusals.check()
-        except HomeError as error:
-            report.contradict("damage", str(error))
+async def _replay(case: AuditCase, scorer: Scorer | None) -> None:
+    report, logs = case.report, Logs(case)
+    groups = Groups(case, logs, scorer)
+    refusals = Refusals(case, logs, groups)
+    try:
+        for (swarm,) in case.copy.rows("about", "swarm"):
+            report.settle("swarm", None if swarm == case.manifest.id else f"the pool belongs to the swarm {swarm.hex()}")
+        logs.check_beginnings()
+        logs.check_beacons()
+        logs.check_own()
+        logs.check_foreign()
+        logs.check_proofs()
+        await trio.lowlevel.checkpoint()
+        await groups.check()
+        await refusals.check()
+    except HomeError as error:
+        report.contradict("damage", str(error))
     if report.trimmed:
         report.notes.append(f"{report.trimmed} foreign groups were checked without their envelopes, which were trimmed away")

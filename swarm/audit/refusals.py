@@ -8,16 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocols.envelope import Envelope, open_envelope
-from protocols.manifest import Manifest, epoch_of
-from protocols.messages import Announce, Kind, Proof, RolloutGroup, Share, check_share, unpack_body
+from protocols.manifest import epoch_of
+from protocols.messages import Announce, Body, Proof, RolloutGroup, Share, check_share, unpack_body, unpack_share
 from protocols.proof import check_proof
 from protocols.reasons import ProtocolError, Reason
 from swarm.audit.audit_logs import Logs
-from swarm.audit.findings import Report
+from swarm.audit.findings import AuditCase
 from swarm.audit.groups import Groups, Unscored, group_in
 from swarm.pool.admission.checks import agree, forbidden
 from swarm.pool.admission.epochs import CLOCK_SKEW_MS, PAST_EPOCHS
-from swarm.pool.store.damage import DatabaseCopy
 
 _IN_THE_BYTES = frozenset(
     {
@@ -31,6 +30,7 @@ _OF_THE_GROUP = frozenset(
     }
 )  # fmt: skip
 _NOT_HELD = "the message is not held"
+_MOMENT = "depends on what the node knew then"
 _NEIGHBOUR = "what it contradicts is not held"
 
 
@@ -52,23 +52,20 @@ class _Judged:
     received_ms: int
     reason: Reason
     item: int | None
-    data: bytes
     envelope: Envelope
-    share: Share | None
+    body: Body
 
 
 class Refusals:
     """The refusals that a store still lists."""
 
-    def __init__(
-        self, copy: DatabaseCopy, manifest: Manifest, own_key: bytes, logs: Logs, groups: Groups, report: Report
-    ) -> None:
-        self._copy = copy
-        self._manifest = manifest
-        self._own_key = own_key
+    def __init__(self, case: AuditCase, logs: Logs, groups: Groups) -> None:
+        self._copy = case.copy
+        self._manifest = case.manifest
+        self._own_key = case.own_key
+        self._report = case.report
         self._logs = logs
         self._groups = groups
-        self._report = report
 
     async def check(self) -> None:
         """All of them."""
@@ -91,39 +88,27 @@ class Refusals:
         if reason in _IN_THE_BYTES:
             return self._unreadable(reason, data, body)
         try:
-            envelope = open_envelope(data, self._manifest.id)
-            unpacked = unpack_body(envelope.kind, envelope.body)
-            if isinstance(unpacked, Announce) and body is not None:
-                unpacked = unpack_body(Kind.SHARE, body)
+            envelope, unpacked = self._opened(data, body)
         except ProtocolError as error:
             return _Verdict(wrong=f"could not be judged so: {error}")
-        if isinstance(unpacked, Proof):
-            return self._proof(reason, unpacked)
-        share = unpacked if isinstance(unpacked, Share) else None
-        refused = _Judged(received_ms, reason, item, data, envelope, share)
+        refused = _Judged(received_ms, reason, item, envelope, unpacked)
         return self._envelope(refused) or self._share(refused) or await self._group(refused)
 
-    def _unreadable(self, reason: Reason, data: bytes, body: bytes | None) -> _Verdict:
-        """Bytes that are said not to open."""
+    def _opened(self, data: bytes, announced: bytes | None) -> tuple[Envelope, Body]:
+        """An envelope and its body; the announced one where it is held. Raises ProtocolError."""
+        envelope = open_envelope(data, self._manifest.id)
+        body = unpack_body(envelope.kind, envelope.body)
+        if isinstance(body, Announce) and announced is not None:
+            body = unpack_share(announced)
+        return envelope, body
+
+    def _unreadable(self, reason: Reason, data: bytes, announced: bytes | None) -> _Verdict:
+        """Bytes that were refused because they do not open."""
         try:
-            envelope = open_envelope(data, self._manifest.id)
-            unpacked = unpack_body(envelope.kind, envelope.body)
-            if isinstance(unpacked, Announce):
-                if body is None:
-                    return _Verdict(unknown=_NOT_HELD)
-                unpack_body(Kind.SHARE, body)
+            _, body = self._opened(data, announced)
         except ProtocolError as error:
             return _CONFIRMED if error.reason is reason else _Verdict(wrong=f"is refused for another reason: {error.reason}")
-        return _Verdict(wrong="opens without a fault")
-
-    def _proof(self, reason: Reason, proof: Proof) -> _Verdict:
-        if reason is not Reason.FALSE_PROOF:
-            return _Verdict(unknown="depends on what the node knew then")
-        try:
-            check_proof(proof, self._manifest.id)
-        except ProtocolError:
-            return _CONFIRMED
-        return _Verdict(wrong="is a proof that holds")
+        return _Verdict(unknown=_NOT_HELD) if isinstance(body, Announce) else _Verdict(wrong="opens without a fault")
 
     def _envelope(self, refused: _Judged) -> _Verdict | None:
         """Reasons that lie in the envelope and its place in the log."""
@@ -137,7 +122,18 @@ class Refusals:
                 return self._contradicts_held(envelope)
             case Reason.CHAIN:
                 return self._breaks_chain(envelope)
+            case Reason.FALSE_PROOF:
+                return self._proves_nothing(refused.body)
         return None
+
+    def _proves_nothing(self, body: Body) -> _Verdict:
+        if not isinstance(body, Proof):
+            return _Verdict(wrong="is no proof")
+        try:
+            check_proof(body, self._manifest.id)
+        except ProtocolError:
+            return _CONFIRMED
+        return _Verdict(wrong="is a proof that holds")
 
     def _contradicts_held(self, envelope: Envelope) -> _Verdict:
         rival = self._logs.at(envelope.key, envelope.sequence)
@@ -160,14 +156,16 @@ class Refusals:
 
     def _share(self, refused: _Judged) -> _Verdict | None:
         """Reasons that lie in a share as a whole."""
-        share, rules, received_ms = refused.share, self._manifest, refused.received_ms
+        share, rules, received_ms = refused.body, self._manifest, refused.received_ms
         if refused.item is not None:
             return None
-        if share is None:
+        if isinstance(share, Announce):
             # The body of an old announcement is not fetched.
             epoch = epoch_of(rules, refused.envelope.time_ms)
             old = refused.reason is Reason.STALE and epoch < epoch_of(rules, received_ms) - PAST_EPOCHS
             return _CONFIRMED if old else _Verdict(unknown=_NOT_HELD)
+        if not isinstance(share, Share):
+            return _Verdict(unknown=_MOMENT)
         match refused.reason:
             case Reason.PROPOSER:
                 try:
@@ -185,7 +183,7 @@ class Refusals:
                 return _said(len(share.groups) > rules.max_groups_per_share, "has no more groups than allowed")
             case Reason.INDEX_GAP:
                 return self._leaves_gap(refused.envelope, share)
-        return _Verdict(unknown="depends on what the node knew then")
+        return _Verdict(unknown=_MOMENT)
 
     def _leaves_gap(self, envelope: Envelope, share: Share) -> _Verdict:
         """A hole after the share just before it, or indices that one of the shares before it has used."""
@@ -203,9 +201,9 @@ class Refusals:
 
     async def _group(self, refused: _Judged) -> _Verdict:
         """Reasons that lie in one group."""
-        if refused.share is None:
+        if not isinstance(refused.body, Share):
             return _Verdict(unknown=_NOT_HELD)
-        group = group_in(refused.share, refused.item or 0)
+        group = group_in(refused.body, refused.item or 0)
         if group is None:
             return _Verdict(wrong=f"names the task {refused.item}, which its envelope does not carry")
         if refused.reason in _OF_THE_GROUP:
@@ -213,7 +211,7 @@ class Refusals:
             return _CONFIRMED if actual is refused.reason else _Verdict(wrong=f"is {actual or 'allowed'} by the manifest")
         if refused.reason in {Reason.REWARD, Reason.VERIFIER_FAILED}:
             return await self._scored(refused.reason, group)
-        return _Verdict(unknown="depends on what the node knew then")
+        return _Verdict(unknown=_MOMENT)
 
     async def _scored(self, reason: Reason, group: RolloutGroup) -> _Verdict:
         scored = await self._groups.score(group)

@@ -31,7 +31,7 @@ from swarm.errors import NetworkError
 from swarm.net.network import Network
 from swarm.pool.admission.epochs import proposable, taken
 from swarm.pool.pool import Pool
-from swarm.pool.store import beacons
+from swarm.pool.store import beacon_table
 
 PUBLISHED_AFTER_S = 1.0  # a round is on the web about this long after its time
 FIRST_PAUSE_S = 1.0  # between two searches for a round that is missing; doubles up to
@@ -169,7 +169,7 @@ class DrandBeacon:
         for epoch, signature in self._signatures.items():
             if self._round(epoch) == round:
                 return signature
-        held = await self._pool.run(lambda store: beacons.signature_of(store, round))
+        held = await self._pool.run(lambda store: beacon_table.signature_of(store, round))
         if held is None:
             raise NetworkError("that round is not held here")
         return held
@@ -206,7 +206,7 @@ class DrandBeacon:
     async def restore(self) -> None:
         """Take up the rounds of the epochs around now from the store; they are verified again, since files get damaged."""
         for epoch in self._near():
-            held = await self._pool.run(partial(beacons.at, epoch=epoch))
+            held = await self._pool.run(partial(beacon_table.at, epoch=epoch))
             if held is not None and await self._sources.verified(self._round(epoch), held[1], "the store"):
                 self._take(epoch, held[1], "store")
 
@@ -262,7 +262,7 @@ class DrandBeacon:
         found = await self._sources.find(round, on_web=self._published(epoch), holders=holders)
         if found is not None:
             self._take(epoch, found.signature, found.source)
-            await self._pool.run(lambda store: beacons.keep(store, epoch, round, found.signature))
+            await self._pool.run(lambda store: beacon_table.keep(store, epoch, round, found.signature))
 
     def _take(self, epoch: int, signature: bytes, source: str) -> None:
         """A verified round: everybody who waits for it may go on."""

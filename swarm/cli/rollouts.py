@@ -112,13 +112,5 @@ def _store(home: Home) -> Iterator[Store]:
 
     if not home.open().pool.exists():
         raise HomeError(f"{home.path} has no pool yet; it is made when the node starts for the first time")
-    bounds = load(home.path).pool
-    store = Store(
-        home.pool,
-        max_groups=bounds.max_groups,
-        max_bytes=bounds.max_bytes,
-        groups_per_peer=bounds.groups_per_peer,
-        read_only=True,
-    )
-    with closing(store):
+    with closing(Store(home.pool, load(home.path).pool, read_only=True)) as store:
         yield store

@@ -61,7 +61,7 @@ def create_home(home: Home, changes: dict[str, str | tuple[str, ...]]) -> None:
     from swarm import identity
     from swarm.config.load import check_text
     from swarm.config.toml import edit
-    from swarm.pool.store import logs
+    from swarm.pool.store import log_table
 
     text = edit(_NODE_TOML, changes, str(home.node_toml))
     check_text(text, str(home.node_toml))
@@ -73,7 +73,7 @@ def create_home(home: Home, changes: dict[str, str | tuple[str, ...]]) -> None:
     home.create()
     node = identity.load(home.identity_key) if has_key else identity.create(home.identity_key)
     if not has_key:
-        logs.begin(home.pool, node.public_key)
+        log_table.begin(home.pool, node.public_key)
     if not has_settings:
         write_atomically(home.node_toml, text.encode(), mode=0o644)
     click.echo(f"home     {home.path}\npeer id  {node.peer_id}{' (the key was there)' if has_key else ''}")

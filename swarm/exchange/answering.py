@@ -9,7 +9,7 @@ from swarm.errors import NetworkError
 from swarm.exchange.uplink import BODY_PROTOCOL
 from swarm.net.network import Network
 from swarm.pool.pool import Pool
-from swarm.pool.store import logs
+from swarm.pool.store import log_table
 
 MANIFEST_PROTOCOL = "/swarmd/1/manifest"
 
@@ -31,12 +31,12 @@ def answer_requests(network: Network, rules: Manifest, pool: Pool) -> None:
     async def heads(peer: str, request: bytes) -> bytes:
         asked = HeadsRequest.from_bytes(request)
         _check_swarm(rules, asked.swarm)
-        return pack_heads(await pool.run(lambda store: logs.heads(store, asked.start, asked.count)))
+        return pack_heads(await pool.run(lambda store: log_table.heads(store, asked.start, asked.count)))
 
     async def log(peer: str, request: bytes) -> bytes:
         asked = LogRequest.from_bytes(request)
         _check_swarm(rules, asked.swarm)
-        return pack_log(await pool.run(lambda store: logs.stretch(store, asked.key, asked.first, asked.count)))
+        return pack_log(await pool.run(lambda store: log_table.stretch(store, asked.key, asked.first, asked.count)))
 
     network.serve(MANIFEST_PROTOCOL, manifest, max_request_bytes=HASH_BYTES)
     network.serve(BODY_PROTOCOL, body, max_request_bytes=HASH_BYTES)

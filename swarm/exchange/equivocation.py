@@ -14,7 +14,7 @@ from swarm.errors import NetworkError
 from swarm.exchange.own_log import OwnLog
 from swarm.net.network import Network
 from swarm.pool.pool import Pool
-from swarm.pool.store import proofs
+from swarm.pool.store import proof_table
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +30,9 @@ async def publish_proofs(context: Context, pool: Pool, log: OwnLog, network: Net
     random = Random(f"proofs/{context.seed}")
     while True:
         await trio.sleep(random.uniform(*PROOF_WAIT_S))
-        if await pool.run(lambda store: proofs.against(store, context.key)):
+        if await pool.run(lambda store: proof_table.against(store, context.key)):
             log.fork()
-        proof = await pool.run(proofs.not_carried)
+        proof = await pool.run(proof_table.not_carried)
         if proof is not None and not log.silent:
             await publish_proof(pool, log, network, proof)
             await trio.sleep((len(proof.one) + len(proof.other)) / PROOF_BYTES_PER_S)
@@ -40,7 +40,7 @@ async def publish_proofs(context: Context, pool: Pool, log: OwnLog, network: Net
 
 async def publish_proof(pool: Pool, log: OwnLog, network: Network, proof: Proof) -> None:
     """Sign one proof into the own log, unless that is silent, and publish it."""
-    envelope, carrier = None, proofs.CANNOT_TRAVEL
+    envelope, carrier = None, proof_table.CANNOT_TRAVEL
     async with log.one:
         if log.silent:
             return
@@ -50,7 +50,7 @@ async def publish_proof(pool: Pool, log: OwnLog, network: Network, proof: Proof)
         except ProtocolError as error:
             # Two proofs under one number do not fit into a third; every node that saw both acts on its own.
             logger.warning("a proof of equivocation cannot be passed on: %s", error)
-    await pool.run(lambda store: proofs.carried(store, proof, carrier))
+    await pool.run(lambda store: proof_table.carried(store, proof, carrier))
     if envelope is not None:
         try:
             await network.publish(envelope.to_bytes())

@@ -27,8 +27,8 @@ from swarm.exchange.receiving import Receiver
 from swarm.net.network import Network
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
-from swarm.pool.store import logs
-from swarm.pool.store.logs import Stretch
+from swarm.pool.store import log_table
+from swarm.pool.store.log_table import Stretch
 from swarm.pool.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,9 @@ class LogSync:
             strange = [
                 Stretch(own, each.last, 1) for each in heads if each.key == own and store.envelope_at(own, each.last) != each.id
             ]
-            return strange + logs.disputed(store, others), logs.missing(store, others, backwards=logs.has_room(store))
+            return strange + log_table.disputed(store, others), log_table.missing(
+                store, others, backwards=log_table.has_room(store)
+            )
 
         urgent, missing = await self._pool.run(look)
         self._random.shuffle(missing)

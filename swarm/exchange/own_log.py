@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope, seal
+from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope, seal, share_in
 from protocols.limits import MAX_INLINE_BODY_BYTES
 from protocols.manifest import Manifest, epoch_of
 from protocols.messages import Announce, Body, Kind, RolloutGroup, Share, pack_body
@@ -21,8 +21,7 @@ from protocols.reasons import Reason
 from swarm.context import Context
 from swarm.pool.indices import IndexRange, Indices, Reached
 from swarm.pool.pool import Pool
-from swarm.pool.store import logs
-from swarm.pool.store.logs import share_in
+from swarm.pool.store import log_table
 from swarm.pool.store.store import Store, StoredEnvelope
 from swarm.records import ScoredGroup
 
@@ -113,7 +112,7 @@ class OwnLog:
         """Keep an own envelope that a peer had, and go on behind it; returns the reason if it does not fit the log held here."""
 
         def keep(store: Store) -> Reason | tuple[Position, Reached]:
-            reason = logs.place(store, envelope).reason
+            reason = log_table.place(store, envelope).reason
             if reason is not None:
                 return reason
             store.append_own(entry)

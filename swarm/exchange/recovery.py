@@ -4,7 +4,7 @@ A node that signs two envelopes with one sequence number has proved itself a che
 key outlives its pool: the disk was lost, the pool moved away, an old backup restored, the identity copied to a second
 machine. So a node asks its peers, who keep its envelopes, before it signs. The cases:
 
-    brand-new key     `swarm.pool.store.logs.begin` noted, as the key was made, that its log begins in this pool.
+    brand-new key     `swarm.pool.store.log_table.begin` noted, as the key was made, that its log begins in this pool.
                       There is nothing to wait for; the first peers are asked all the same, since the note
                       may come from an old backup.
     lost pool         The note is lost with the pool. Nothing is signed until a peer has answered, however long that takes.
@@ -42,7 +42,7 @@ from swarm.exchange.own_log import ELSEWHERE, FORKED, OwnLog, entry_of
 from swarm.exchange.uplink import BODY_PROTOCOL
 from swarm.net.network import Network
 from swarm.pool.pool import Pool
-from swarm.pool.store import logs, proofs
+from swarm.pool.store import log_table, proof_table
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ WAITING = "nothing is shared until a peer has told where this node's log ends"
 
 async def doubt_at_start(context: Context, pool: Pool, log: OwnLog) -> None:
     """Have peers asked; until they have answered only the log of a new key is open."""
-    noted = await pool.run(lambda store: logs.begins_here(store, context.key))
+    noted = await pool.run(lambda store: log_table.begins_here(store, context.key))
     log.doubt("" if noted and log.position.sequence == 0 else WAITING)
 
 
@@ -84,8 +84,8 @@ class Recovery:
 
     async def _find_end(self, network: Network) -> None:
         context, log = self._context, self._log
-        noted = await self._pool.run(lambda store: logs.begins_here(store, context.key))
-        if await self._pool.run(lambda store: proofs.against(store, context.key)):
+        noted = await self._pool.run(lambda store: log_table.begins_here(store, context.key))
+        if await self._pool.run(lambda store: proof_table.against(store, context.key)):
             log.fork()
         strange, log.strange = log.strange, []
         for peer, envelope in strange:
@@ -121,7 +121,7 @@ class Recovery:
                 look = LOOK_S if connected else min(look * 1.5, LONGEST_LOOK_S)
         if log.silent != FORKED and not log.doubted.is_set():
             if not noted:
-                await self._pool.run(lambda store: logs.note_if_whole(store, context.key))
+                await self._pool.run(lambda store: log_table.note_if_whole(store, context.key))
             log.silent = ""
 
     def _hold(self, noted: bool, *, alone: bool) -> None:
@@ -139,7 +139,9 @@ class Recovery:
         if not heads or heads[0].key != key:
             return
         head = heads[0]
-        wanted = await self._pool.run(lambda store: logs.missing(store, [head], backwards=True) + logs.disputed(store, [head]))
+        wanted = await self._pool.run(
+            lambda store: log_table.missing(store, [head], backwards=True) + log_table.disputed(store, [head])
+        )
         for stretch in wanted:
             first, end = stretch.first, stretch.first + stretch.count
             while first < end and self._log.silent != FORKED:

@@ -29,7 +29,7 @@ from swarm.learner.sampling import Sampling
 from swarm.policy import checkpoint
 from swarm.pool.pool import Pool
 from swarm.pool.standing.standing import Standing
-from swarm.pool.store import standings
+from swarm.pool.store import standing_table
 from swarm.records import ScoredGroup, TrainReport
 from swarm.roles.roles import Roles
 
@@ -158,7 +158,7 @@ class Learner:
             self._standing.trained(foreign, self.context.now_ms(), batch.learned(report))
         changed = self._standing.take_changed(STANDINGS_WRITTEN)
         if changed:
-            await self._pool.run(lambda store: standings.keep(store, changed))
+            await self._pool.run(lambda store: standing_table.keep(store, changed))
 
     async def _healthy(self) -> bool:
         """Look at the guard's held-out tasks; a policy that has unlearned is replaced by that of the newest checkpoint."""

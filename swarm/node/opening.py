@@ -25,7 +25,7 @@ from swarm.policy.policy import Policy
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
 from swarm.pool.standing.standing import Standing
-from swarm.pool.store import proofs, standings
+from swarm.pool.store import proof_table, standing_table
 from swarm.roles.proposer import Proposer, chosen_rules
 from swarm.roles.roles import Roles
 from swarm.roles.view import rendering_of, view_of
@@ -87,8 +87,8 @@ async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterato
 async def _open_standing(config: Config, pool: Pool) -> Standing:
     """What is remembered of the signers."""
     standing = Standing(config.defences.newcomer_share)
-    standing.restore(await pool.run(standings.load))
-    standing.convict(await pool.run(proofs.equivocators))
+    standing.restore(await pool.run(standing_table.load))
+    standing.convict(await pool.run(proof_table.equivocators))
     return standing
 
 

@@ -13,7 +13,7 @@ from swarm.errors import NetworkError
 from swarm.learner.guest import local
 from swarm.net.network import PeerRecord
 from swarm.node.node import Node
-from swarm.pool.store import proofs
+from swarm.pool.store import proof_table
 
 # Of the signers that are no peers, those with the most credit or points.
 SIGNERS_SHOWN = 100
@@ -59,7 +59,7 @@ async def status(node: Node) -> dict[str, Any]:
         "beacon": asdict(exchange.beacon.statistics()),
         "not_sharing": exchange.log.silent,
         "log_sync": asdict(exchange.sync.statistics()),
-        "equivocators": len(await node.pool.run(proofs.equivocators)),
+        "equivocators": len(await node.pool.run(proof_table.equivocators)),
         "standing": asdict(exchange.admission.standing.statistics(now_ms)),
         "freshness": asdict(learner.freshness.statistics()),
         "guest": asdict(learner.guest.statistics()),

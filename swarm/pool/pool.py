@@ -27,16 +27,12 @@ class Pool:
         self._store: Store | None = None
 
     async def __aenter__(self) -> Self:
-        self._store = await self._in_thread(self._open)
+        self._store = await self._in_thread(lambda: Store(self._path, self._bounds))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         with trio.CancelScope(shield=True):
             await self.run(Store.close)
-
-    def _open(self) -> Store:
-        bounds = self._bounds
-        return Store(self._path, max_groups=bounds.max_groups, max_bytes=bounds.max_bytes, groups_per_peer=bounds.groups_per_peer)
 
     async def run(self, work: Callable[[Store], T]) -> T:
         """The result of `work(store)`; raises what it raises, `HomeError` when the file cannot be used."""

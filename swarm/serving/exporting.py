@@ -96,14 +96,6 @@ def _signers(home: Home, config: Config) -> int:
     """Whose groups in the pool were trained on."""
     if not home.pool.exists():
         return 0
-    bounds = config.pool
-    store = Store(
-        home.pool,
-        max_groups=bounds.max_groups,
-        max_bytes=bounds.max_bytes,
-        groups_per_peer=bounds.groups_per_peer,
-        read_only=True,
-    )
-    with closing(store):
+    with closing(Store(home.pool, config.pool, read_only=True)) as store:
         rows = store.rows("SELECT COUNT(DISTINCT signer) FROM groups WHERE own = 0 AND trained_round IS NOT NULL")
     return int(rows[0][0])

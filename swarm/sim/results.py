@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from protocols.envelope import open_envelope
+from protocols.envelope import open_envelope, share_in
 from protocols.peer_id import peer_id, public_key
 from swarm.events import RoundFinished
 from swarm.learner.loop import tasks_per_round
 from swarm.node.node import Node
-from swarm.pool.store.logs import share_in
 from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup
 from swarm.roles.held_out_accuracy import Examined

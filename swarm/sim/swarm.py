@@ -31,7 +31,7 @@ from swarm.net.network import Network, OpenNetwork, Subscription, Verdict
 from swarm.net.simulated import Conditions, MemoryNetwork
 from swarm.node.node import Node
 from swarm.node.opening import open_node
-from swarm.pool.store.logs import begin
+from swarm.pool.store.log_table import begin
 from swarm.roles.held_out_accuracy import Examined, HeldOut, examine, held_out_set
 from swarm.roles.view import rendering_of
 from swarm.sim.attacks.attacking_peer import Attackers, AttackPlan

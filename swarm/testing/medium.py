@@ -31,7 +31,7 @@ from swarm.net.network import Network, Subscription
 from swarm.net.simulated import MemoryNetwork
 from swarm.node.node import Node
 from swarm.node.opening import open_node
-from swarm.pool.store.logs import begin
+from swarm.pool.store.log_table import begin
 
 START_MS = 1_767_225_600_000  # an epoch begins
 EMBEDDED = built_in()["embedded"]

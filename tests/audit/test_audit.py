@@ -27,6 +27,7 @@ from swarm.audit.findings import Report
 from swarm.audit.home_audit import run_audit
 from swarm.cli.main import main
 from swarm.config.load import load
+from swarm.config.schema import PoolSection
 from swarm.errors import AuditError, HomeError
 from swarm.home import Home
 from swarm.identity import Identity
@@ -121,7 +122,7 @@ def audited(home: Home, *, quick: bool = True) -> Report:
 @contextmanager
 def rewritten(home: Home) -> Iterator[Store]:
     """The store, to be changed by somebody who knows how: rows and pages get their seals."""
-    with closing(Store(home.pool, max_groups=9999, max_bytes=2**30, groups_per_peer=9999)) as store:
+    with closing(Store(home.pool, PoolSection(max_groups=9999, max_bytes=2**30, groups_per_peer=9999))) as store:
         yield store
 
 

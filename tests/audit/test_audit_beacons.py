@@ -10,8 +10,9 @@ from swarm_shapes import RULES
 from protocols.drand import drand_beacon, randomness_of, round_of_epoch
 from protocols.vectors.beacon_cases import TEST_CHAIN, sign_round
 from swarm.audit.audit_logs import Logs
-from swarm.audit.findings import Report
-from swarm.pool.store import beacons
+from swarm.audit.findings import AuditCase, Report
+from swarm.config.schema import PoolSection
+from swarm.pool.store import beacon_table
 from swarm.pool.store.damage import copied
 from swarm.pool.store.store import Store
 
@@ -31,11 +32,11 @@ ROUND = round_of_epoch(TEST_CHAIN, DRAND.epoch_seconds, EPOCH)
 )
 def test_rounds_are_verified_again(tmp_path: Path, round: int, signature: bytes, wrong: str | None) -> None:
     pool = tmp_path / "pool.sqlite"
-    with closing(Store(pool, max_groups=9, max_bytes=9, groups_per_peer=9)) as store:
-        beacons.keep(store, EPOCH, round, signature)
+    with closing(Store(pool, PoolSection(max_groups=9, max_bytes=9, groups_per_peer=9))) as store:
+        beacon_table.keep(store, EPOCH, round, signature)
     report = Report("")
     with copied(pool) as copy:
-        logs = Logs(copy, DRAND, bytes(32), report)
+        logs = Logs(AuditCase(copy, DRAND, bytes(32), report))
         logs.check_beacons()
         if wrong is None:
             assert logs.beacon(EPOCH) == drand_beacon(DRAND.id, EPOCH, randomness_of(signature))

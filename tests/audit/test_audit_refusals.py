@@ -11,9 +11,10 @@ from protocols.envelope import open_envelope
 from protocols.messages import Proof
 from protocols.reasons import Reason
 from swarm.audit.audit_logs import Logs
-from swarm.audit.findings import Report
+from swarm.audit.findings import AuditCase, Report
 from swarm.audit.groups import Groups
 from swarm.audit.refusals import Refusals
+from swarm.config.schema import PoolSection
 from swarm.pool.store.damage import copied
 from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
 
@@ -23,7 +24,7 @@ class Case:
 
     def __init__(self, path: Path) -> None:
         self.pool = path / "pool.sqlite"
-        self.store = Store(self.pool, max_groups=99, max_bytes=2**20, groups_per_peer=99)
+        self.store = Store(self.pool, PoolSection(max_groups=99, max_bytes=2**20, groups_per_peer=99))
         self.peer = Peer()
 
     def hold(self, data: bytes) -> None:
@@ -36,9 +37,9 @@ class Case:
         self.store.close()
         report = Report("")
         with copied(self.pool) as copy:
-            logs = Logs(copy, RULES, own_key, report)
-            groups = Groups(copy, RULES, logs, None, report)
-            await Refusals(copy, RULES, own_key, logs, groups, report).check()
+            audited = AuditCase(copy, RULES, own_key, report)
+            logs = Logs(audited)
+            await Refusals(audited, logs, Groups(audited, logs, None)).check()
         tally = report.tallies["refusals"]
         assert tally.checked == 1
         return "confirmed" if tally.confirmed else (report.contradictions or list(tally.not_checkable))[0]

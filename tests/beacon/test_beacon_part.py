@@ -25,7 +25,7 @@ from swarm.config.schema import Config, PoolSection, SwarmSection
 from swarm.errors import NetworkError
 from swarm.net.network import PeerRecord
 from swarm.pool.pool import Pool
-from swarm.pool.store import beacons
+from swarm.pool.store import beacon_table
 
 RULES = with_drand(TOY, epoch_seconds=600)
 EPOCH = 2_945_500
@@ -148,7 +148,7 @@ def test_a_restart_takes_the_rounds_from_the_store_and_verifies_them(tmp_path: P
     async def test(bench: Bench) -> None:
         for epoch, of in ((EPOCH - 1, EPOCH - 1), (EPOCH, EPOCH - 1), (EPOCH - 7, EPOCH - 7)):
             row = (epoch, round_of(epoch), sign_round(round_of(of)))
-            await bench.pool.run(lambda store, row=row: beacons.keep(store, *row))  # type: ignore[misc]
+            await bench.pool.run(lambda store, row=row: beacon_table.keep(store, *row))  # type: ignore[misc]
         one = bench.beacon()
         await one.restore()
         assert one.value(EPOCH - 1) == value_of(EPOCH - 1)
@@ -236,7 +236,7 @@ def test_who_waits_is_bounded_in_time_and_number_and_does_not_set_the_pace(tmp_p
 def test_rounds_are_served_from_memory_and_store_and_no_others(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         old = EPOCH - 50
-        await bench.pool.run(lambda store: beacons.keep(store, old, round_of(old), sign_round(round_of(old))))
+        await bench.pool.run(lambda store: beacon_table.keep(store, old, round_of(old), sign_round(round_of(old))))
         bench.relay.learn(EPOCH)
         async with bench.running() as one:
             await trio.sleep(5)

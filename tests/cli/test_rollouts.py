@@ -9,6 +9,7 @@ from protocols.messages import Completion, PolicyTag
 from protocols.peer_id import peer_id
 from protocols.recipe import Recipe
 from swarm.cli.main import main
+from swarm.config.schema import PoolSection
 from swarm.home import Home
 from swarm.identity import create
 from swarm.pool.store.store import Store
@@ -35,7 +36,7 @@ def group(signer: bytes, index: int, received_ms: int, text: str) -> ScoredGroup
 def home(tmp_path: Path) -> Home:
     home = Home(tmp_path).create()
     create(home.identity_key)
-    with closing(Store(home.pool, max_groups=9, max_bytes=2**20, groups_per_peer=9)) as store:
+    with closing(Store(home.pool, PoolSection(max_groups=9, max_bytes=2**20, groups_per_peer=9))) as store:
         store.add_groups([group(OWN, 0, 1_000, "olleh")], own=True)
         store.add_groups([group(OTHER, 0, 2_000, "olleh\n\x1b[31mred\u202e")], own=False)
         store.mark_trained([1], 4)
@@ -93,7 +94,7 @@ def test_reading_while_a_daemon_holds_the_home(home: Home) -> None:
 
 def test_an_empty_and_a_damaged_pool(home: Home) -> None:
     home.pool.unlink()
-    with closing(Store(home.pool, max_groups=9, max_bytes=2**20, groups_per_peer=9)):
+    with closing(Store(home.pool, PoolSection(max_groups=9, max_bytes=2**20, groups_per_peer=9))):
         pass
     assert swarmd(home, "rollouts", "ls").stdout == "no rollouts yet\n"
     assert json.loads(swarmd(home, "rollouts", "ls", "--json").stdout) == []

@@ -33,8 +33,8 @@ from swarm.net.simulated import MemoryNetwork
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
 from swarm.pool.standing.standing import Standing
-from swarm.pool.store.logs import begin
-from swarm.pool.store.proofs import equivocators
+from swarm.pool.store.log_table import begin
+from swarm.pool.store.proof_table import equivocators
 
 
 @dataclass

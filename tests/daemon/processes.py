@@ -22,6 +22,7 @@ from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope
 from protocols.messages import Kind, Share, unpack_body
 from protocols.peer_id import public_key
 from swarm.cli.client import ask
+from swarm.config.schema import PoolSection
 from swarm.errors import NotRunningError
 from swarm.home import Home
 from swarm.policy import checkpoint
@@ -199,7 +200,7 @@ class Daemon:
 
     def groups(self, signer: str) -> list[ScoredGroup]:
         """What its pool holds of a peer, in the order of the indices; the daemon may run."""
-        with closing(Store(self.home.pool, max_groups=1, max_bytes=1, groups_per_peer=1, read_only=True)) as store:
+        with closing(Store(self.home.pool, PoolSection(max_groups=1, max_bytes=1, groups_per_peer=1), read_only=True)) as store:
             found = [group for _, _, group in store.groups(limit=10**6, signer=public_key(signer))]
         return sorted(found, key=lambda group: (group.task.recipe.epoch, group.task.recipe.index))
 
@@ -212,7 +213,7 @@ class Daemon:
                 for file in self.home.path.glob("pool.sqlite*"):
                     shutil.copy(file, folder)
                 pool = Path(folder) / pool.name
-            with closing(Store(pool, max_groups=10**6, max_bytes=10**9, groups_per_peer=10**6)) as store:
+            with closing(Store(pool, PoolSection(max_groups=10**6, max_bytes=10**9, groups_per_peer=10**6))) as store:
                 entries = [(open_envelope(entry.envelope, swarm), entry.body) for entry in store.own_log()]
         previous, log = NO_PREVIOUS, []
         for number, (envelope, body) in enumerate(entries):

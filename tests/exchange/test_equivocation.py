@@ -19,7 +19,7 @@ from swarm.exchange.receiving import validate
 from swarm.net.network import Verdict
 from swarm.net.simulated import MemoryNetwork
 from swarm.pool.admission.opened import Opened
-from swarm.pool.store import proofs
+from swarm.pool.store import proof_table
 from swarm.pool.store.store import Store
 
 
@@ -70,7 +70,7 @@ async def test_what_half_of_a_swarm_was_told_convicts_with_what_the_other_half_w
             assert honest_copy
         await trio.sleep(120)
         for node in nodes:
-            assert await node.pool.run(proofs.equivocators) == [cheat.key]
+            assert await node.pool.run(proof_table.equivocators) == [cheat.key]
             proof = await node.pool.run(lambda store: proof_of(store, cheat.key))
             assert proof is not None
             assert check_proof(proof, RULES.id) == cheat.key
@@ -104,8 +104,8 @@ async def test_a_longer_history_on_another_branch_is_followed_back_to_the_fork(t
         for data in others:
             await other.admit(data)
         await trio.sleep(60)
-        assert await one.pool.run(proofs.equivocators) == [Peer(40).key]
-        assert await other.pool.run(proofs.equivocators) == [Peer(40).key], "told by gossip of the proof"
+        assert await one.pool.run(proof_table.equivocators) == [Peer(40).key]
+        assert await other.pool.run(proof_table.equivocators) == [Peer(40).key], "told by gossip of the proof"
 
 
 async def test_a_late_node_learns_of_it_from_the_log_that_carries_the_proof(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -117,7 +117,7 @@ async def test_a_late_node_learns_of_it_from_the_log_that_carries_the_proof(tmp_
         await trio.sleep(30)
         async with medium.node(2) as late:
             await trio.sleep(60)
-            assert await late.pool.run(proofs.equivocators) == [Peer(40).key]
+            assert await late.pool.run(proof_table.equivocators) == [Peer(40).key]
             assert await carried([one, late]) == [await late.pool.run(lambda store: proof_of(store, Peer(40).key))]
 
 
@@ -135,7 +135,7 @@ async def test_a_false_proof_costs_its_sender(tmp_path: Path, autojump_clock: Mo
         now_ms = medium.clock.now_ms()
         assert node.admission.standing.points(accuser.key, now_ms) > 1.5
         assert node.admission.standing.points(victim.key, now_ms) == 0
-        assert await node.pool.run(proofs.equivocators) == []
+        assert await node.pool.run(proof_table.equivocators) == []
         assert await node.admit(first) == []
         assert (await node.held())[accuser.key] == [0, 1], "it stays in the log, where everybody can see it"
 
@@ -162,9 +162,9 @@ async def test_who_is_convicted_is_neither_forwarded_nor_drawn_and_is_listed(tmp
 
 async def test_proofs_take_bounded_room(tmp_path: Path, autojump_clock: MockClock, monkeypatch) -> None:
     medium = medium_of(tmp_path, autojump_clock)
-    monkeypatch.setattr(proofs, "MAX_BYTES", 2000)
-    monkeypatch.setattr(proofs, "MAX_SIGNERS", 4)
-    monkeypatch.setattr(proofs, "TRIMMED_EVERY", 1)
+    monkeypatch.setattr(proof_table, "MAX_BYTES", 2000)
+    monkeypatch.setattr(proof_table, "MAX_SIGNERS", 4)
+    monkeypatch.setattr(proof_table, "TRIMMED_EVERY", 1)
     async with medium.node(1) as node:
         for number in range(60, 66):
             (one,), (other,) = two_histories(number=number)
@@ -174,7 +174,7 @@ async def test_proofs_take_bounded_room(tmp_path: Path, autojump_clock: MockCloc
         kept = [await node.pool.run(lambda store, n=number: proof_of(store, Peer(n).key)) for number in range(60, 66)]
         assert 1 <= sum(proof is not None for proof in kept) < 4
         assert kept[-1] is not None
-        assert set(await node.pool.run(proofs.equivocators)) == {Peer(number).key for number in range(62, 66)}
+        assert set(await node.pool.run(proof_table.equivocators)) == {Peer(number).key for number in range(62, 66)}
 
 
 async def test_a_crowd_that_convicts_itself_does_not_fill_the_own_log(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -182,7 +182,9 @@ async def test_a_crowd_that_convicts_itself_does_not_fill_the_own_log(tmp_path: 
     async with medium.node(1) as node:
         for number in range(60, 64):
             big = Proof(bytes([number]) * 60_000, bytes([number + 1]) * 60_000)
-            await node.pool.run(lambda store, n=number, big=big: proofs.keep(store, Peer(n).key, big, NOW_MS, proofs.NOT_CARRIED))
+            await node.pool.run(
+                lambda store, n=number, big=big: proof_table.keep(store, Peer(n).key, big, NOW_MS, proof_table.NOT_CARRIED)
+            )
         await trio.sleep(50)
         assert await node.pool.run(lambda store: store.statistics().own_envelopes) == 1
         await trio.sleep(300)

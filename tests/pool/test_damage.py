@@ -12,6 +12,7 @@ from random import Random
 import pytest
 from swarm_shapes import NOW_MS, scored
 
+from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
 from swarm.pool.store.damage import Search, copied, search
 from swarm.pool.store.pages import sums_path, wal_path
@@ -21,7 +22,7 @@ ONE, OWN = bytes([1]) * 32, bytes([9]) * 32
 
 
 def opened(path: Path) -> Store:
-    return Store(path, max_groups=10**6, max_bytes=2**30, groups_per_peer=10**6)
+    return Store(path, PoolSection(max_groups=10**6, max_bytes=2**30, groups_per_peer=10**6))
 
 
 def fill(store: Store, first: int, count: int) -> None:
@@ -183,7 +184,7 @@ def test_a_reader_beside_the_writer_leaves_the_log_alone(tmp_path: Path) -> None
     path = tmp_path / "pool.sqlite"
     with closing(opened(path)) as store:
         fill(store, 0, 5)
-        with closing(Store(path, max_groups=9, max_bytes=9, groups_per_peer=9, read_only=True)) as reader:
+        with closing(Store(path, PoolSection(max_groups=9, max_bytes=9, groups_per_peer=9), read_only=True)) as reader:
             assert len(list(reader.own_log())) == 5
             with pytest.raises(HomeError):
                 reader.belong_to(ONE)
@@ -191,7 +192,7 @@ def test_a_reader_beside_the_writer_leaves_the_log_alone(tmp_path: Path) -> None
         copy.parent.mkdir()
         for suffix in ("", "-wal", "-sums"):
             shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
-    with closing(Store(copy, max_groups=9, max_bytes=9, groups_per_peer=9, read_only=True)) as reader:
+    with closing(Store(copy, PoolSection(max_groups=9, max_bytes=9, groups_per_peer=9), read_only=True)) as reader:
         assert len(list(reader.own_log())) == 5
     assert wal_path(copy).stat().st_size > 0
     assert looked_through(copy).damage == []
@@ -204,7 +205,7 @@ def test_a_reader_that_takes_its_time(tmp_path: Path, monkeypatch: pytest.Monkey
     with closing(opened(path)) as store:
         fill(store, 0, 5)
         for first in (5, 15, 25, 35):
-            with closing(Store(path, max_groups=9, max_bytes=9, groups_per_peer=9, read_only=True)) as reader:
+            with closing(Store(path, PoolSection(max_groups=9, max_bytes=9, groups_per_peer=9), read_only=True)) as reader:
                 entries = reader.own_log()
                 next(entries)
                 fill(store, first, 5)

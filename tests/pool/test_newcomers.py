@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from swarm_shapes import NOW_MS, answers, scored
 
-from swarm.config.schema import DefencesSection
+from swarm.config.schema import DefencesSection, PoolSection
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Sampler, Skill
 from swarm.pool.sampling.signer_quotas import Mass, SignerQuotas, mass, quotas_of, weigh, within
@@ -41,7 +41,7 @@ def standing() -> Standing:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store(tmp_path / "pool.sqlite", max_groups=1500, max_bytes=2**29, groups_per_peer=200)) as store:
+    with closing(Store(tmp_path / "pool.sqlite", PoolSection(max_groups=1500, max_bytes=2**29, groups_per_peer=200))) as store:
         yield store
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from swarm_shapes import HOUR_MS, NOW_MS
 
 from protocols.reasons import Reason
+from swarm.config.schema import PoolSection
 from swarm.pool.standing.density import ENOUGH, FEWEST, density_weight
 from swarm.pool.standing.standing import (
     BLAMED,
@@ -24,7 +25,7 @@ from swarm.pool.standing.standing import (
     Standing,
 )
 from swarm.pool.standing.worth import LEAST_WEIGHT, worth_weight
-from swarm.pool.store import standings
+from swarm.pool.store import standing_table
 from swarm.pool.store.store import Store
 
 MINUTE_MS = 60_000
@@ -194,17 +195,17 @@ def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     standing, now_ms = grown_up()
     standing.refused(NEW, Reason.REWARD, now_ms)
     standing.proposed(OLD[1], 1000, 3, now_ms)
-    with closing(Store(tmp_path / "pool.sqlite", max_groups=9, max_bytes=2**20, groups_per_peer=9)) as store:
+    with closing(Store(tmp_path / "pool.sqlite", PoolSection(max_groups=9, max_bytes=2**20, groups_per_peer=9))) as store:
         while changed := standing.take_changed(4):
             assert len(changed) <= 4
-            standings.keep(store, changed)
+            standing_table.keep(store, changed)
         again = Standing()
-        again.restore(standings.load(store))
+        again.restore(standing_table.load(store))
         for signer in [*OLD, NEW]:
             assert again.describe(signer, now_ms) == standing.describe(signer, now_ms)
         assert again.old(now_ms) == standing.old(now_ms)
-        standings.keep(store, [(NEW, None)])
-        assert NEW not in dict(standings.load(store))
+        standing_table.keep(store, [(NEW, None)])
+        assert NEW not in dict(standing_table.load(store))
 
 
 @given(st.floats(0, CREDIT_HALF_LIFE_S * 10), st.floats(-1, 1), st.floats(0, 1), st.integers(-(10**6), 10**9))

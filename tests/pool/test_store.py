@@ -17,6 +17,7 @@ import pytest
 from swarm_shapes import NOW_MS, RULES, scored
 
 from protocols.envelope import NO_PREVIOUS, open_envelope
+from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
 from swarm.pool.store.candidates import candidates
 from swarm.pool.store.store import KEPT_REFUSALS, Store, StoredEnvelope, StoredRefusal
@@ -26,7 +27,7 @@ ONE, TWO, OWN = bytes([1]) * 32, bytes([2]) * 32, bytes([9]) * 32
 
 
 def opened(path: Path, *, max_groups: int = 1000, max_bytes: int = 2**20, groups_per_peer: int = 1000) -> Store:
-    return Store(path, max_groups=max_groups, max_bytes=max_bytes, groups_per_peer=groups_per_peer)
+    return Store(path, PoolSection(max_groups=max_groups, max_bytes=max_bytes, groups_per_peer=groups_per_peer))
 
 
 @pytest.fixture
@@ -49,13 +50,14 @@ sys.path.insert(0, {common!r})
 from swarm_shapes import Peer, RULES, scored
 from protocols.envelope import open_envelope
 from swarm.errors import HomeError
+from swarm.config.schema import PoolSection
 from swarm.pool.store.store import Store, StoredEnvelope
 
 limit = int(sys.argv[2])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    store = Store(Path(sys.argv[1]), max_groups=50, max_bytes=2**20, groups_per_peer=50)
+    store = Store(Path(sys.argv[1]), PoolSection(max_groups=50, max_bytes=2**20, groups_per_peer=50))
     store.belong_to(RULES.id)
     peer = Peer()
     newest = store.newest_own()

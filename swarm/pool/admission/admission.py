@@ -35,7 +35,7 @@ from swarm.pool.admission.shares import Shares
 from swarm.pool.admission.verification import Rescore, Verification
 from swarm.pool.pool import Pool
 from swarm.pool.standing.standing import Standing
-from swarm.pool.store import logs, proofs
+from swarm.pool.store import log_table, proof_table
 from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
 from swarm.records import ScoredGroup
 
@@ -195,7 +195,7 @@ class Admission:
     async def _convict(self, proof: Proof, now_ms: int, carrier: bytes) -> None:
         """Keep a proof of equivocation; its signer is refused from now on."""
         cheat = checked(lambda: check_proof(proof, self._manifest.id))
-        await self._pool.run(lambda store: proofs.keep(store, cheat, proof, now_ms, carrier))
+        await self._pool.run(lambda store: proof_table.keep(store, cheat, proof, now_ms, carrier))
         self.standing.convict([cheat])
 
     # What they have in common
@@ -205,9 +205,9 @@ class Admission:
             raise TurnedAway(Reason.OWN_KEY)
         if not self.standing.good(envelope.key, now_ms):
             raise TurnedAway(Reason.STANDING)
-        placed = await self._pool.run(lambda store: logs.place(store, envelope))
+        placed = await self._pool.run(lambda store: log_table.place(store, envelope))
         if placed.rival is not None:
-            await self._convict(prove(envelope, open_envelope(placed.rival, self._manifest.id)), now_ms, proofs.NOT_CARRIED)
+            await self._convict(prove(envelope, open_envelope(placed.rival, self._manifest.id)), now_ms, proof_table.NOT_CARRIED)
         if placed.reason is not None:
             raise TurnedAway(placed.reason)
         if envelope.time_ms > now_ms + CLOCK_SKEW_MS:

@@ -220,7 +220,7 @@ class Standing:
         self._blame(signer, reason, 1.0)
 
     def convict(self, signers: Iterable[bytes]) -> None:
-        """They are proved to have signed two histories (`swarm.pool.store.proofs`), and are refused for good."""
+        """They are proved to have signed two histories (`swarm.pool.store.proof_table`), and are refused for good."""
         for signer in signers:
             self._convicted[signer] = None
             if len(self._convicted) > MAX_CONVICTED:

@@ -12,13 +12,13 @@ it received longest ago, would fetch the same envelopes for ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 from protocols.envelope import Envelope, open_envelope
 from protocols.limits import MAX_LOG_BYTES, MAX_LOG_ENVELOPES
-from protocols.messages import Announce, Kind, Share, unpack_body
 from protocols.reasons import Reason
 from protocols.sync import Head
 from swarm.config.schema import PoolSection
@@ -44,17 +44,6 @@ class Stretch:
     key: bytes
     first: int
     count: int
-
-
-def share_in(envelope: Envelope, announced: bytes | None) -> Share | None:
-    """The share that an envelope carries, or announces where that body is at hand; None for any other kind.
-
-    Raises `ProtocolError` where the body is not what its kind says.
-    """
-    body = unpack_body(envelope.kind, envelope.body) if envelope.kind in set(Kind) else None
-    if isinstance(body, Announce) and announced is not None:
-        body = unpack_body(Kind.SHARE, announced)
-    return body if isinstance(body, Share) else None
 
 
 def place(store: Store, envelope: Envelope) -> Placed:
@@ -139,12 +128,8 @@ def has_room(store: Store, share: float = 0.75) -> bool:
 
 def begin(path: Path, key: bytes) -> None:
     """Note in the pool at `path`, made if need be, that the log of a new key begins here: there is none anywhere else."""
-    bounds = PoolSection()
-    store = Store(path, max_groups=bounds.max_groups, max_bytes=bounds.max_bytes, groups_per_peer=bounds.groups_per_peer)
-    try:
+    with closing(Store(path, PoolSection())) as store:
         note_if_whole(store, key)
-    finally:
-        store.close()
 
 
 def note_if_whole(store: Store, key: bytes) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
 from swarm.home import storage
 from swarm.pool.store.packing import pack_group, unpack_group
@@ -78,10 +79,8 @@ class Store:
     One process at a time may write; beside it others may look, with `read_only`.
     """
 
-    def __init__(self, path: Path, *, max_groups: int, max_bytes: int, groups_per_peer: int, read_only: bool = False) -> None:
-        self._max_groups = max_groups
-        self._max_bytes = max_bytes
-        self._groups_per_peer = groups_per_peer
+    def __init__(self, path: Path, bounds: PoolSection, *, read_only: bool = False) -> None:
+        self._bounds = bounds
         self._read_only = read_only
         self._foreign_bytes: int | None = None
         with _explained(path):
@@ -127,7 +126,7 @@ class Store:
     @property
     def max_bytes(self) -> int:
         """How many bytes of foreign envelopes are kept."""
-        return self._max_bytes
+        return self._bounds.max_bytes
 
     def close(self) -> None:
         """Close the file; its contents are already safe."""
@@ -195,8 +194,8 @@ class Store:
         held = self.foreign_bytes + len(entry.envelope) + len(entry.body or b"")
         with self.transaction() as db:
             self._insert_envelope(db, entry, own=False)
-            if full := held > self._max_bytes:
-                drop_envelopes_beyond(db, self._max_bytes, old)
+            if full := held > self._bounds.max_bytes:
+                drop_envelopes_beyond(db, self._bounds.max_bytes, old)
         self._foreign_bytes = None if full else held
 
     @property
@@ -261,11 +260,11 @@ class Store:
                     ),
                 )  # fmt: skip
             for signer in {group.signer for group in groups}:
-                self._drop_oldest(db, "signer = ?", (signer,), self._groups_per_peer)
+                self._drop_oldest(db, "signer = ?", (signer,), self._bounds.groups_per_peer)
             if own:
-                self._drop_oldest(db, "own = 1", (), self._max_groups)
+                self._drop_oldest(db, "own = 1", (), self._bounds.max_groups)
             else:
-                drop_beyond(db, self._max_groups, old)
+                drop_beyond(db, self._bounds.max_groups, old)
 
     def _drop_oldest(self, db: sqlite3.Connection, where: str, values: tuple[object, ...], keep: int) -> None:
         (count,) = db.execute(f"SELECT COUNT(*) FROM groups WHERE {where}", values).fetchone()  # noqa: S608

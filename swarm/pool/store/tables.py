@@ -34,7 +34,7 @@ _TABLES = {
         "envelope BLOB NOT NULL", "item INTEGER", "evidence BLOB",
     ),
     "refusal_counts": ("reason TEXT PRIMARY KEY", "count INTEGER NOT NULL"),
-    # Keys whose own log is known to begin in this very file (swarm.pool.store.logs).
+    # Keys whose own log is known to begin in this very file (swarm.pool.store.log_table).
     "beginnings": ("key BLOB PRIMARY KEY",),
     # Two envelopes of one signer with one sequence number; `carrier` is the id of an envelope in somebody's log that holds them.
     "proofs": (
