@@ -6,6 +6,7 @@ environments and renderings do not change the id; every value does, the descript
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Manifest:
 
     def to_toml(self) -> str:
         """The manifest as text that `from_toml` reads back to an equal one."""
-        return manifest_toml.write(self)
+        return manifest_toml.write({each.name: getattr(self, each.name) for each in dataclasses.fields(self)})
 
     @property
     def id(self) -> bytes:

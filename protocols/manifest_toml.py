@@ -6,7 +6,8 @@ import difflib
 import json
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from protocols import fields
 from protocols.drand import KNOWN_CHAINS, Chain
@@ -14,9 +15,6 @@ from protocols.limits import HASH_BYTES, MAX_MANIFEST_BYTES, PROTOCOL_VERSION, R
 from protocols.reasons import ManifestError, ProtocolError
 from protocols.recipe import Parameter, parameter_value
 from protocols.rules import EnvironmentRule, Range
-
-if TYPE_CHECKING:
-    from protocols.manifest import Manifest
 
 _REQUIRED = (
     "protocol",
@@ -50,23 +48,20 @@ def parse(text: str) -> dict[str, Any]:
         raise ManifestError(error.message) from None
 
 
-def write(manifest: Manifest) -> str:
-    """The text, from which `parse` reads the same fields."""
+def write(values: Mapping[str, Any]) -> str:
+    """The text of a manifest with these fields, by their names; `parse` reads the same fields from it."""
+    same = ("name", "description", "epoch_seconds", "beacon")
+    caps = ("max_completion_chars", "max_completion_tokens", "max_groups_per_share")
     lines = [
         f"protocol = {PROTOCOL_VERSION}",
-        f"name = {_literal(manifest.name)}",
-        f"description = {_literal(manifest.description)}",
-        f"epoch_seconds = {manifest.epoch_seconds}",
-        f"beacon = {_literal(manifest.beacon)}",
-        *(_chain_lines(manifest.drand) if manifest.drand else []),
-        f"tasks_per_epoch = {manifest.tasks_per_epoch}",
-        f"group_size = {{ min = {manifest.min_group_size}, max = {manifest.max_group_size} }}",
-        f"max_completion_chars = {manifest.max_completion_chars}",
-        f"max_completion_tokens = {manifest.max_completion_tokens}",
-        f"max_groups_per_share = {manifest.max_groups_per_share}",
-        f"renderings = [{', '.join(_literal(rendering) for rendering in manifest.renderings)}]",
+        *(f"{key} = {_literal(values[key])}" for key in same),
+        *(_chain_lines(values["drand"]) if values["drand"] else []),
+        f"tasks_per_epoch = {values['tasks_per_epoch']}",
+        f"group_size = {_literal(Range(values['min_group_size'], values['max_group_size']))}",
+        *(f"{key} = {values[key]}" for key in caps),
+        f"renderings = [{', '.join(map(_literal, values['renderings']))}]",
     ]
-    for rule in manifest.environments:
+    for rule in values["environments"]:
         settings = ", ".join(f"{name} = {_literal(setting)}" for name, setting in sorted(rule.parameters.items()))
         lines += ["", "[[environment]]", f"name = {_literal(rule.name)}", f"version = {_literal(rule.version)}"]
         lines += [f"parameters = {{ {settings} }}"] if settings else []
