@@ -24,7 +24,7 @@ from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Skill
 from swarm.pool.sampling.signer_quotas import quotas_of, weigh
 from swarm.pool.standing.standing import Standing
-from swarm.pool.store.candidates import candidates
+from swarm.pool.store.candidates import Eligible, candidates
 from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup, Task
 
@@ -53,17 +53,10 @@ class ListeningNode:
 
     def train(self, own_groups: int = LOCAL) -> dict[bytes, float]:
         """One round: each signer's part of the batch's weight."""
-        sampler, defences = SAMPLERS[self.sampler], DefencesSection()
-        found = candidates(
-            self.store,
-            max_uses=SamplingSection().max_uses,
-            since_ms=self.now_ms - int(SamplingSection().max_age_s * 1000),
-            max_policy_age=SamplingSection().max_policy_age,
-            rendering="compact",
-            environments=["toy/add"],
-            limit=512,
-            old=self.standing.old(self.now_ms),
-        )
+        sampler, defences, settings = SAMPLERS[self.sampler], DefencesSection(), SamplingSection()
+        since_ms = self.now_ms - int(settings.max_age_s * 1000)
+        eligible = Eligible(settings.max_uses, since_ms, settings.max_policy_age, "compact", ("toy/add",))
+        found = candidates(self.store, eligible, 512, self.standing.old(self.now_ms))
         own = [self._group(OWN_KEY, index, 20) for index in range(own_groups)]
         quotas = quotas_of(self.standing, {each.signer for each in found}, defences, self.now_ms)
         drawn = sampler.draw(own, found, Budget(LOCAL, EXTERNAL), Skill(), self.random, quotas)

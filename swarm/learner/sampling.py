@@ -14,7 +14,7 @@ from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Skill, training_group
 from swarm.pool.sampling.signer_quotas import quotas_of, weigh
 from swarm.pool.standing.standing import Standing
-from swarm.pool.store.candidates import Candidate, candidates
+from swarm.pool.store.candidates import Candidate, Eligible, candidates
 from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup
 from swarm.roles.roles import Roles
@@ -66,19 +66,14 @@ class Sampling:
         """Return the foreign groups that may be drawn now."""
         settings, now_ms = self._context.config.sampling, self._context.now_ms()
         old = self._standing.old(now_ms)
-        environments = [rule.name for rule in self._context.manifest.environments]
-        return await self._pool.run(
-            lambda store: candidates(
-                store,
-                max_uses=settings.max_uses,
-                since_ms=now_ms - int(settings.max_age_s * 1000),
-                max_policy_age=settings.max_policy_age,
-                rendering=self._view.rendering,
-                environments=environments,
-                limit=CANDIDATES,
-                old=old,
-            )
+        eligible = Eligible(
+            max_uses=settings.max_uses,
+            since_ms=now_ms - int(settings.max_age_s * 1000),
+            max_policy_age=settings.max_policy_age,
+            rendering=self._view.rendering,
+            environments=tuple(rule.name for rule in self._context.manifest.environments),
         )
+        return await self._pool.run(lambda store: candidates(store, eligible, CANDIDATES, old))
 
     async def useful(self) -> int:
         """Return how many of the candidates the sampler has a use for."""

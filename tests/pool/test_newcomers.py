@@ -17,11 +17,10 @@ from swarm_shapes import NOW_MS, answers, scored
 from swarm.config.schema import DefencesSection, PoolSection
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Sampler, Skill
-from swarm.pool.sampling.signer_quotas import Mass, SignerQuotas, mass, quotas_of, weigh, within
+from swarm.pool.sampling.signer_quotas import Mass, SignerQuotas, Weighted, quotas_of, weigh, within
 from swarm.pool.standing.standing import Standing
-from swarm.pool.store.candidates import Candidate, candidates
+from swarm.pool.store.candidates import Candidate, Eligible, candidates
 from swarm.pool.store.store import Store
-from swarm.records import ScoredGroup
 
 MINUTE_MS = 60_000
 OLD = [b"old" + number.to_bytes(29) for number in range(8)]
@@ -46,9 +45,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def asked(store: Store, old: frozenset[bytes], limit: int = 512) -> list[Candidate]:
-    return candidates(
-        store, max_uses=1, since_ms=0, max_policy_age=100, rendering="compact", environments=["toy/add"], limit=limit, old=old
-    )
+    return candidates(store, Eligible(1, 0, 100, "compact", ("toy/add",)), limit, old)
 
 
 def flooded(store: Store, standing: Standing, *, old_groups: int) -> None:
@@ -81,7 +78,7 @@ def test_a_crowd_gets_a_tenth_of_any_batch(
         share = sum(part for signer, part in batch.shares.items() if signer in set(CROWD))
         characters = Counter[bool]()
         for each in batch.groups:
-            characters[each.group.signer in set(CROWD)] += mass(each.group, each.weights).characters
+            characters[each.group.signer in set(CROWD)] += each.mass.characters
         assert share <= SHARE + 1e-9
         assert characters[True] <= SHARE * characters.total() + 1e-9, "long answers do not buy influence"
         full = all(each.weights == (1.0, 1.0) for each in batch.groups if each.group.signer == OWN)
@@ -150,7 +147,7 @@ def test_who_was_heard_lately_counts_among_those_who_share(standing: Standing) -
 def test_the_share_of_newcomers_can_be_turned_off(standing: Standing) -> None:
     quotas = quotas_of(standing, {CROWD[0]}, DefencesSection(newcomer_share=1.0, signer_share=1.0), END_MS)
     group = scored(CROWD[0], 0)
-    assert weigh([], [(group, (1.0, 0.0))], quotas).groups[0].weights == (1.0, 0.0)
+    assert weigh([], [Weighted(group, (1.0, 0.0))], quotas).groups[0].weights == (1.0, 0.0)
     assert len(within([candidate(key, CROWD[0]) for key in range(8)], 8, quotas, something_own=False)) == 8
 
 
@@ -158,11 +155,11 @@ weights = st.lists(st.floats(0, 10), min_size=2, max_size=8).map(tuple)
 
 
 @st.composite
-def weighted(draw: st.DrawFn, signers: list[bytes]) -> tuple[ScoredGroup, tuple[float, ...]]:
+def weighted(draw: st.DrawFn, signers: list[bytes]) -> Weighted:
     each = draw(weights)
     rewards = draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=len(each), max_size=len(each)).map(tuple))
     texts = [draw(st.text(max_size=20)) for _ in each]
-    return scored(draw(st.sampled_from(signers)), 0, completions=answers(*texts), rewards=rewards), each
+    return Weighted(scored(draw(st.sampled_from(signers)), 0, completions=answers(*texts), rewards=rewards), each)
 
 
 @given(
@@ -171,15 +168,15 @@ def weighted(draw: st.DrawFn, signers: list[bytes]) -> tuple[ScoredGroup, tuple[
     st.lists(weighted(CROWD[:5]), min_size=1, max_size=4),
 )
 def test_the_bound_holds_for_any_groups(
-    own: list[tuple[ScoredGroup, tuple[float, ...]]],
-    old: list[tuple[ScoredGroup, tuple[float, ...]]],
-    new: list[tuple[ScoredGroup, tuple[float, ...]]],
+    own: list[Weighted],
+    old: list[Weighted],
+    new: list[Weighted],
 ) -> None:
     quotas = SignerQuotas(old=frozenset(OLD), newcomer_share=SHARE)
     batch = weigh(own, old + new, quotas)
     parts = {True: Mass(), False: Mass()}
     for each in batch.groups:
-        parts[quotas.newcomer(each.group.signer) and each.group.signer != OWN] += mass(each.group, each.weights)
+        parts[quotas.newcomer(each.group.signer) and each.group.signer != OWN] += each.mass
     for measure in ("weight", "characters"):
         theirs, rest = getattr(parts[True], measure), getattr(parts[False], measure)
         assert theirs <= SHARE * (theirs + rest) + 1e-6

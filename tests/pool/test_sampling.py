@@ -14,6 +14,7 @@ from swarm.config.load import FIELDS
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.by_rollout import ROLLOUTS
 from swarm.pool.sampling.drawing import Budget, Drawn, Sampler, Skill, training_group
+from swarm.pool.sampling.signer_quotas import Weighted
 from swarm.pool.sampling.uniform import UNIFORM
 from swarm.pool.sampling.useful import USEFUL
 from swarm.pool.store.candidates import Candidate
@@ -165,10 +166,11 @@ def test_rollouts_draws_completions_and_keeps_their_groups_whole() -> None:
         own_weights, foreign_weights = ROLLOUTS.weights(
             drawn, [(key, theirs[key]) for key in drawn.foreign], Skill(), Random(seed)
         )
-        assert sum(sum(weights) for _, weights in own_weights) == 3
+        assert sum(sum(each.weights) for each in own_weights) == 3
         assert sum(drawn.foreign_counts.values()) == 5
-        for key, (group, weights) in zip(drawn.foreign, foreign_weights, strict=True):
-            assert group is theirs[key]
+        for key, each in zip(drawn.foreign, foreign_weights, strict=True):
+            weights = each.weights
+            assert each.group is theirs[key]
             assert len(weights) == size
             assert weights[1] == weights[3] == 0, "a reward equal to the mean is no advantage"
             hits.update((key, place) for place, weight in enumerate(weights) if weight)
@@ -180,4 +182,5 @@ def test_rollouts_draws_completions_and_keeps_their_groups_whole() -> None:
 def test_whole_groups_keep_all_their_completions() -> None:
     drawn = UNIFORM.draw([own(0, True)], [candidate(1)], Budget(1, 1, 8), Skill(), Random(1))
     group = scored(bytes(32), 0, rewards=(1.0, 0.0))
-    assert UNIFORM.weights(drawn, [(1, group)], Skill(), Random(1)) == ([(drawn.own[0], (1.0, 1.0))], [(group, (1.0, 1.0))])
+    mine, theirs = Weighted(drawn.own[0], (1.0, 1.0)), Weighted(group, (1.0, 1.0))
+    assert UNIFORM.weights(drawn, [(1, group)], Skill(), Random(1)) == ([mine], [theirs])

@@ -19,10 +19,11 @@ from swarm_shapes import NOW_MS, RULES, scored
 from protocols.envelope import NO_PREVIOUS, open_envelope
 from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
-from swarm.pool.store.candidates import candidates
+from swarm.pool.store.candidates import Eligible, candidates
 from swarm.pool.store.store import KEPT_REFUSALS, Store, StoredEnvelope, StoredRefusal
 from swarm.pool.store.tables import SCHEMA_VERSION
 
+ELIGIBLE = Eligible(max_uses=1, since_ms=0, max_policy_age=100, rendering="compact", environments=("toy/add",))
 ONE, TWO, OWN = bytes([1]) * 32, bytes([2]) * 32, bytes([9]) * 32
 
 
@@ -178,10 +179,7 @@ def test_pages_damaged_under_a_running_node(tmp_path: Path) -> None:
         lambda store: store.envelope_at(ONE, 3),
         lambda store: store.body(ONE),
         lambda store: store.held_items(ONE, 1),
-        lambda store: candidates(
-            store,
-            max_uses=1, since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=9
-        ),
+        lambda store: candidates(store, ELIGIBLE, 9),
         lambda store: store.load(range(1, 80)),
         lambda store: store.groups(limit=99),
         lambda store: store.refusals(),
@@ -276,12 +274,9 @@ def test_a_group_is_kept_once(store: Store) -> None:
     assert store.held_items(ONE, 1) == frozenset()
 
 
-def ask(store: Store, **changes: Any) -> list[int]:
+def ask(store: Store, limit: int = 100, **changes: Any) -> list[int]:
     """Task indices of the candidates, in their order."""
-    settings: dict[str, Any] = {
-        "max_uses": 1, "since_ms": 0, "max_policy_age": 100, "rendering": "compact", "environments": ["toy/add"], "limit": 100,
-    }  # fmt: skip
-    keys = [each.key for each in candidates(store, **(settings | changes))]
+    keys = [each.key for each in candidates(store, replace(ELIGIBLE, **changes), limit)]
     return [group.task.recipe.index for group in store.load(keys)]
 
 
@@ -303,12 +298,10 @@ def test_candidates_are_what_may_be_drawn(store: Store) -> None:
     assert ask(store, max_policy_age=7) == [0, 6, 7]
     assert ask(store, since_ms=NOW_MS) == [0, 6, 1]
     assert ask(store, rendering="prose") == [5]
-    assert ask(store, environments=["toy/sort", "toy/add"]) == [0, 6, 1, 7, 2]
-    assert ask(store, environments=[]) == []
+    assert ask(store, environments=("toy/sort", "toy/add")) == [0, 6, 1, 7, 2]
+    assert ask(store, environments=()) == []
     assert ask(store, limit=2) == [0, 6]
-    (first, *_) = candidates(
-        store, max_uses=1, since_ms=0, max_policy_age=9, rendering="compact", environments=["toy/add"], limit=1
-    )
+    (first, *_) = candidates(store, ELIGIBLE, 1)
     assert (first.signer, first.environment, first.reward_mean, first.policy_age) == (ONE, "toy/add", 0.5, 0)
     store.mark_trained([first.key], 3)
     assert ask(store) == [1, 6, 7]
@@ -321,10 +314,7 @@ def test_a_signer_that_went_back_to_a_checkpoint_is_drawn_again(store: Store) ->
     store.add_groups([scored(ONE, 0, received_ms=NOW_MS, step=100)], own=False)
     store.add_groups([scored(ONE, 1, received_ms=NOW_MS + 1, step=80)], own=False)
     assert ask(store, max_policy_age=8) == [1, 0]
-    ages = [each.policy_age for each in candidates(
-            store,
-        max_uses=1, since_ms=0, max_policy_age=8, rendering="compact", environments=["toy/add"], limit=9
-    )]  # fmt: skip
+    ages = [each.policy_age for each in candidates(store, replace(ELIGIBLE, max_policy_age=8), 9)]
     assert ages == [0, 0], "an age is never negative"
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from swarm.pool.sampling.signer_quotas import NO_QUOTAS, GroupWeights, SignerQuotas, within
+from swarm.pool.sampling.signer_quotas import NO_QUOTAS, SignerQuotas, Weighted, within
 from swarm.pool.store.candidates import Candidate
 from swarm.records import ScoredGroup, TrainingGroup
 
@@ -102,23 +102,24 @@ class Sampler:
 
     def weights(
         self, drawn: Drawn, foreign: Sequence[tuple[int, ScoredGroup]], skill: Skill, random: Random
-    ) -> tuple[list[GroupWeights], list[GroupWeights]]:
+    ) -> tuple[list[Weighted], list[Weighted]]:
         """One weight per completion of the drawn own groups, and of the foreign ones, which come with their keys."""
-        own = [(group, (1.0,) * len(group.rewards)) for group in drawn.own]
-        others = [(group, self.foreign_weights(group, skill)) for _, group in foreign]
+        own = [Weighted(group, (1.0,) * len(group.rewards)) for group in drawn.own]
+        others = [Weighted(group, self.foreign_weights(group, skill)) for _, group in foreign]
         if not self.by_rollout:
             return own, others
         counts = [drawn.foreign_counts[key] for key, _ in foreign]
         return _only(own, drawn.own_counts, random), _only(others, counts, random)
 
 
-def _only(groups: Sequence[GroupWeights], counts: Sequence[int], random: Random) -> list[GroupWeights]:
+def _only(groups: Sequence[Weighted], counts: Sequence[int], random: Random) -> list[Weighted]:
     """Of each group so many of the completions that have a weight keep it, drawn uniformly."""
     kept = []
-    for (group, weights), count in zip(groups, counts, strict=True):
-        having = [place for place, weight in enumerate(weights) if weight]
+    for each, count in zip(groups, counts, strict=True):
+        having = [place for place, weight in enumerate(each.weights) if weight]
         drawn = set(random.sample(having, min(count, len(having))))
-        kept.append((group, tuple(weight if place in drawn else 0.0 for place, weight in enumerate(weights))))
+        weights = tuple(weight if place in drawn else 0.0 for place, weight in enumerate(each.weights))
+        kept.append(Weighted(each.group, weights))
     return kept
 
 

@@ -93,25 +93,22 @@ class Mass:
         return Mass(self.weight + other.weight, self.characters + other.characters)
 
 
-def mass(group: ScoredGroup, weights: Sequence[float]) -> Mass:
-    """Of a group trained on with these weights; nothing where its rewards are all equal."""
-    if not group.informative:
-        return Mass()
-    # The end of the sequence is trained on as well.
-    lengths = [len(completion.text) + 1 for completion in group.completions]
-    return Mass(sum(weights), sum(weight * length for weight, length in zip(weights, lengths, strict=True)))
-
-
-# A drawn group, and one weight per completion, which multiplies its advantage.
-GroupWeights = tuple[ScoredGroup, tuple[float, ...]]
-
-
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """One group of a batch, and what each of its completions' advantages is multiplied by."""
+    """A drawn group and one weight per completion, which multiplies its advantage."""
 
     group: ScoredGroup
     weights: tuple[float, ...]
+
+    @property
+    def mass(self) -> Mass:
+        """What it moves the policy by; nothing where its rewards are all equal."""
+        if not self.group.informative:
+            return Mass()
+        # The end of the sequence is trained on as well.
+        lengths = [len(completion.text) + 1 for completion in self.group.completions]
+        characters = sum(weight * length for weight, length in zip(self.weights, lengths, strict=True))
+        return Mass(sum(self.weights), characters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +119,19 @@ class WeightedBatch:
     shares: Mapping[bytes, float]
 
 
-def weigh(own: Sequence[GroupWeights], foreign: Sequence[GroupWeights], quotas: SignerQuotas) -> WeightedBatch:
+def weigh(own: Sequence[Weighted], foreign: Sequence[Weighted], quotas: SignerQuotas) -> WeightedBatch:
     """The sampler's weights, those of newcomers reduced to what they may have together."""
-    new = [(group, weights) for group, weights in foreign if quotas.newcomer(group.signer)]
-    others = [(group, weights) for group, weights in foreign if not quotas.newcomer(group.signer)]
+    new = [each for each in foreign if quotas.newcomer(each.group.signer)]
+    others = [each for each in foreign if not quotas.newcomer(each.group.signer)]
     factor = _factor(_total(new), _total([*own, *others]), quotas.newcomer_share)
 
-    def reduced(group: ScoredGroup, weights: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(factor * weight for weight in weights) if quotas.newcomer(group.signer) else weights
+    def reduced(each: Weighted) -> Weighted:
+        if not quotas.newcomer(each.group.signer):
+            return each
+        return Weighted(each.group, tuple(factor * weight for weight in each.weights))
 
-    groups = (
-        *(Weighted(group, weights) for group, weights in own),
-        *(Weighted(group, reduced(group, weights)) for group, weights in foreign),
-    )
-    masses = [(each.group.signer, mass(each.group, each.weights).weight) for each in groups]
+    groups = (*own, *map(reduced, foreign))
+    masses = [(each.group.signer, each.mass.weight) for each in groups]
     whole = sum(weight for _, weight in masses)
     shares: dict[bytes, float] = {}
     for signer, weight in masses:
@@ -143,8 +139,8 @@ def weigh(own: Sequence[GroupWeights], foreign: Sequence[GroupWeights], quotas: 
     return WeightedBatch(groups, shares)
 
 
-def _total(groups: Iterable[tuple[ScoredGroup, Sequence[float]]]) -> Mass:
-    return sum((mass(group, weights) for group, weights in groups), Mass())
+def _total(groups: Iterable[Weighted]) -> Mass:
+    return sum((each.mass for each in groups), Mass())
 
 
 def _factor(newcomers: Mass, others: Mass, share: float) -> float:

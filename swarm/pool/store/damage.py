@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from swarm.errors import HomeError
 from swarm.pool.store.pages import FRAME_HEADER, SUM_BYTES, WAL_HEADER, page_sum, read_sums, sums_path, wal_path
-from swarm.pool.store.tables import COLUMNS, SCHEMA_VERSION, seal
+from swarm.pool.store.tables import COLUMNS, SCHEMA_VERSION, row_digest, teach
 
 _LITTLE, _BIG = 0x377F0682, 0x377F0683  # the log's magic says the byte order of its checksums
 _WAL_VERSION = 3007000
@@ -221,7 +221,7 @@ def _rows(copy: DatabaseCopy, found: Search) -> None:
         copy.unreadable.update(COLUMNS)
         found.damage.append(Damage(pool.name, "header", f"says schema {version}, not {SCHEMA_VERSION}"))
         return
-    db.create_function("seal", -1, seal, deterministic=True)
+    teach(db)
     for (said,) in db.execute(f"PRAGMA integrity_check({_SAID})"):
         if said != "ok":
             found.damage.append(Damage(pool.name, "trees", said))
@@ -237,7 +237,7 @@ def _sealed(copy: DatabaseCopy, table: str, columns: tuple[str, ...], found: Sea
     for row in copy.db.execute(f"SELECT rowid, seal, {', '.join(columns)} FROM {table}"):  # noqa: S608 - our own names
         number, sealed, *values = row
         found.rows += 1
-        if sealed != seal(table, *values):
+        if sealed != row_digest(table, *values):
             name = _name(dict(zip(columns, values, strict=True)))
             copy.damaged.add((table, number))
             found.damage.append(Damage(copy.pool.name, f"row {number} of {table}{name}", "is not the row that was written"))

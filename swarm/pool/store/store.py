@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from swarm.errors import HomeError
 from swarm.home import storage
 from swarm.pool.store.packing import pack_group, unpack_group
 from swarm.pool.store.pages import pages_in_log, renew_sums, sums_path, sweep, wal_path
-from swarm.pool.store.retention import drop_beyond, drop_envelopes_beyond
+from swarm.pool.store.retention import drop_beyond, drop_envelopes_beyond, drop_oldest_of, drop_oldest_own
 from swarm.pool.store.tables import SCHEMA, SCHEMA_VERSION, teach
 from swarm.records import ScoredGroup
 
@@ -33,6 +33,9 @@ BUSY_MS = 5000
 SETTLED_BYTES = 4 * 2**20
 # Of an envelope that was refused as a whole, and so is not kept, this much is: enough for nearly all, 16 MiB in all.
 MAX_EVIDENCE_BYTES = 16 * 1024
+
+_OWN_LOG = "SELECT id, signer, sequence, received_ms, envelope, body_hash, body FROM envelopes WHERE own = 1 ORDER BY sequence"
+_GROUPS = "SELECT key, trained_round, record FROM groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,19 +220,18 @@ class Store:
 
     def newest_own(self) -> StoredEnvelope | None:
         """The last envelope of the own log."""
-        return next(self._own("DESC LIMIT 1"), None)
+        return next(self._own(" DESC LIMIT 1"), None)
 
     def own_log(self, *, newest_first: bool = False) -> Iterator[StoredEnvelope]:
         """The own log from its beginning, or from its end."""
-        return self._own("DESC" if newest_first else "ASC")
+        return self._own(" DESC" if newest_first else " ASC")
 
     def _own(self, order: str) -> Iterator[StoredEnvelope]:
-        columns = "id, signer, sequence, received_ms, envelope, body_hash, body"
         with _explained(self._path):
-            for row in self._db.execute(f"SELECT {columns} FROM envelopes WHERE own = 1 ORDER BY sequence {order}"):  # noqa: S608
+            for row in self._db.execute(_OWN_LOG + order):
                 yield StoredEnvelope(*row)
 
-    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         """Everything that a query answers; name its columns, since the last one of each table is the seal."""
         with _explained(self._path):
             return self._db.execute(query, values).fetchall()
@@ -260,20 +262,11 @@ class Store:
                     ),
                 )  # fmt: skip
             for signer in {group.signer for group in groups}:
-                self._drop_oldest(db, "signer = ?", (signer,), self._bounds.groups_per_peer)
+                drop_oldest_of(db, signer, self._bounds.groups_per_peer)
             if own:
-                self._drop_oldest(db, "own = 1", (), self._bounds.max_groups)
+                drop_oldest_own(db, self._bounds.max_groups)
             else:
                 drop_beyond(db, self._bounds.max_groups, old)
-
-    def _drop_oldest(self, db: sqlite3.Connection, where: str, values: tuple[object, ...], keep: int) -> None:
-        (count,) = db.execute(f"SELECT COUNT(*) FROM groups WHERE {where}", values).fetchone()  # noqa: S608
-        if count > keep:
-            db.execute(
-                f"DELETE FROM groups WHERE key IN "  # noqa: S608
-                f"(SELECT key FROM groups WHERE {where} ORDER BY received_ms, key LIMIT ?)",
-                (*values, count - keep),
-            )
 
     def held_items(self, signer: bytes, epoch: int) -> frozenset[int]:
         """The indices of an epoch of which a signer's group is held."""
@@ -300,11 +293,8 @@ class Store:
 
     def groups(self, *, limit: int, signer: bytes | None = None) -> list[tuple[int, int | None, ScoredGroup]]:
         """(key, round trained in last, group), newest first."""
-        where, values = ("WHERE signer = ?", (signer,)) if signer is not None else ("", ())
-        rows = self.rows(
-            f"SELECT key, trained_round, record FROM groups {where} ORDER BY received_ms DESC, key DESC LIMIT ?",  # noqa: S608
-            (*values, limit),
-        )
+        where, values = (" WHERE signer = ?", (signer,)) if signer is not None else ("", ())
+        rows = self.rows(_GROUPS + where + " ORDER BY received_ms DESC, key DESC LIMIT ?", (*values, limit))
         return [(key, trained, self._unpacked(record)) for key, trained, record in rows]
 
     # Refusals

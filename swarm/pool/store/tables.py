@@ -64,7 +64,7 @@ def _table(name: str) -> str:
 SCHEMA = "".join(map(_table, _TABLES)) + _INDEXES
 
 
-def seal(table: str, *values: int | float | str | bytes | None) -> bytes:
+def row_digest(table: str, *values: int | float | str | bytes | None) -> bytes:
     """The digest (8 bytes) of a row: its table, and its values with their types and lengths."""
     # Damaged text need not be UTF-8; whoever looks for damage reads it with this error handler.
     packed = msgpack.packb((table, *values), unicode_errors="surrogateescape")
@@ -74,4 +74,4 @@ def seal(table: str, *values: int | float | str | bytes | None) -> bytes:
 def teach(db: sqlite3.Connection) -> None:
     """Make the seal known to a connection, which must be before it writes."""
     db.execute("PRAGMA trusted_schema=ON")
-    db.create_function("seal", -1, seal, deterministic=True)
+    db.create_function("seal", -1, row_digest, deterministic=True)
