@@ -30,7 +30,8 @@ from swarm.audit.home_audit import run_audit
 from swarm.config.load import load
 from swarm.home import Home
 from swarm.policy import checkpoint
-from swarm.pool.store.pages import sums_path, wal_path
+from swarm.pool.store.page_sums import sums_path
+from swarm.pool.store.wal import wal_path
 
 SAY_EVERY_FLIPS = 100
 

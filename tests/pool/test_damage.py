@@ -15,8 +15,9 @@ from swarm_shapes import NOW_MS, scored
 from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
 from swarm.pool.store.damage import Search, copied, search
-from swarm.pool.store.pages import sums_path, wal_path
+from swarm.pool.store.page_sums import sums_path
 from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
+from swarm.pool.store.wal import wal_path
 
 ONE, OWN = bytes([1]) * 32, bytes([9]) * 32
 

@@ -1,20 +1,26 @@
 """Which bytes of a store are not those that were written: the search for damage, from the bytes up to the rows.
 
-    -wal     every frame of SQLite's write-ahead log against its chained checksum; SQLite itself drops what fails, without a word
-    -sums    against their own digest
-    file     every page against its sum, or against the log, which it may have been moved over from
-    rows     SQLite's own check of trees and indexes, then every row against its seal
+    log          every frame against its checksum (`wal`): SQLite passes a damaged one over in silence
+    sums         against their own digest
+    pages        every page of the file against its sum (`page_sums`), or against the log that it was moved over from
+    trees, rows  SQLite's `integrity_check`, then every row against its digest (`tables`)
 
-A page may be damaged on the disk, be read, and be written again with the damage in it: its new sum is right then, and the
-seal of the row still tells. What nothing refers to is left out: the unfinished write at the end of a log after a kill or a
-full disk (said in `notes`), and `-shm`, which SQLite makes anew. Nothing here writes to the store; rows are read from a copy.
+None of the four can be left out. Of 300 random bits flipped in a store with deleted rows and 12 of
+72 transactions still in its log, the row digests find 51 % in the file and `integrity_check` 5 %;
+all are found by the page sums, 47 % by them alone: free pages, unused ends of pages, fields of the
+header. Every flip in the log is found by its checksums, and by nothing else. But a page that is damaged
+on the disk may be read and written again with the damage in it. Its new sum is right then, and only
+the digest of the row or `integrity_check` tells.
+
+Nothing refers to the unfinished write at the end of a log after a kill or a full disk, which is said
+in `notes`, nor to `-shm`, which SQLite makes anew. Nothing here writes to the store; rows are read
+from a copy.
 """
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -24,20 +30,19 @@ from typing import Any
 from urllib.parse import quote
 
 from swarm.errors import HomeError
-from swarm.pool.store.pages import FRAME_HEADER, SUM_BYTES, WAL_HEADER, page_sum, read_sums, sums_path, wal_path
+from swarm.pool.store.page_sums import page_sum, read_sums, sums_path
 from swarm.pool.store.tables import COLUMNS, SCHEMA_VERSION, row_digest, teach
+from swarm.pool.store.wal import read_wal, wal_path
 
-_LITTLE, _BIG = 0x377F0682, 0x377F0683  # the log's magic says the byte order of its checksums
-_WAL_VERSION = 3007000
-_DATABASE_HEADER = 100
 # What SQLite's Python face raises over damaged pages; a message or name may quote bytes that are no text.
 _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
-_SAID = 20  # of many damaged things of one kind, so many are named
+_LARGEST_PAGE = 65_536  # bytes
+_SAID = 20  # faults that `integrity_check` names at most
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is not as it was written: the file, the place in it ("page 7 (of groups)", "row 12 of groups"), and what is wrong."""
+    """What is not as it was written: the file, the place in it ("page 7", "row 12 of groups"), and what is wrong."""
 
     file: str
     place: str
@@ -56,6 +61,10 @@ class Search:
     rows: int = 0
     damage: list[Damage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def found(self, file: Path, place: str, what: str) -> None:
+        """Note damage."""
+        self.damage.append(Damage(file.name, place, what))
 
 
 class DatabaseCopy:
@@ -97,157 +106,64 @@ def copied(pool: Path) -> Iterator[DatabaseCopy]:
 
 def search(copy: DatabaseCopy) -> Search:
     """Look through the files of a store at rest, and through the rows of their copy."""
-    found, pool, db = Search(), copy.pool, copy.db
+    result = Search()
     try:
-        page_size = _page_size(pool)
-        committed = _frames(pool, page_size, found)
-        bad = _pages(pool, page_size, committed, found)
-        owners = _owners(db) if bad else {}
-        for number in bad:
-            owner = f" ({owners[number]})" if number in owners else ""
-            found.damage.append(Damage(pool.name, f"page {number}{owner}", "is not the page that was written"))
-        _rows(copy, found)
+        _search_files(copy.pool, result)
+        _search_rows(copy, result)
     except _UNREADABLE as error:
         copy.unreadable.update(COLUMNS)
-        found.damage.append(Damage(pool.name, "as a whole", f"SQLite cannot read it: {error}"))
+        result.found(copy.pool, "as a whole", f"SQLite cannot read it: {error}")
     except OSError as error:
         raise HomeError(f"cannot read {error.filename}: {error.strerror or error}") from None
-    return found
+    return result
 
 
-def _page_size(pool: Path) -> int:
-    """By the sums, which are checked, rather than by the file's header, which may be damaged."""
-    if (sums := read_sums(pool)) is not None:
-        return sums[0]
-    with pool.open("rb") as file:
-        size = int.from_bytes(file.read(_DATABASE_HEADER)[16:18], "big")
-    return size if size >= 512 and size & (size - 1) == 0 else 4096
-
-
-def _frames(pool: Path, page_size: int, found: Search) -> dict[int, set[bytes]]:
-    """Check the log; for each page, the sums of all its versions in transactions that were finished."""
-    log = wal_path(pool)
-    data = log.read_bytes() if log.exists() else b""
-    if not data:
-        return {}
-    if len(data) < WAL_HEADER:
-        found.notes.append(f"{log.name} ends in an unfinished write of {len(data)} bytes")
-        return {}
-    magic, version, size, _, salt, _, one, two = struct.unpack(">8I", data[:WAL_HEADER])
-    order = {_LITTLE: "<", _BIG: ">"}.get(magic, "")
-    state = _checksum(data[:24], order, (0, 0)) if order else (0, 0)
-    if not order or version != _WAL_VERSION or size != page_size or state != (one, two):
-        found.damage.append(Damage(log.name, "header", "is not the header that was written; what the log held is lost"))
-        return {}
-    committed: dict[int, set[bytes]] = {}
-    pending: dict[int, set[bytes]] = {}
-    for number, start in enumerate(range(WAL_HEADER, len(data), FRAME_HEADER + page_size), 1):
-        frame = data[start : start + FRAME_HEADER + page_size]
-        if len(frame) < FRAME_HEADER + page_size:
-            found.notes.append(f"{log.name} ends in an unfinished write of {len(frame)} bytes")
-            break
-        page, size_after, *_ = struct.unpack(">2I", frame[:8])
-        state = _checksum(frame[FRAME_HEADER:], order, _checksum(frame[:8], order, state))
-        salted, summed = frame[8:16] == data[16:24], state == struct.unpack(">2I", frame[16:24])
-        if not salted and not summed:
-            if struct.unpack(">I", frame[8:12])[0] == (salt - 1) % 2**32:
-                found.notes.append(f"{log.name} has frames of an earlier log after frame {number - 1}")
-            else:
-                found.damage.append(Damage(log.name, f"frame {number}", "is neither of this log nor of the one before"))
-            break
-        if not (salted and summed):
-            found.damage.append(
-                Damage(
-                    log.name, f"frame {number} (page {page})", "is not the frame that was written; it and all after it are lost"
-                )
-            )
-            break
-        found.frames += 1
-        pending.setdefault(page, set()).add(page_sum(frame[FRAME_HEADER:]))
-        if size_after:
-            for each, sums in pending.items():
-                committed.setdefault(each, set()).update(sums)
-            pending = {}
-    if pending:
-        found.notes.append(f"{log.name} ends in a transaction that was not finished")
-    return committed
-
-
-def _checksum(data: bytes, order: str, state: tuple[int, int]) -> tuple[int, int]:
-    """SQLite's checksum of the log: over pairs of 32-bit words, a += word + b; b += word + a."""
-    a, b = state
-    words = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
-    for one, two in zip(words, words, strict=True):
-        a = (a + one + b) & 0xFFFFFFFF
-        b = (b + two + a) & 0xFFFFFFFF
-    return a, b
-
-
-def _pages(pool: Path, page_size: int, committed: dict[int, set[bytes]], found: Search) -> list[int]:
-    """The numbers of the pages that are neither what was summed nor what the log holds."""
-    sums, bad = read_sums(pool), []
-    size = pool.stat().st_size
-    if sums is None:
-        # The very first page is made before there are sums; a kill then leaves none.
+def _search_files(pool: Path, result: Search) -> None:
+    log = read_wal(pool)
+    result.frames = log.frames
+    if log.damage is not None:
+        result.found(wal_path(pool), *log.damage)
+    if log.note is not None:
+        result.notes.append(f"{wal_path(pool).name} {log.note}")
+    kept, size = read_sums(pool), pool.stat().st_size
+    if kept is None:
         if sums_path(pool).exists():
-            found.damage.append(Damage(sums_path(pool).name, "as a whole", "is not the file that was written"))
-        elif size > page_size:
-            found.damage.append(Damage(sums_path(pool).name, "as a whole", "is missing, so that pages cannot be checked"))
-        return []
-    kept, count = sums[1], size // page_size
-    if size % page_size or count < len(kept) // SUM_BYTES:
-        found.damage.append(Damage(pool.name, "as a whole", f"has {size} bytes, not {len(kept) // SUM_BYTES * page_size}"))
+            result.found(sums_path(pool), "as a whole", "is not the file that was written")
+        elif size > _LARGEST_PAGE:  # the very first page is made before there are sums; a kill then leaves none
+            result.found(sums_path(pool), "as a whole", "is missing, so that pages cannot be checked")
+        return
+    result.pages = size // kept.page_size
+    if size % kept.page_size or result.pages < len(kept.sums):
+        result.found(pool, "as a whole", f"has {size} bytes, not {len(kept.sums) * kept.page_size}")
     with pool.open("rb") as file:
-        for number in range(1, count + 1):
-            actual = page_sum(file.read(page_size))
-            found.pages += 1
-            if actual != kept[(number - 1) * SUM_BYTES : number * SUM_BYTES] and actual not in committed.get(number, ()):
-                bad.append(number)
-    return bad
+        for number in range(1, result.pages + 1):
+            actual = page_sum(file.read(kept.page_size))
+            if actual not in kept.sums[number - 1 : number] and actual not in log.sums.get(number, ()):
+                result.found(pool, f"page {number}", "is not the page that was written")
 
 
-def _owners(db: sqlite3.Connection) -> dict[int, str]:
-    """Which table or index each page belongs to, where this SQLite can tell."""
-    try:
-        return {page: f"of {name}" for page, name in db.execute("SELECT pageno, name FROM dbstat")}
-    except _UNREADABLE:
-        return {}
-
-
-def _rows(copy: DatabaseCopy, found: Search) -> None:
-    pool, db = copy.pool, copy.db
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+def _search_rows(copy: DatabaseCopy, result: Search) -> None:
+    (version,) = copy.db.execute("PRAGMA user_version").fetchone()
     if version != SCHEMA_VERSION:
         copy.unreadable.update(COLUMNS)
-        found.damage.append(Damage(pool.name, "header", f"says schema {version}, not {SCHEMA_VERSION}"))
+        result.found(copy.pool, "header", f"says schema {version}, not {SCHEMA_VERSION}")
         return
-    teach(db)
-    for (said,) in db.execute(f"PRAGMA integrity_check({_SAID})"):
+    teach(copy.db)
+    for (said,) in copy.db.execute(f"PRAGMA integrity_check({_SAID})"):
         if said != "ok":
-            found.damage.append(Damage(pool.name, "trees", said))
+            result.found(copy.pool, "trees", said)
     for table, columns in COLUMNS.items():
         try:
-            _sealed(copy, table, columns, found)
+            _check_digests(copy, table, columns, result)
         except _UNREADABLE as error:
             copy.unreadable.add(table)
-            found.damage.append(Damage(pool.name, f"table {table}", f"SQLite cannot read it: {error}"))
+            result.found(copy.pool, f"table {table}", f"SQLite cannot read it: {error}")
 
 
-def _sealed(copy: DatabaseCopy, table: str, columns: tuple[str, ...], found: Search) -> None:
-    for row in copy.db.execute(f"SELECT rowid, seal, {', '.join(columns)} FROM {table}"):  # noqa: S608 - our own names
-        number, sealed, *values = row
-        found.rows += 1
-        if sealed != row_digest(table, *values):
-            name = _name(dict(zip(columns, values, strict=True)))
+def _check_digests(copy: DatabaseCopy, table: str, columns: tuple[str, ...], result: Search) -> None:
+    query = f"SELECT rowid, seal, {', '.join(columns)} FROM {table}"  # noqa: S608 - our own names
+    for number, digest, *values in copy.db.execute(query):
+        result.rows += 1
+        if digest != row_digest(table, *values):
             copy.damaged.add((table, number))
-            found.damage.append(Damage(copy.pool.name, f"row {number} of {table}{name}", "is not the row that was written"))
-
-
-def _name(row: dict[str, Any]) -> str:
-    """What tells a row from the others, as far as it can be read."""
-    said = [
-        f"{key} {value.hex()[:16] if isinstance(value, bytes) else value!r}"
-        for key in ("signer", "sequence", "epoch", "item", "reason")
-        if (value := row.get(key)) is not None
-    ]
-    return f" ({', '.join(said)})" if said else ""
+            result.found(copy.pool, f"row {number} of {table}", "is not the row that was written")

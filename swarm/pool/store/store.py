@@ -3,7 +3,7 @@
 Write-ahead logging keeps the file whole through a kill at any instruction. Appending to the own log is flushed to the
 disk before the envelope is published: a node that forgot an envelope it has sent would sign another one with the same
 sequence number, which is a proof of cheating. The rest may lose its last moments to a power cut, and is received again.
-Every row is sealed (schema.py) and every page summed (pages.py), so that `swarmd audit` finds any byte that has changed.
+Every row has a digest (tables.py) and every page a sum (page_sums.py), so that `swarmd audit` finds any byte that has changed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
 from swarm.home import storage
 from swarm.pool.store.packing import pack_group, unpack_group
-from swarm.pool.store.pages import pages_in_log, renew_sums, sums_path, sweep, wal_path
+from swarm.pool.store.page_sums import renew_sums, sums_path, sweep
 from swarm.pool.store.retention import drop_beyond, drop_envelopes_beyond, drop_oldest_of, drop_oldest_own
 from swarm.pool.store.tables import SCHEMA, SCHEMA_VERSION, teach
+from swarm.pool.store.wal import pages_in_log, wal_path
 from swarm.records import ScoredGroup
 
 KEPT_REFUSALS = 1000
