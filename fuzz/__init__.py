@@ -1,1 +1,1 @@
-"""Fuzzing everything that reads a stranger's bytes: `python -m fuzz --runs N` (fuzz/__main__.py)."""
+"""Fuzz everything that reads a stranger's bytes: `python -m fuzz --runs N`."""

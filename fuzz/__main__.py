@@ -1,7 +1,10 @@
-"""`python -m fuzz --runs N`: every target in a process of its own; prints JSON, and ends with 1 if anything was found.
+"""`python -m fuzz --runs N`: run every target in a process of its own and print JSON.
 
-The runs are shared out among the targets so that each takes about as long as the others. `--target NAME` runs some of them, and
-`--engine plain` does without atheris (extra "fuzz"), as happens where it is not installed.
+Exits with 1 if anything was found.
+
+The runs are shared out among the targets so that each takes about as long as the others. `--target
+NAME` runs some of them, and `--engine plain` does without atheris (extra "fuzz"), as happens where
+it is not installed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Two ways of running a target: coverage-guided with atheris (libFuzzer) where it is installed, or with mutations of the seeds.
+"""Run a target, guided by coverage with atheris (libFuzzer) if installed, else by mutation.
 
-Neither stops at the first fault: each is noted once per kind and place, with its input. One process runs one target.
+Neither stops at the first fault: each is noted once per kind and place, with its input. One process
+runs one target.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TIMEOUT_S = 60  # for one input
 
 
 class Faults:
-    """Writes what must not happen, one line of JSON per kind and place, as it happens: a crash later loses nothing."""
+    """Write each fault, once per kind and place, as a line of JSON: a later crash loses nothing."""
 
     def __init__(self, to: TextIO) -> None:
         self._to = to
@@ -72,14 +73,15 @@ def run_plain(target: Target, runs: int, seed: int, faults: TextIO) -> None:
 
 
 def run_guided(target: Target, runs: int, seed: int, faults: TextIO) -> None:
-    """With atheris; never returns. libFuzzer says on standard error how it went (`guided_report`)."""
+    """Run with atheris; never returns. libFuzzer reports on standard error (`guided_report`)."""
     import atheris
 
     check, seeds = target.prepare()
     watched = Faults(faults).watched(target.measured(check))
 
     def mutator(data: bytes, max_size: int, seed: int) -> bytes:
-        # Half of the mutations are libFuzzer's own, which know what the code compares its input with.
+        # Half of the mutations are libFuzzer's own, which know what the code compares its input
+        # with.
         if seed % 2:
             return bytes(atheris.Mutate(data, max_size))
         return mutated(data, Random(seed))[:max_size]
@@ -116,5 +118,8 @@ def guided_report(stderr: str) -> dict[str, object]:
 
 
 def environment(folder: str) -> dict[str, str]:
-    """For a target's process: one thread, and temporary files where they go away with `folder`, since libFuzzer ends abruptly."""
+    """The environment of a target's process.
+
+    One thread, and temporary files in `folder`, since libFuzzer ends abruptly.
+    """
     return dict(os.environ, OMP_NUM_THREADS="1", TMPDIR=folder)

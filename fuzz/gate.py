@@ -1,4 +1,4 @@
-"""Admission as a whole, and the verifiers behind it: what is let in is what the rules allow, with the rewards that are right."""
+"""Admission as a whole: it lets in what the rules allow, with the verifiers' own rewards."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def envelopes() -> Prepared:
 
 
 def shares() -> Prepared:
-    """Changed bodies, signed anew: what is let in keeps every rule, and its rewards are the verifier's."""
+    """Changed bodies, signed anew: admitted groups keep every rule and have the verifier's rewards."""
     gate = Gate()
     kinds = cycle([Kind.SHARE.value] * 13 + [Kind.PROOF.value, Kind.ANNOUNCE.value, 99])
 
@@ -163,7 +163,10 @@ def shares() -> Prepared:
 
 
 def verifiers() -> Prepared:
-    """Any text to any task: a reward from 0 to 1, soon. Two bytes choose the task, one the rendering, the rest is the text."""
+    """Any text to any task gets a reward from 0 to 1, soon.
+
+    Two bytes choose the task, one the rendering, the rest is the text.
+    """
     families = load_environments()
     names = sorted(f"{family}/{name}" for family, environment in families.items() for name in environment.names())
 

@@ -1,4 +1,4 @@
-"""Mutations that a byte-wise fuzzer seldom finds: a value that decodes is changed as a value and encoded again."""
+"""Mutations that a byte-wise fuzzer seldom finds: values are decoded, changed and encoded again."""
 
 from __future__ import annotations
 

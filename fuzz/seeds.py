@@ -22,7 +22,7 @@ def raw(value: str | list[list[Any]]) -> bytes:
 
 
 def cases(name: str, field: str = "bytes", **wanted: object) -> list[bytes]:
-    """The bytes, or the text in UTF-8, of a file's cases whose fields have the `wanted` values; those of handy size."""
+    """The cases of a file with the `wanted` values, as bytes; too large ones are left out."""
     content = vectors(name)
     found = [each for part in ("valid", "invalid") for each in content[part]]
     found = [each for each in found if all(each.get(key) == value for key, value in wanted.items())]

@@ -1,6 +1,7 @@
-"""What arrives on streams: frames, requests and answers of peers, and lines on the operator's socket.
+"""Arrivals on streams: frames, requests and answers of peers, lines on the operator's socket.
 
-What is fuzzed is imported where it is used: each target has a process of its own, and libp2p takes a second to import.
+What is fuzzed is imported where it is used: each target has a process of its own, and libp2p takes
+a second to import.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def request_frames() -> Prepared:
 
 
 def gossip() -> Prepared:
-    """A peer's whole stream of GossipSub RPCs, read by the real router, which has that peer in its mesh."""
+    """A peer's whole stream of GossipSub RPCs, read by the real router with that peer in its mesh."""
     from libp2p.peer.id import ID
     from libp2p.pubsub.pb import rpc_pb2
     from libp2p.utils.varint import encode_varint_prefixed

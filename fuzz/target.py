@@ -1,7 +1,8 @@
-"""What is fuzzed: a reader of bytes, examples of what it reads, and what must hold whatever it is given.
+"""A fuzz target: a reader of bytes, examples for it, and what must hold for any bytes.
 
-A check returns for good bytes and for those refused within the error tree, and raises for anything that must not happen:
-an exception of another kind, or an `AssertionError` for a property that does not hold.
+A check returns for good bytes and for those refused within the error tree, and raises for anything
+that must not happen: an exception of another kind, or an `AssertionError` for a property that does
+not hold.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Check = Callable[[bytes], None]
 REFUSALS = (ProtocolError, SwarmdError)
 # Every so many inputs one is measured; measuring all would take three times as long.
 MEASURE_EVERY = 64
-# What a reader may hold for a while besides what its input pays for: msgpack's packer takes 256 KiB to begin with.
+# What a reader may hold for a while besides what its input pays for: msgpack's packer takes 256 KiB
+# to begin with.
 SPARE_BYTES = 512 * 1024
 
 
@@ -28,9 +30,9 @@ SPARE_BYTES = 512 * 1024
 class Target:
     """One reader of foreign bytes.
 
-    `prepare` makes a check and the seeds. `bytes_per_byte` bounds what a check may have allocated at its worst moment, in bytes
-    per byte of input, beyond `SPARE_BYTES` and `fixed_bytes`; a target of `cost` 2 gets half as many runs as
-    one of 1.
+    `prepare` makes a check and the seeds. `bytes_per_byte` bounds what a check may have allocated
+    at its worst moment, in bytes per byte of input, beyond `SPARE_BYTES` and `fixed_bytes`; a
+    target of `cost` 2 gets half as many runs as one of 1.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The decoders of `protocols/`: whatever they take, they would have written themselves, and no changed envelope verifies."""
+"""The decoders of `protocols/`: they accept only bytes that they would have written themselves."""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
-"""Canonical MessagePack: one value has one spelling, so that hashes and signatures mean the same to everybody.
+"""Canonical MessagePack: one value has one spelling, so that everybody hashes the same bytes.
 
-The wire uses a few of MessagePack's types: booleans, integers of ±(2^53 - 1), finite 64-bit floats, UTF-8 text, binary,
-arrays. Not nil, maps, extensions or 32-bit floats: bodies are positional, nothing is optional, and what does not exist
-needs no rules. Canonical means the shortest header that holds a number or length, and no negative zero.
+The wire uses a few of MessagePack's types: booleans, integers of ±(2^53 - 1), finite 64-bit floats,
+UTF-8 text, binary, arrays. Not nil, maps, extensions or 32-bit floats: bodies are positional,
+nothing is optional, and what does not exist needs no rules. Canonical means the shortest header
+that holds a number or length, and no negative zero.
 
-`decode` walks the bytes once, left to right, and names the first fault. A general decoder followed by a comparison with
-the re-encoded value would be shorter, but it builds first and judges later: 768 KiB of empty arrays become 60 MB of lists,
-and nested headers that promise 65,535 items each reserve half a megabyte per three bytes. Here nothing is built that the
-bytes at hand do not pay for, and the number of values and the nesting are limited by the caller.
+`decode` walks the bytes once, left to right, and names the first fault. A general decoder followed
+by a comparison with the re-encoded value would be shorter, but it builds first and judges later:
+768 KiB of empty arrays become 60 MB of lists, and nested headers that promise 65,535 items each
+reserve half a megabyte per three bytes. Here nothing is built that the bytes at hand do not pay
+for, and the number of values and the nesting are limited by the caller.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from protocols.reasons import ProtocolError, Reason
 Value = Any  # bool | int | float | str | bytes | list of the same (tuples are encoded as lists are)
 
 
-# What a head byte announces: type, bytes of the number that follows, and the least number that needs this form.
+# What a head byte announces: type, bytes of the number that follows, and the least number that
+# needs this form.
 _FORMS: dict[int, tuple[str, int, int]] = {
     0xCC: ("integer", 1, 0x80),
     0xCD: ("integer", 2, 0x100),
@@ -47,7 +50,7 @@ _FLOAT = struct.Struct(">d")
 
 
 def encode(value: Value) -> bytes:
-    """The canonical bytes of a value. Raises ProtocolError ("malformed") for what the wire cannot carry."""
+    """The canonical bytes of a value. Raises ProtocolError ("malformed") for other types."""
     _check(value)
     try:
         packed: bytes = msgpack.packb(value)  # shortest headers, 64-bit floats
@@ -59,7 +62,8 @@ def encode(value: Value) -> bytes:
 def decode(data: bytes, max_bytes: int, max_values: int = MAX_BODY_VALUES, max_depth: int = MAX_BODY_DEPTH) -> Value:
     """The one value that the bytes spell; arrays come as lists.
 
-    Raises ProtocolError: "too-large" (bytes, values or depth over the limit), "malformed" or "not-canonical".
+    Raises ProtocolError: "too-large" (bytes, values or depth over the limit), "malformed" or
+    "not-canonical".
     """
     if len(data) > max_bytes:
         raise ProtocolError(Reason.TOO_LARGE, f"{len(data)} bytes where at most {max_bytes} are allowed")

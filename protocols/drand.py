@@ -1,12 +1,14 @@
-"""Public randomness: rounds of a drand chain, verified by everybody for themselves, and what an epoch makes of them.
+"""Public randomness: rounds of a drand chain, which everybody verifies, and an epoch's value.
 
-A drand network publishes a signature every few seconds (its *rounds*). It is a BLS signature over nothing but the round's
-number, so it is unique, nobody can choose it, and nobody can know it before a threshold of the network's members sign:
-whoever holds the chain's public key can check a round that came from anywhere, a web server or a peer. An epoch takes
-the first round that is published at or after its start; until then nobody can know any of its tasks.
+A drand network publishes a signature every few seconds (its *rounds*). It is a BLS signature over
+nothing but the round's number, so it is unique, nobody can choose it, and nobody can know it before
+a threshold of the network's members sign: whoever holds the chain's public key can check a round
+that came from anywhere, a web server or a peer. An epoch takes the first round that is published at
+or after its start; until then nobody can know any of its tasks.
 
-The scheme is drand's `bls-unchained-g1-rfc9380`: signatures in G1 of BLS12-381 (48 bytes), keys in G2 (96 bytes), hashing
-to the curve by RFC 9380. The pairing library is imported where it is needed: a swarm with a local beacon does without.
+The scheme is drand's `bls-unchained-g1-rfc9380`: signatures in G1 of BLS12-381 (48 bytes), keys in
+G2 (96 bytes), hashing to the curve by RFC 9380. The pairing library is imported where it is needed:
+a swarm with a local beacon does without.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ from protocols.reasons import ProtocolError, Reason
 DRAND_DOMAIN = b"swarmd/1/drand\x00"
 BEACON_ID = re.compile(rf"[!-~]{{1,{MAX_BEACON_ID_CHARS}}}\Z")
 
-# RFC 9380's suite name, as in the draft of BLS signatures; and the generator of G2, compressed, against which they are checked.
+# RFC 9380's suite name, as in the draft of BLS signatures; and the generator of G2, compressed,
+# against which they are checked.
 SIGNATURE_SUITE = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
 _GENERATOR = bytes.fromhex(
     "93e02b6052719f607dacd3a088274f65596bd0d09920b61ab5da61bbdc7f5049334cf11213945d57e5ac7d055d042b7e"
@@ -43,9 +46,12 @@ _INFINITY_BIT = 0x40  # of the first byte of a compressed point (ZCash's seriali
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A drand chain, as its `info` says: key (96 bytes), first round's time and period (seconds), and what else its hash covers.
+    """A drand chain as its `info` describes it.
 
-    Raises ProtocolError ("schema") for values that no chain has; whether the key is a point is seen when a round is verified.
+    Key (96 bytes), time of the first round and period (seconds), and the rest that its hash covers.
+
+    Raises ProtocolError ("schema") for values that no chain has; whether the key is a point is seen
+    when a round is verified.
     """
 
     public_key: bytes
@@ -88,7 +94,10 @@ KNOWN_CHAINS = {QUICKNET.hash: QUICKNET}
 
 
 def round_of_epoch(chain: Chain, epoch_seconds: int, epoch: int) -> int:
-    """The first round published at or after the epoch's start. Raises ProtocolError ("beacon") where rounds are past 2^53 - 1."""
+    """The first round published at or after the epoch's start.
+
+    Raises ProtocolError ("beacon") for a round beyond 2^53 - 1.
+    """
     waited = epoch * epoch_seconds - chain.genesis_time
     round = 1 + max(0, -(-waited // chain.period))
     if round > MAX_INTEGER:
@@ -97,9 +106,10 @@ def round_of_epoch(chain: Chain, epoch_seconds: int, epoch: int) -> int:
 
 
 def verify_round(chain: Chain, round: int, signature: bytes) -> bytes:
-    """The randomness (32 bytes) of a round whose signature (48 bytes) is the chain's. Takes about 1.5 ms.
+    """The randomness (32 bytes) of a round with this signature (48 bytes); takes 1.5 ms.
 
-    Raises ProtocolError ("beacon") for any other bytes: malformed, outside the group, of another round or chain.
+    Raises ProtocolError ("beacon") for any other bytes: malformed, outside the group, of another
+    round or chain.
     """
     import pyblst
 
@@ -130,7 +140,8 @@ def randomness_of(signature: bytes) -> bytes:
 def drand_beacon(manifest_id: bytes, epoch: int, randomness: bytes) -> bytes:
     """The public value (32 bytes) of an epoch whose round has this randomness.
 
-    SHA-256(domain, manifest id, epoch as 8 bytes big-endian, randomness): two swarms, or two epochs, on one round share no task.
+    SHA-256(domain, manifest id, epoch as 8 bytes big-endian, randomness): two swarms, or two
+    epochs, on one round share no task.
     """
     fields.binary(manifest_id, "manifest id", HASH_BYTES)
     fields.integer(epoch, "epoch")
@@ -140,7 +151,7 @@ def drand_beacon(manifest_id: bytes, epoch: int, randomness: bytes) -> bytes:
 
 @lru_cache(maxsize=8)
 def _point_of(compressed: bytes) -> Any:
-    """A point of G2; decompressing takes longer than it is worth for a key that is always the same."""
+    """A point of G2. Cached, since decompressing takes long and the key is always the same."""
     import pyblst
 
     return pyblst.BlstP2Element.uncompress(compressed)

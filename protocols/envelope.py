@@ -1,11 +1,12 @@
 """An envelope is one entry of its signer's append-only log.
 
-On the wire it is an array of eight: version, kind, key, sequence, previous, time_ms, body, signature. What is signed is
-the domain, the swarm's id (which does not travel: everybody in the swarm knows it), and the canonical array of the first
-seven. The envelope's id is the SHA-256 of those signed bytes, and `previous` is the id of the signer's envelope before.
+On the wire it is an array of eight: version, kind, key, sequence, previous, time_ms, body,
+signature. What is signed is the domain, the swarm's id (which does not travel: everybody in the
+swarm knows it), and the canonical array of the first seven. The envelope's id is the SHA-256 of
+those signed bytes, and `previous` is the id of the signer's envelope before.
 
-The swarm's id is signed because one key may work in two swarms: its two logs both have a sequence number 5, and an
-envelope carried over from one to the other would look like a proof of cheating.
+The swarm's id is signed because one key may work in two swarms: its two logs both have a sequence
+number 5, and an envelope carried over from one to the other would look like a proof of cheating.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from protocols.reasons import ProtocolError, Reason
 ENVELOPE_DOMAIN = b"swarmd/1/envelope\x00"
 NO_PREVIOUS = bytes(HASH_BYTES)  # `previous` of a log's first envelope, sequence 0
 
-# y coordinates of the points of small order (1, 2, 4 and 8): under such a key anybody can sign anything.
+# y coordinates of the points of small order (1, 2, 4 and 8): under such a key anybody can sign
+# anything.
 _P = 2**255 - 19
 _Y8 = 2707385501144840649318225287225658788936804267575313519463743609750303402022
 _SMALL_ORDER = frozenset({0, 1, _Y8, _P - _Y8, _P - 1})
@@ -44,10 +46,13 @@ _SMALL_ORDER = frozenset({0, 1, _Y8, _P - _Y8, _P - 1})
 
 @dataclass(frozen=True)
 class Envelope:
-    """A signed, numbered, hash-chained entry. `body` holds packed bytes (`messages.unpack_body`), `time_ms` is ms since 1970.
+    """A signed, numbered, hash-chained entry.
 
-    `kind` may be one that this version does not know: such an envelope still belongs to its signer's log. `swarm` is the
-    id of the swarm it was signed for (32 bytes), which does not travel.
+    `body` holds packed bytes (`messages.unpack_body`), `time_ms` is ms since 1970.
+
+    `kind` may be one that this version does not know: such an envelope still belongs to its
+    signer's log. `swarm` is the id of the swarm it was signed for (32 bytes), which does not
+    travel.
     """
 
     version: int
@@ -80,7 +85,9 @@ class Envelope:
 
 
 def seal(private_key: Ed25519PrivateKey, sequence: int, previous: bytes, time_ms: int, body: Body, swarm: bytes) -> Envelope:
-    """Pack and sign a body as the signer's envelope number `sequence` of the log it keeps in `swarm` (its manifest's id).
+    """Pack and sign a body as envelope number `sequence` of the signer's log in `swarm`.
+
+    `swarm` is the id of its manifest (32 bytes).
 
     Raises ProtocolError if a peer would refuse the result.
     """
@@ -95,8 +102,8 @@ def seal(private_key: Ed25519PrivateKey, sequence: int, previous: bytes, time_ms
 def open_envelope(data: bytes, swarm: bytes) -> Envelope:
     """Decode and verify what was signed in `swarm` (its manifest's id); the body stays packed.
 
-    Raises ProtocolError: "too-large", "version", "malformed", "not-canonical", "schema", "too-large" for an inline body that had
-    to be announced, "signature", checked in this order.
+    Raises ProtocolError: "too-large", "version", "malformed", "not-canonical", "schema",
+    "too-large" for an inline body that had to be announced, "signature", checked in this order.
     """
     if len(data) <= MAX_ENVELOPE_BYTES:
         _check_version(data)
@@ -106,7 +113,9 @@ def open_envelope(data: bytes, swarm: bytes) -> Envelope:
 
 
 def share_in(envelope: Envelope, announced: bytes | None = None) -> Share | None:
-    """The share that an opened envelope carries, or announces where that body is at hand; None for any other kind.
+    """The share that an opened envelope carries, or None.
+
+    Of an announcement it is the `announced` body, where that is at hand.
 
     Raises ProtocolError where the body is not what its kind says.
     """
@@ -153,13 +162,16 @@ def _signed_bytes(swarm: bytes, signed: list[Any]) -> bytes:
 
 
 def _check_version(data: bytes) -> None:
-    """In every version an envelope starts with a short array's head and the version, so that a newer one is known as such."""
+    """Any version of an envelope starts with a short array's head and its number: tell a newer one."""
     if len(data) >= 2 and 0x91 <= data[0] <= 0x9F and data[1] <= 0x7F and data[1] != PROTOCOL_VERSION:
         raise ProtocolError(Reason.VERSION, f"protocol version {data[1]}; this node speaks {PROTOCOL_VERSION}")
 
 
 def _verify(envelope: Envelope) -> None:
-    """Ed25519 as in RFC 8032, 5.1.7, without cofactor, and no key of small order or with an unreduced coordinate."""
+    """Verify as in RFC 8032, 5.1.7, without cofactor.
+
+    Refuses keys of small order or with an unreduced coordinate.
+    """
     y = int.from_bytes(envelope.key, "little") % 2**255
     if y >= _P or y in _SMALL_ORDER:
         raise ProtocolError(Reason.SIGNATURE, "the key is no point, or one of small order, under which anybody can sign")

@@ -1,4 +1,7 @@
-"""Reading one field of a decoded array: right type, within its limits, or ProtocolError "schema" with the field's name."""
+"""Read one field of a decoded array: right type and within its limits.
+
+Else raises ProtocolError ("schema") with the field's name.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from protocols.limits import (
 )
 from protocols.reasons import ProtocolError, Reason
 
-# Names are compared, hashed and shown, so they are plain ASCII; [0-9] and \Z rather than \d and $, which take more.
+# Names are compared, hashed and shown, so they are plain ASCII; [0-9] and \Z rather than \d and $,
+# which take more.
 ENVIRONMENT = re.compile(rf"(?=.{{1,{MAX_ENVIRONMENT_CHARS}}}\Z)[a-z0-9_.-]+/[a-z0-9_.-]+\Z")
 ENVIRONMENT_VERSION = re.compile(rf"[0-9A-Za-z.+_-]{{1,{MAX_VERSION_CHARS}}}\Z")
 PARAMETER_NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{MAX_PARAMETER_NAME_CHARS - 1}}}\Z")
@@ -37,7 +41,7 @@ def integer(value: Any, what: str, least: int = 0, most: int = MAX_INTEGER) -> i
 
 
 def number(value: Any, what: str, least: float, most: float) -> float:
-    """A 64-bit float of `least..most`; an integer is none, nor is a negative zero, so that one number has one spelling."""
+    """A 64-bit float of `least..most`, no integer and no negative zero."""
     if type(value) is not float or not least <= value <= most or (value == 0 and math.copysign(1, value) < 0):
         raise schema_error(f"{what} must be a float of {least}..{most}")
     return value

@@ -1,6 +1,7 @@
-"""An invite is one short string that brings a node into a swarm: which swarm, and where to find somebody of it.
+"""An invite: one short string that names a swarm and where to find a member.
 
-"swarmd1:" and base64url without padding of a canonical array [manifest id, [multiaddr, …]] followed by a 4-byte checksum.
+"swarmd1:" and base64url without padding of a canonical array [manifest id, [multiaddr, …]] followed
+by a 4-byte checksum.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _ADDRESS = re.compile(rf"(?=.{{1,{MAX_ADDRESS_CHARS}}}\Z)(/[!-.0-~]+)+/p2p/([1-9
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """A manifest's id (32 bytes) and the multiaddrs, each ending with /p2p/<peer id>, of peers to join by."""
+    """A manifest's id (32 bytes) and the multiaddrs of peers, each ending with /p2p/<peer id>."""
 
     manifest_id: bytes
     addresses: tuple[str, ...]
@@ -56,7 +57,8 @@ class Invite:
     def from_string(cls, text: str) -> Invite:
         """Read an invite; blanks and line ends around it are ignored.
 
-        Raises ProtocolError: "too-large", "version", "malformed", "not-canonical", "checksum", "schema".
+        Raises ProtocolError: "too-large", "version", "malformed", "not-canonical", "checksum",
+        "schema".
         """
         text = text.strip(" \t\r\n")
         if len(text) > MAX_INVITE_CHARS:

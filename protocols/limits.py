@@ -1,4 +1,4 @@
-"""Every number of the wire, with its unit. They are part of the protocol: changing one means a new version."""
+"""Every number of the wire, with its unit. Changing one means a new version of the protocol."""
 
 from __future__ import annotations
 

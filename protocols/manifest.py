@@ -1,7 +1,8 @@
-"""A swarm's rules, in TOML for people and in canonical MessagePack for the hash that names the swarm.
+"""A swarm's rules: TOML for people, canonical MessagePack for the hash that names the swarm.
 
-Whoever has the 32-byte id can take the text from anybody and check it. Formatting, comments and the order of keys,
-environments and renderings do not change the id; every value does, the description included.
+Whoever has the 32-byte id can take the text from anybody and check it. Formatting, comments and the
+order of keys, environments and renderings do not change the id; every value does, the description
+included.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ BEACONS = ("local", "drand")
 class Manifest:
     """The rules of one swarm; all limits are caps that admission enforces.
 
-    `epoch_seconds` is the length of an epoch, counted from 1970; `beacon` is "local" or "drand", the latter with the
-    chain; `tasks_per_epoch` caps the indices of one proposer in one epoch; `max_completion_chars` are
-    Unicode code points.
+    `epoch_seconds` is the length of an epoch, counted from 1970; `beacon` is "local" or "drand",
+    the latter with the chain; `tasks_per_epoch` caps the indices of one proposer in one epoch;
+    `max_completion_chars` are Unicode code points.
     """
 
     name: str
@@ -88,13 +89,14 @@ class Manifest:
         return self.id.hex()
 
     def to_array(self) -> list[Any]:
-        """The normalised form: positional, lists sorted; a range is [min, max], a fixed value [value]."""
+        """The normalised form: lists sorted; a range is [min, max], a fixed value [value]."""
         return [
             PROTOCOL_VERSION,
             self.name,
             self.description,
             self.epoch_seconds,
-            # The chain's hash covers its key and times, so that they are part of the id without standing here.
+            # The chain's hash covers its key and times, so that they are part of the id without
+            # standing here.
             [self.beacon, self.drand.hash if self.drand else b""],
             self.tasks_per_epoch,
             [self.min_group_size, self.max_group_size],
@@ -115,7 +117,7 @@ def topic(manifest: Manifest) -> str:
 
 
 def topic_of(swarm_id: str) -> str:
-    """The topic of the swarm with this id (64 hexadecimal digits), for a peer that has not got its manifest yet."""
+    """The topic of the swarm with this id (64 hexadecimal digits), for who has no manifest yet."""
     return f"/swarmd/{PROTOCOL_VERSION}/{swarm_id}/rollouts"
 
 

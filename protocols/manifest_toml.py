@@ -1,4 +1,4 @@
-"""A manifest as people write it: TOML, where a wrong key gets an answer that says what to write instead."""
+"""A manifest as people write it: TOML, in which a wrong key gets an answer with the right one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def write(values: Mapping[str, Any]) -> str:
-    """The text of a manifest with these fields, by their names; `parse` reads the same fields from it."""
+    """The text of a manifest with these fields, by their names, as `parse` reads them."""
     same = ("name", "description", "epoch_seconds", "beacon")
     caps = ("max_completion_chars", "max_completion_tokens", "max_groups_per_share")
     lines = [
@@ -83,7 +83,8 @@ def _literal(value: Range | Parameter) -> str:
         return f"{{ min = {value.min}, max = {value.max} }}"
     if isinstance(value, float):
         return repr(value)
-    # JSON's strings, integers and booleans are TOML's, except that TOML wants the delete character escaped.
+    # JSON's strings, integers and booleans are TOML's, except that TOML wants the delete character
+    # escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -149,7 +150,7 @@ def _check_keys(table: dict[str, Any], where: str, required: tuple[str, ...], op
 
 
 def _chain(named: Any, info: Any) -> Chain | None:
-    """The chain of this hash, known or described; the hash decides, so that nobody can put another key under it."""
+    """The chain of this hash, known or described by `info`, which must have that hash."""
     if named is None and info is None:
         return None
     name = _hex(named, "drand_chain", HASH_BYTES)

@@ -1,7 +1,7 @@
 """The bodies that an envelope may carry. Text only: never token ids, weights, gradients or pickles.
 
-A kind of body is one class, which packs and reads itself, and one line of `BODIES`. `to_array` gives
-the array of the wire, `from_array` reads a decoded one and raises ProtocolError ("schema").
+A kind of body is one class, which packs and reads itself, and one line of `BODIES`. `to_array`
+gives the array of the wire, `from_array` reads a decoded one and raises ProtocolError ("schema").
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from protocols.recipe import Recipe
 class PolicyTag:
     """Which policy produced a completion.
 
-    `digest` is the SHA-256 of its weights (32 bytes), `step` its optimizer steps since the base model.
+    `digest` is the SHA-256 of its weights (32 bytes), `step` its optimizer steps since the base
+    model.
     """
 
     model: str
@@ -59,8 +60,8 @@ class PolicyTag:
 class Completion:
     """One sampled answer, exactly as decoded.
 
-    `finished` is True when the policy ended by itself (end of sequence) and False at the length cap.
-    `tokens` counts the sampled tokens, end of sequence included. `logprob` is the sum of their
+    `finished` is True when the policy ended by itself (end of sequence) and False at the length
+    cap. `tokens` counts the sampled tokens, end of sequence included. `logprob` is the sum of their
     log-probabilities (nats) under the sampling policy.
     """
 
@@ -70,7 +71,10 @@ class Completion:
     logprob: float
 
     def to_array(self) -> list[Any]:
-        """As it stands on the wire, in the store and between processes: `Completion(*array)` trusts it."""
+        """As it stands on the wire, in the store and between processes.
+
+        `Completion(*array)` reads it unchecked, for arrays of our own.
+        """
         # Adding 0.0 turns integers into floats and takes the sign off a zero.
         return [self.text, self.finished, self.tokens, self.logprob + 0.0]
 
@@ -88,10 +92,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class RolloutGroup:
-    """One task with all completions of one solver; it stays whole, since an advantage means something only inside it.
+    """One task with all completions of one solver, which stay together for their advantages.
 
-    `rendering` names how the solver saw the task ("prose" or "compact"). `rewards` is a claim by the
-    signer, kept for audit and never used.
+    `rendering` names how the solver saw the task ("prose" or "compact"). `rewards` is a claim by
+    the signer, kept for audit and never used.
     """
 
     recipe: Recipe
@@ -134,8 +138,8 @@ class Share:
     """What one node publishes in one round.
 
     The signer proposed the indices `first_index .. first_index + count - 1` of `epoch` since its
-    previous share; `groups` are those of them worth publishing. Consecutive shares of one epoch join
-    without a gap.
+    previous share; `groups` are those of them worth publishing. Consecutive shares of one epoch
+    join without a gap.
     """
 
     round: int
@@ -200,7 +204,7 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Two envelopes, as they travelled, that their signer gave one sequence number (`protocols.proof`).
+    """Two envelopes to which their signer gave one sequence number (`protocols.proof`).
 
     `one` is the smaller in the order of their bytes.
     """
@@ -250,9 +254,12 @@ def pack_body(body: Body) -> bytes:
 
 
 def unpack_body(kind: int, data: bytes) -> Body:
-    """The body that the bytes spell. `check_share` and `check_proof` tell whether its signer may say so.
+    """The body that the bytes spell.
 
-    Raises ProtocolError: "kind", "too-large", "malformed", "not-canonical", "schema", checked in this order.
+    `check_share` and `check_proof` tell whether its signer may say so.
+
+    Raises ProtocolError: "kind", "too-large", "malformed", "not-canonical", "schema", checked in
+    this order.
     """
     if kind not in BODIES:
         raise ProtocolError(Reason.KIND, f"body kind {kind} is not known to this version")
@@ -260,7 +267,7 @@ def unpack_body(kind: int, data: bytes) -> Body:
 
 
 def unpack_share(data: bytes) -> Share:
-    """The share that the bytes spell, such as an announced one. Raises ProtocolError as `unpack_body` does."""
+    """The share that the bytes spell, such as an announced one. Raises as `unpack_body` does."""
     return Share.from_array(decode(data, MAX_BODY_BYTES))
 
 

@@ -1,7 +1,7 @@
 """A peer is its Ed25519 public key; people and multiaddrs name it by libp2p's peer id.
 
-The id is base58btc of a multihash: identity (0x00), length 36, then libp2p's protobuf of the key (type 1 = Ed25519,
-32 bytes). See https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
+The id is base58btc of a multihash: identity (0x00), length 36, then libp2p's protobuf of the key
+(type 1 = Ed25519, 32 bytes). See https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def peer_id(public_key: bytes) -> str:
 
 
 def public_key(peer_id: str) -> bytes:
-    """The Ed25519 public key (32 bytes) in a peer id. Raises ProtocolError ("schema") for anything else."""
+    """The Ed25519 public key (32 bytes) in a peer id. Raises ProtocolError ("schema")."""
     if len(peer_id) == _ID_CHARS and peer_id.isascii():
         try:
             raw: bytes = base58.b58decode(peer_id)

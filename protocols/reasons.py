@@ -1,4 +1,4 @@
-"""Why something was refused. One list for the wire and for admission, so that every refusal can be counted by its code."""
+"""Why something was refused: one list of codes for the wire and for admission."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ class Reason(StrEnum):
 
 
 class ProtocolError(ValueError):
-    """Bytes or values that are not the protocol's. `reason` is the code to count; the message says what is wrong."""
+    """Bytes or values that break the protocol.
+
+    `reason` is the code to count; the message says what is wrong.
+    """
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(reason, message)

@@ -1,7 +1,8 @@
 """A task is a recipe, not a text: whoever holds the recipe rebuilds the same question and answer.
 
-The seed is a hash of the recipe and the epoch's public random value, so that a proposer cannot pick easy problems, and
-adjacent indices share nothing (reasoning-gym seeds overlap when they are adjacent integers).
+The seed is a hash of the recipe and the epoch's public random value, so that a proposer cannot pick
+easy problems, and adjacent indices share nothing (reasoning-gym seeds overlap when they are
+adjacent integers).
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ BEACON_DOMAIN = b"swarmd/1/beacon\x00"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a task is made of. `parameters` are pairs sorted by name; `proposer` is an Ed25519 public key (32 bytes)."""
+    """All that determines a task.
+
+    `parameters` are pairs sorted by name; `proposer` is an Ed25519 public key (32 bytes).
+    """
 
     environment: str
     version: str
@@ -53,7 +57,8 @@ class Recipe:
 def seed(recipe: Recipe, beacon: bytes) -> int:
     """The task's seed, 0..2^63 - 1, from the recipe and the epoch's public random value (32 bytes).
 
-    The first 8 bytes of SHA-256(domain, canonical recipe, beacon), big-endian, shifted right by one bit.
+    The first 8 bytes of SHA-256(domain, canonical recipe, beacon), big-endian, shifted right by one
+    bit.
     """
     fields.binary(beacon, "beacon", BEACON_BYTES)
     digest = hashlib.sha256(SEED_DOMAIN + encode(recipe.to_array()) + beacon).digest()
@@ -61,7 +66,9 @@ def seed(recipe: Recipe, beacon: bytes) -> int:
 
 
 def local_beacon(manifest_id: bytes, epoch: int) -> bytes:
-    """The public value (32 bytes) of an epoch in a swarm without an outside beacon. Everybody can know it beforehand.
+    """The public value (32 bytes) of an epoch in a swarm without an outside beacon.
+
+    Everybody can know it beforehand.
 
     SHA-256(domain, manifest id, epoch as 8 bytes big-endian).
     """
@@ -84,7 +91,7 @@ def _parameters(value: Any) -> tuple[tuple[str, Parameter], ...]:
 
 
 def parameter_value(value: Any, name: str) -> Parameter:
-    """A parameter's value: boolean, integer, finite float or short text. Raises ProtocolError ("schema")."""
+    """A boolean, integer, finite float or short text. Raises ProtocolError ("schema") for others."""
     match value:
         case bool():
             return value

@@ -1,4 +1,4 @@
-"""What a manifest says about one environment: its name, its version, and what each parameter may be."""
+"""A manifest's rule for one environment: name, version and the values of each parameter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from protocols.recipe import Parameter, parameter_value
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The integers `min..max`. Only integers have ranges: each value is another seed to choose from, and reals have too many."""
+    """The integers `min..max`.
+
+    Only integers have ranges: each value is another seed to choose from, and reals have too many.
+    """
 
     min: int
     max: int
@@ -23,7 +26,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentRule:
-    """One environment, "family/dataset", in exactly this version, with a range or a fixed value for every parameter.
+    """One environment, "family/dataset", in one version, with the values each parameter may take.
 
     Raises ProtocolError ("schema") for values that the wire cannot carry.
     """
@@ -46,7 +49,7 @@ class EnvironmentRule:
                 parameter_value(setting, where)
 
     def allows(self, parameters: tuple[tuple[str, Parameter], ...]) -> bool:
-        """Whether a recipe has exactly the rule's parameters, each in its range or of the fixed value."""
+        """Whether a recipe has exactly the rule's parameters, each with an allowed value."""
         return [name for name, _ in parameters] == sorted(self.parameters) and all(
             _fits(self.parameters[name], value) for name, value in parameters
         )

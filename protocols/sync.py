@@ -1,9 +1,10 @@
-"""Asking a peer for what was missed: whose logs it holds up to where, and stretches of one log.
+"""Ask a peer for missed envelopes: which logs it holds, and stretches of one log.
 
-Gossip promises nothing. What it did not bring shows as a gap in a signer's log, and any peer that holds the log can fill
-it, since every envelope proves itself. Two small questions are enough: `heads` says, for each signer, which sequence
-numbers are held and the newest one's id (two ids for one number are a fork, found without fetching anything more); `log`
-gives the envelopes of a range of numbers. Both name the swarm, so that a peer of another one refuses.
+Gossip promises nothing. What it did not bring shows as a gap in a signer's log, and any peer that
+holds the log can fill it, since every envelope proves itself. Two small questions are enough:
+`heads` says, for each signer, which sequence numbers are held and the newest one's id (two ids for
+one number are a fork, found without fetching anything more); `log` gives the envelopes of a range
+of numbers. Both name the swarm, so that a peer of another one refuses.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _REQUEST_VALUES = 5
 
 @dataclass(frozen=True, slots=True)
 class HeadsRequest:
-    """The heads of at most `count` signers, in ascending order of keys, from the key `start` (32 bytes) on."""
+    """Asks for the heads of at most `count` signers, from the key `start` (32 bytes) upward."""
 
     swarm: bytes
     start: bytes
@@ -63,7 +64,7 @@ class HeadsRequest:
 
 @dataclass(frozen=True, slots=True)
 class LogRequest:
-    """The envelopes of a signer with the sequence numbers `first .. first + count - 1`, as far as they are held."""
+    """Asks for a signer's envelopes with the sequence numbers `first .. first + count - 1`."""
 
     swarm: bytes
     key: bytes
@@ -88,7 +89,10 @@ class LogRequest:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is held of one signer's log: the lowest and the highest sequence number, and the id (32 bytes) of the highest."""
+    """The held part of one signer's log.
+
+    Its lowest and highest sequence number, and the id (32 bytes) of the highest.
+    """
 
     key: bytes
     first: int
@@ -105,7 +109,10 @@ def pack_heads(heads: Sequence[Head]) -> bytes:
 
 
 def read_heads(data: bytes, request: HeadsRequest) -> tuple[Head, ...]:
-    """The heads that answer `request`. Raises ProtocolError: "too-large", "malformed", "not-canonical", "schema"."""
+    """The heads that answer `request`.
+
+    Raises ProtocolError: "too-large", "malformed", "not-canonical", "schema".
+    """
     items = fields.array(decode(data, MAX_HEADS_BYTES, _HEADS_VALUES, 2), "heads", 0, request.count)
     heads = tuple(_head(item) for item in items)
     if heads and heads[0].key < request.start:
@@ -126,14 +133,18 @@ def _head(value: Any) -> Head:
 
 
 def pack_log(envelopes: Sequence[bytes]) -> bytes:
-    """The answer to a `LogRequest`: envelopes as they travelled, of which `MAX_LOG_BYTES` hold at least one."""
+    """The answer to a `LogRequest`: envelopes as they travelled.
+
+    `MAX_LOG_BYTES` hold at least one envelope of any size.
+    """
     return encode(list(envelopes))
 
 
 def read_log(data: bytes, request: LogRequest) -> tuple[Envelope, ...]:
-    """The envelopes that answer `request`, opened: the signer's, numbers ascending in its range, neighbours chained.
+    """The opened envelopes that answer `request`: ascending in its range, neighbours chained.
 
-    Raises ProtocolError: those of a value, "schema" for what was not asked for, "chain", and those of `open_envelope`.
+    Raises ProtocolError: those of a value, "schema" for what was not asked for, "chain", and those
+    of `open_envelope`.
     """
     items = fields.array(decode(data, MAX_LOG_BYTES, _LOG_VALUES, 1), "log", 0, request.count)
     envelopes: list[Envelope] = []

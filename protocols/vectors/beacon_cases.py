@@ -1,4 +1,7 @@
-"""The cases of `vectors/beacon.json`, and the chain they are of: its secret is public, so tests and simulations sign rounds."""
+"""The cases of `vectors/beacon.json`, and their chain.
+
+Its secret is public, so that tests and simulations can sign rounds.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The single faults from which `make_vectors` builds invalid vectors, with the reason that a reader must give."""
+"""The single faults from which `make` builds invalid vectors, with the reason to give."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ BAD_CODEC: list[tuple[str, str, str]] = [
     ("nine levels", "91" * 9 + "01", "too-large"),
 ]
 
-# The body that the share faults change, as it stands on the wire; make_vectors fills in the proposer.
+# The body that the share faults change, as it stands on the wire; make_vectors fills in the
+# proposer.
 ROUND, EPOCH, FIRST_INDEX, COUNT, GROUPS = range(5)
 RECIPE, RENDERING, POLICY, COMPLETIONS, REWARDS = range(5)
 ENVIRONMENT, VERSION, PARAMETERS, RECIPE_EPOCH, PROPOSER, INDEX = range(6)
@@ -134,7 +135,8 @@ BAD_SHARE_FIELDS: list[tuple[str, tuple[int, ...], Any]] = [
     ("reward below -1000", (*_G, REWARDS, 0), -1e300),
 ]
 
-# What a general MessagePack library writes and the wire refuses, inside an otherwise good share: name, path, value, reason
+# What a general MessagePack library writes and the wire refuses, inside an otherwise good share:
+# name, path, value, reason
 BAD_SHARE_VALUES: list[tuple[str, tuple[int, ...], Any, str]] = [
     ("log-probability not a number", (*_C, LOGPROB), float("nan"), "malformed"),
     ("log-probability minus infinity", (*_C, LOGPROB), float("-inf"), "malformed"),
@@ -156,7 +158,7 @@ def changed(array: list[Any], path: tuple[int, ...], value: Any) -> list[Any]:
 
 
 def lax_signature(signature: bytes) -> bytes:
-    """The same signature with the group order added to its second half, which lax verifiers take."""
+    """The signature with the group order added to its second half, which lax verifiers accept."""
     order = 2**252 + 27742317777372353535851937790883648493
     scalar = int.from_bytes(signature[32:], "little") + order
     return signature[:32] + scalar.to_bytes(32, "little")

@@ -1,4 +1,4 @@
-"""The cases of `vectors/proofs.json` and `vectors/sync.json`: proofs of equivocation, and asking peers for logs."""
+"""The cases of `vectors/proofs.json` and `vectors/sync.json`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Writes `vectors/*.json`, by which a peer in another language is checked: `python -m protocols.vectors.make`.
+"""Write `vectors/*.json`, which check peers in other languages: `python -m protocols.vectors.make`.
 
-Every file has `valid` and `invalid` cases; an invalid one carries the reason code that a reader must give. Bytes are
-hexadecimal, or a list of [hexadecimal, times] where they are long. A value whose type JSON would lose is an object of one
-key: {"integer": 1}, {"float": 1.0}, {"text": ""}, {"binary": "00"}, {"boolean": true}, {"array": []}.
+Every file has `valid` and `invalid` cases; an invalid one carries the reason code that a reader
+must give. Bytes are hexadecimal, or a list of [hexadecimal, times] where they are long. A value
+whose type JSON would lose is an object of one key: {"integer": 1}, {"float": 1.0}, {"text": ""},
+{"binary": "00"}, {"boolean": true}, {"array": []}.
 """
 
 from __future__ import annotations

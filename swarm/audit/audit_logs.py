@@ -1,4 +1,4 @@
-"""Envelopes: the own log, the logs of others as far as they are held, proofs of equivocation, and the beacon's rounds."""
+"""Check envelopes: the own log, the held logs of others, proofs of equivocation, beacon rounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = "id, signer, sequence, envelope, body_hash, body"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An opened envelope, and the share that it carries or announces, where there is one and it is held."""
+    """An opened envelope, and the share that it carries or announces; None without one at hand."""
 
     envelope: Envelope
     share: Share | None
@@ -35,7 +35,10 @@ class Logs:
         self._report = case.report
 
     def held(self, id: bytes) -> Held | None:
-        """The envelope with this id; None when it is not held. Raises `ProtocolError` where it is not what it was."""
+        """The envelope with this id, or None when it is not held.
+
+        Raises `ProtocolError` where it does not open.
+        """
         rows = self._copy.rows("envelopes", "envelope, body", "WHERE id = ?", (id,))
         return next((self.read(envelope, body) for envelope, body in rows), None)
 
@@ -56,7 +59,7 @@ class Logs:
             self._report.settle("identity", wrong)
 
     def check_own(self) -> None:
-        """Every envelope signed by this key for this swarm, chained without a gap, with index ranges that join."""
+        """Every own envelope is signed by this key and chained, and index ranges join."""
         begins_here = any(True for _ in self._copy.rows("beginnings", "key", "WHERE key = ?", (self._own_key,)))
         before: Held | None = None
         for row in self._copy.rows("envelopes", _COLUMNS, "WHERE own = 1 ORDER BY sequence"):
@@ -87,7 +90,7 @@ class Logs:
         return None
 
     def check_foreign(self) -> None:
-        """Every envelope signed for this swarm, with the body that it announces; the chain where neighbours are held."""
+        """Every foreign envelope opens, has its announced body, and follows a held neighbour."""
         before: Envelope | None = None
         for row in self._copy.rows("envelopes", _COLUMNS, "WHERE own = 0 ORDER BY signer, sequence"):
             held, wrong = self._one(*row)

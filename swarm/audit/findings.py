@@ -1,4 +1,4 @@
-"""What an audit says: per kind of thing how many were checked and with what outcome, and every contradiction by name."""
+"""The outcome of an audit: counts for each kind of thing, and every contradiction by name."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ class AuditTally:
 
 @dataclass
 class Report:
-    """The outcome of an audit, filled as it goes. `contradictions` name file, row, signer or task and say what is wrong.
+    """The outcome of an audit, filled as it goes.
 
-    `trimmed` counts foreign groups whose envelope the pool has no room for any more; only task and rewards of those are checked.
+    `contradictions` name file, row, signer or task and the fault.
+
+    `trimmed` counts foreign groups whose envelope the pool has no room for any more; only task and
+    rewards of those are checked.
     """
 
     home: str
@@ -45,7 +48,7 @@ class Report:
         return not self.contradictions
 
     def confirm(self, kind: str, count: int = 1) -> None:
-        """So many things of a kind are as the records say."""
+        """Count things of a kind that are as the records say."""
         self._tally(kind).confirmed += count
 
     def contradict(self, kind: str, what: str) -> None:
@@ -96,7 +99,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class AuditCase:
-    """A pool's copy, the rules and the key (32 bytes) that it is held against, and the report to fill."""
+    """A pool's copy, the rules and key (32 bytes) to hold it against, and the report to fill."""
 
     copy: DatabaseCopy
     manifest: Manifest

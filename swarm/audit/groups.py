@@ -1,4 +1,4 @@
-"""Groups: every one is carried by an envelope, allowed by the manifest, and worth what the verifier says again today."""
+"""Check groups: carried by an envelope, allowed by the manifest, scored again as they were."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Groups:
         self._scorer = scorer
 
     async def check(self) -> None:
-        """All of them."""
+        """Check all of them."""
         for key, own, record in self._copy.rows("groups", "key, own, record", "ORDER BY key"):
             kind = "own groups" if own else "foreign groups"
             try:

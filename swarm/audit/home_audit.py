@@ -1,7 +1,7 @@
-"""A home looked through offline: every byte for damage, then its log and pool replayed against the recipes and the beacon.
+"""Audit a home offline: search every byte for damage, then replay log and pool.
 
-Damage is looked for first, and damaged rows are left out of the replay, so that each fault is said once where it lies.
-Nothing in the home is changed, and no daemon may run in it meanwhile.
+Damage is looked for first, and damaged rows are left out of the replay, so that each fault is said
+once where it lies. Nothing in the home is changed, and no daemon may run in it meanwhile.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ def run_audit(home: Home, config: Config, *, quick: bool = False) -> Report:
 
 
 async def audit(home: Home, config: Config, clock: Clock, *, quick: bool = False) -> Report:
-    """Look through `home`; `quick` starts no other process: no task is rebuilt, no answer scored, no checkpoint loaded.
+    """Audit `home`; with `quick` no task is rebuilt, no answer scored and no checkpoint loaded.
 
-    Raises `HomeError` when it cannot be read or a daemon runs in it, `ConfigError` when the swarm's rules are not here.
+    Raises `HomeError` when it cannot be read or a daemon runs in it, `ConfigError` when the swarm's
+    rules are not here.
     """
     _check_at_rest(home)
     report = Report(str(home.path))

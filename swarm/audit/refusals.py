@@ -1,6 +1,7 @@
-"""Refusals: whether what was refused deserves its reason, where the message is held and the reason lies in it.
+"""Check that refused messages deserve their reason, where it lies in a held message.
 
-What depended on the moment (a full queue, a quota, the signer's standing) leaves nothing to look at and is said to be so.
+What depended on the moment (a full queue, a quota, the signer's standing) leaves nothing to look at
+and is said to be so.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Refusals:
         self._groups = groups
 
     async def check(self) -> None:
-        """All of them."""
+        """Check all of them."""
         columns = "number, received_ms, reason, envelope, item, evidence"
         for number, received_ms, reason, id_, item, evidence in self._copy.rows("refusals", columns, "ORDER BY number"):
             verdict = await self._judge(received_ms, reason, id_, item, evidence)
@@ -186,7 +187,7 @@ class Refusals:
         return _Verdict(unknown=_MOMENT)
 
     def _leaves_gap(self, envelope: Envelope, share: Share) -> _Verdict:
-        """A hole after the share just before it, or indices that one of the shares before it has used."""
+        """Whether a share leaves a hole behind the one before, or uses indices again."""
         for sequence in range(envelope.sequence - 1, -1, -1):
             before = self._logs.at(envelope.key, sequence)
             if before is None or before.share is None:

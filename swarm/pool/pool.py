@@ -1,4 +1,4 @@
-"""The store from inside the trio loop: SQLite runs in one thread, one piece of work at a time, in order."""
+"""The store inside the trio loop: SQLite runs in one thread, one piece of work at a time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Pool:
             await self.run(Store.close)
 
     async def run(self, work: Callable[[Store], T]) -> T:
-        """The result of `work(store)`; raises what it raises, `HomeError` when the file cannot be used."""
+        """Run `work(store)`. Raises its errors, and `HomeError` when the file cannot be used."""
         store = self._store
         assert store is not None, "the pool is used before it was entered"  # noqa: S101
         return await self._in_thread(lambda: work(store))

@@ -1,4 +1,4 @@
-"""The audit of a home: clean where all is well, and each fault said by name, whether bytes have changed or somebody has lied."""
+"""The audit of a home: clean where all is well, else each changed byte and each lie by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit of a swarm with a public beacon: its rounds are verified again, and seeds follow from them."""
+"""The audit of a swarm with a public beacon: its rounds are verified again, and give the seeds."""
 
 from contextlib import closing
 from pathlib import Path

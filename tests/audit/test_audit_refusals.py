@@ -1,4 +1,4 @@
-"""Each refusal that a gate gives for something in the message is confirmed offline; what depends on the moment is said to."""
+"""A refusal for something in the message is confirmed offline; others are said to be uncheckable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fuzzer finds what is planted for it, and nothing in what it is made for; `make soak` runs it for long."""
+"""The fuzzer finds planted faults, and none in the real readers; `make soak` runs it for long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reader in JavaScript, written from protocols/README.md alone, agrees with the vectors and with Python on mutated bytes."""
+"""A JavaScript reader, written from protocols/README.md, agrees with vectors and Python."""
 
 import json
 import os

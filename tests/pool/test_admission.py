@@ -1,4 +1,4 @@
-"""The gate: every refusal provoked by really signed bytes, and what is let in is judged by our own verifier only."""
+"""Admission: signed bytes provoke every refusal, and our own verifier alone gives rewards."""
 
 from __future__ import annotations
 

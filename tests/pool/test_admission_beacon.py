@@ -1,4 +1,4 @@
-"""A share of an epoch whose value is not known here is refused without blame, and remains an entry of its signer's log."""
+"""A share of an epoch of unknown value is refused without blame and stays in its signer's log."""
 
 from __future__ import annotations
 

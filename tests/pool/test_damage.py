@@ -1,4 +1,4 @@
-"""Any one byte of a store that has changed is found and named; what a kill or a full disk leaves behind is no damage."""
+"""Any changed byte of a store is found and named; remains of a kill or a full disk are no damage."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_row_is_named_though_its_page_was_written_again(tmp_path: Path) -> Non
 
 
 def test_what_a_kill_leaves_is_no_damage(tmp_path: Path, killed: Path) -> None:
-    """Every moment of moving the log over: some pages of the file are new already, others are not."""
+    """At any moment of moving the log over some pages of the file are new, others are not."""
     path = tmp_path / "pool.sqlite"
     for suffix in ("", "-wal", "-sums"):
         shutil.copy(f"{killed}{suffix}", f"{path}{suffix}")

@@ -1,4 +1,4 @@
-"""A thousand fresh identities against eight old ones: what they get of a batch, of the candidates, and of the pool."""
+"""A thousand fresh identities against eight old ones: their part of batch, candidates and pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standing: lost at once, earned slowly by what was trained on, faded with time, and nothing forgotten by a restart."""
+"""Standing is lost at once, earned slowly, fades with time and survives a restart."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_pause_earns_nothing() -> None:
 
 
 def test_newcomers_need_hours_whatever_they_send_and_however_many_they_are() -> None:
-    """A coalition that gets all of the newcomers' tenth, given to one identity, the best it can do."""
+    """A coalition at its best: all of the newcomers' tenth goes to one identity."""
     standing, now_ms = grown_up(hours=12)
     hours = 0.0
     while not standing.established(NEW, now_ms):

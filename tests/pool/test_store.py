@@ -1,4 +1,4 @@
-"""The store: whole after any kill, bounded whatever arrives, and one clear sentence when the file cannot be used."""
+"""The store is whole after any kill, bounded, and says clearly when its file cannot be used."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_file_belongs_to_one_swarm(tmp_path: Path) -> None:
 
 
 def test_pages_damaged_under_a_running_node(tmp_path: Path) -> None:
-    """Whatever is read of a damaged file is right, or an error of the tree: never a stray exception of the database."""
+    """A damaged file gives right answers or errors of our own, never exceptions of the database."""
     path = tmp_path / "pool.sqlite"
     questions = [
         lambda store: store.newest_own(),

@@ -1,4 +1,4 @@
-"""Verification is shared out: nobody's slow group holds up another signer, and nobody is judged for longer than its budget."""
+"""Nobody's slow group holds up another signer or is verified for longer than its budget."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SLOW_S = 5.0
 
 
 class SlowJudge:
-    """Answers with "slow" take 5 s and fail; all others a hundredth of a second. Notes who was judged when."""
+    """Answers with "slow" take 5 s and fail, others take 10 ms. Notes who was judged when."""
 
     def __init__(self) -> None:
         self.judged: list[tuple[bytes, int]] = []

@@ -1,4 +1,4 @@
-"""Rounds of a drand chain: only the chain's own are taken, and each epoch has one that nobody knows before it begins."""
+"""Only a drand chain's own rounds are taken, and nobody knows an epoch's before it begins."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Asking for logs and proving equivocation: what is written is read, what is wrong is refused, and whatever two are, they fit."""
+"""Log requests and proofs: good ones are read, bad ones refused, and any two envelopes fit."""
 
 from __future__ import annotations
 

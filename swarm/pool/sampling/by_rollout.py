@@ -1,8 +1,9 @@
-"""The paper's controlled experiment (arXiv 2509.08721, section 4) to the letter: what is drawn are single rollouts.
+"""The paper's controlled experiment (arXiv 2509.08721, section 4): it draws single rollouts.
 
-A round trains on I rollouts of this node's own groups and J foreign ones, each set drawn uniformly; foreign rollouts without an
-advantage are left out first. An advantage is still that inside the whole group. So `training.local` and `training.external` count
-completions here, and a round of one question (`tasks.per_round = 1`) has its G own ones to choose among.
+A round trains on I rollouts of this node's own groups and J foreign ones, each set drawn uniformly;
+foreign rollouts without an advantage are left out first. An advantage is still that inside the
+whole group. So `training.local` and `training.external` count completions here, and a round of one
+question (`tasks.per_round = 1`) has its G own ones to choose among.
 """
 
 from __future__ import annotations

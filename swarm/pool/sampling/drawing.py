@@ -1,8 +1,12 @@
-"""What a sampler is: it says which own groups to train on, how useful a foreign one is, and how much each completion counts.
+"""A sampler, and the draw that all samplers share.
 
-The draw itself is the same for all: weighted by usefulness and by the signer's standing, without replacement, within the quotas.
-What is drawn are groups, or for a sampler `by_rollout` single completions. A group of which only some completions were drawn is
-still trained on as a group, the others with weight 0: their rewards belong to the advantage.
+A sampler says which own groups to train on, how useful a foreign one is, and how much each
+completion counts.
+
+The draw itself is the same for all: weighted by usefulness and by the signer's standing, without
+replacement, within the quotas. What is drawn are groups, or for a sampler `by_rollout` single
+completions. A group of which only some completions were drawn is still trained on as a group, the
+others with weight 0: their rewards belong to the advantage.
 """
 
 from __future__ import annotations
@@ -20,9 +24,9 @@ from swarm.records import ScoredGroup, TrainingGroup
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Per update `local` own (I) and `external` foreign ones (J) of what the sampler draws: groups, or completions.
+    """What one update draws: `local` own (I) and `external` foreign (J) groups, or completions.
 
-    `group_size` is how many completions a group of the swarm is taken to have.
+    `group_size` is the number of completions that a foreign group is expected to have.
     """
 
     local: int
@@ -32,9 +36,9 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """What the own policy can do, per environment: its running pass rate, and the best reward that it ever had.
+    """This policy's running pass rate and best reward so far, per environment.
 
-    It is of `now_ms`, and changes with every round, which takes `round_ms`.
+    Taken at `now_ms` (ms since 1970); a round, after which it changes, takes `round_ms`.
     """
 
     pass_rates: Mapping[str, float] = field(default_factory=dict)
@@ -45,7 +49,10 @@ class Skill:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Own groups, and the keys of foreign ones in the store; with `by_rollout` how many completions were drawn of each."""
+    """Own groups, and the keys of foreign ones in the store.
+
+    With `by_rollout` also how many completions were drawn of each.
+    """
 
     own: tuple[ScoredGroup, ...]
     foreign: tuple[int, ...]
@@ -55,11 +62,15 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """`choose_own` takes up to `local` of this round's own groups, and `fills` gives the places it leaves to foreign ones.
+    """The choices that make one sampler.
 
-    `usefulness` of a candidate is proportional to its chance, and 0 where nothing of it would be trained on.
-    `foreign_weights` gives one weight per completion of a foreign group, which multiplies its advantage. With `by_rollout`
-    completions are drawn instead of whole groups; the two functions are then asked about a completion's group.
+    `choose_own` takes up to `local` of this round's own groups; `fills` gives the places it leaves
+    to foreign ones.
+
+    `usefulness` of a candidate is proportional to its chance, and 0 where nothing of it would be
+    trained on. `foreign_weights` gives one weight per completion of a foreign group, which
+    multiplies its advantage. With `by_rollout` completions are drawn instead of whole groups; the
+    two functions are then asked about a completion's group.
     """
 
     choose_own: Callable[[Sequence[ScoredGroup], int, Random], list[ScoredGroup]]
@@ -77,7 +88,7 @@ class Sampler:
         random: Random,
         quotas: SignerQuotas = NO_QUOTAS,
     ) -> Drawn:
-        """Own groups up to I, then foreign ones: up to J, and for a sampler that fills up to I + J in all."""
+        """Draw up to I own groups and J foreign ones; a sampler that fills draws I + J in all."""
         if self.by_rollout:
             own = [group for group in own for _ in group.rewards]
             candidates = [each for each in candidates for _ in range(budget.group_size)]
@@ -86,7 +97,7 @@ class Sampler:
         places = budget.external + left if budget.external else 0
 
         def order(candidate: Candidate) -> float:
-            """A key whose order is a weighted draw without replacement (Efraimidis & Spirakis 2006)."""
+            """Sorts into a weighted draw without replacement (Efraimidis & Spirakis 2006)."""
             chance = self.usefulness(candidate, skill) * quotas.weights.get(candidate.signer, 1.0)
             return math.log(1 - random.random()) / chance if chance > 0 else -math.inf
 
@@ -103,7 +114,7 @@ class Sampler:
     def weights(
         self, drawn: Drawn, foreign: Sequence[tuple[int, ScoredGroup]], skill: Skill, random: Random
     ) -> tuple[list[Weighted], list[Weighted]]:
-        """One weight per completion of the drawn own groups, and of the foreign ones, which come with their keys."""
+        """Weigh the completions of the drawn own groups, and of the `foreign` ones (key, group)."""
         own = [Weighted(group, (1.0,) * len(group.rewards)) for group in drawn.own]
         others = [Weighted(group, self.foreign_weights(group, skill)) for _, group in foreign]
         if not self.by_rollout:
@@ -113,7 +124,7 @@ class Sampler:
 
 
 def _only(groups: Sequence[Weighted], counts: Sequence[int], random: Random) -> list[Weighted]:
-    """Of each group so many of the completions that have a weight keep it, drawn uniformly."""
+    """Keep the weights of `counts` completions of each group, drawn uniformly; zero the others."""
     kept = []
     for each, count in zip(groups, counts, strict=True):
         having = [place for place, weight in enumerate(each.weights) if weight]
@@ -126,7 +137,7 @@ def _only(groups: Sequence[Weighted], counts: Sequence[int], random: Random) -> 
 def training_group(
     group: ScoredGroup, prompt: str, weights: tuple[float, ...], *, foreign: bool, min_probability: float = 0.0
 ) -> TrainingGroup:
-    """A drawn group as the policy wants it: `prompt` is how this node shows the task to its own policy."""
+    """A drawn group for the policy; `prompt` is how this node shows the task to its own policy."""
     return TrainingGroup(
         prompt=prompt,
         completions=group.completions,

@@ -1,15 +1,21 @@
-"""How much of a batch any signer, and all newcomers together, may have: the step between a sampler's order and its draw.
+"""The part of a batch that any signer, and all newcomers together, may have.
 
-1. A group's chance to be drawn is multiplied by its signer's weight (`swarm.pool.standing.standing`).
-2. No signer gets more than a third of the foreign places (`defences.signer_share`), or an equal part of them where fewer than
-   three signers are heard. What it leaves is for others, or stays empty.
-3. Newcomers, that is everybody but the established signers, get at most a tenth of the batch's weight together
-   (`defences.newcomer_share`). Places are too coarse for that: a batch of eight groups has no tenth. So they get one place
-   in ten, at least one, and what is drawn for them is trained on with a weight that makes the bound hold in every single batch.
+Applied between a sampler's order and its draw:
 
-What a group moves is its completions' weights times, in a token-level loss, their length. The bound holds for both
-measures: by weight alone, long answers would buy influence. Own groups without an advantage move nothing and do not count,
-or else a node that learns nothing itself would train on newcomers only. Where nothing else moves the policy, neither do they.
+1. A group's chance to be drawn is multiplied by its signer's weight
+   (`swarm.pool.standing.standing`).
+2. No signer gets more than a third of the foreign places (`defences.signer_share`), or an equal
+   part of them where fewer than three signers are heard. What it leaves is for others, or stays
+   empty.
+3. Newcomers, that is everybody but the established signers, get at most a tenth of the batch's
+   weight together (`defences.newcomer_share`). Places are too coarse for that: a batch of eight
+   groups has no tenth. So they get one place in ten, at least one, and what is drawn for them is
+   trained on with a weight that makes the bound hold in every single batch.
+
+What a group moves is its completions' weights times, in a token-level loss, their length. The bound
+holds for both measures: by weight alone, long answers would buy influence. Own groups without an
+advantage move nothing and do not count, or else a node that learns nothing itself would train on
+newcomers only. Where nothing else moves the policy, neither do they.
 """
 
 from __future__ import annotations
@@ -27,7 +33,10 @@ from swarm.records import ScoredGroup
 
 @dataclass(frozen=True, slots=True)
 class SignerQuotas:
-    """`weights` of signers (1 where missing); `old` are the established ones, empty where newcomers are not held back.
+    """The bounds of one draw.
+
+    `weights` are those of signers, 1 where missing. `old` are the established signers, empty where
+    newcomers are not held back.
 
     `heard` is how many signers there are to share the foreign places.
     """
@@ -51,7 +60,7 @@ NO_QUOTAS = SignerQuotas()
 
 
 def quotas_of(standing: Standing, signers: Collection[bytes], settings: DefencesSection, now_ms: int) -> SignerQuotas:
-    """What the signers of the candidates may have of a batch drawn now."""
+    """The quotas of a batch drawn now from candidates of these signers."""
     return SignerQuotas(
         weights={signer: standing.weight(signer, now_ms) for signer in signers},
         old=standing.old(now_ms) if settings.newcomer_share < 1 else frozenset(),
@@ -84,7 +93,10 @@ def within(ordered: Iterable[Candidate], places: int, quotas: SignerQuotas, *, s
 
 @dataclass(frozen=True, slots=True)
 class Mass:
-    """What a group moves the policy by: the sum of its completions' weights, and that sum weighted by their characters."""
+    """How far a group moves the policy.
+
+    By the sum of its completions' weights, and by that sum weighted by their characters.
+    """
 
     weight: float = 0.0
     characters: float = 0.0
@@ -102,7 +114,7 @@ class Weighted:
 
     @property
     def mass(self) -> Mass:
-        """What it moves the policy by; nothing where its rewards are all equal."""
+        """How far it moves the policy: not at all where its rewards are all equal."""
         if not self.group.informative:
             return Mass()
         # The end of the sequence is trained on as well.
@@ -113,7 +125,11 @@ class Weighted:
 
 @dataclass(frozen=True, slots=True)
 class WeightedBatch:
-    """Own groups, then foreign ones. `shares` is each signer's part of the batch's weight; they sum to 1, or to 0 if all is 0."""
+    """Own groups, then foreign ones.
+
+    `shares` is each signer's part of the batch's weight; they sum to 1, or to 0 if all weights are
+    0.
+    """
 
     groups: tuple[Weighted, ...]
     shares: Mapping[bytes, float]
@@ -144,7 +160,7 @@ def _total(groups: Iterable[Weighted]) -> Mass:
 
 
 def _factor(newcomers: Mass, others: Mass, share: float) -> float:
-    """What the newcomers' weights are multiplied by, so that they are at most `share` of the whole, by either measure."""
+    """The factor that keeps newcomers' weights to at most `share` of the whole, by both measures."""
 
     def factor(theirs: float, rest: float) -> float:
         return share * rest / ((1 - share) * theirs) if theirs > 0 and share < 1 else 1.0

@@ -1,4 +1,7 @@
-"""The paper's sampler (arXiv 2509.08721, section 4): zero-advantage foreign groups are dropped, the rest drawn uniformly."""
+"""The paper's sampler (arXiv 2509.08721, section 4).
+
+Drops foreign groups without an advantage and draws the rest uniformly.
+"""
 
 from __future__ import annotations
 

@@ -1,15 +1,17 @@
 """Groups by what they can teach this node.
 
-Three differences from the paper's uniform draw, measured together and one by one (docs/lab-log.md, benchmarks/ablations.py):
+Three differences from the paper's uniform draw, measured together and one by one (docs/lab-log.md,
+benchmarks/ablations.py):
 
 1. Own groups that are all right or all wrong teach nothing, so their places go to foreign groups.
-2. Foreign groups are drawn with a probability that grows with the spread of their rewards, p(1 - p), with what this node
-   still fails at in their environment, and with their freshness.
-3. Of a foreign group only the answers that are better than its average are trained on. Text that this policy would not
-   write has tiny probabilities here; pushing it further down (a negative advantage) moves the weights a long way for
-   nothing, while imitating a right answer is worth the step. Nor is the best answer of a bad group worth imitating: where
-   this node has ever been right, half right is not good enough. An advantage that is divided by the group's spread is the
-   same for both, so a group of mistakes that a lenient verifier rewards in part would be as good a teacher.
+2. Foreign groups are drawn with a probability that grows with the spread of their rewards, p(1 -
+   p), with what this node still fails at in their environment, and with their freshness.
+3. Of a foreign group only the answers that are better than its average are trained on. Text that
+   this policy would not write has tiny probabilities here; pushing it further down (a negative
+   advantage) moves the weights a long way for nothing, while imitating a right answer is worth the
+   step. Nor is the best answer of a bad group worth imitating: where this node has ever been right,
+   half right is not good enough. An advantage that is divided by the group's spread is the same for
+   both, so a group of mistakes that a lenient verifier rewards in part would be as good a teacher.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def usefulness(candidate: Candidate, skill: Skill) -> float:
 
 
 def foreign_weights(group: ScoredGroup, skill: Skill) -> tuple[float, ...]:
-    """One for the answers above the group's mean and no worse than the best this node ever gave, zero for the others."""
+    """One for answers above the group's mean and at least as good as this node's best, else zero."""
     least = skill.best.get(group.task.recipe.environment, 0.0)
     return tuple(float(reward > group.reward_mean and reward >= least) for reward in group.rewards)
 

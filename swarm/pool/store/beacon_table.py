@@ -1,4 +1,6 @@
-"""The verified rounds of the swarm's chain, one per epoch, for a restart, for peers who ask, and for the offline audit.
+"""The verified rounds of the swarm's drand chain, one per epoch.
+
+They serve a restart, peers who ask, and the offline audit.
 
 A row is some 80 bytes and is never removed: whoever audits an old log needs the value of its epoch.
 """

@@ -1,4 +1,4 @@
-"""Which foreign groups a sampler may choose among: the newest of every signer, in a fair order (`ranking`).
+"""The foreign groups a sampler may choose among: every signer's newest, in a fair order.
 
 20,000 groups of 1,000 signers take about 0.15 s of CPU in the pool's thread, once a round.
 """
@@ -18,7 +18,8 @@ class Eligible:
     """Which groups may be drawn now.
 
     Trained on fewer than `max_uses` times, received at `since_ms` or later (ms since 1970), made at
-    most `max_policy_age` updates of their signer ago, with this rendering, of one of these environments.
+    most `max_policy_age` updates of their signer ago, with this rendering, of one of these
+    environments.
     """
 
     max_uses: int
@@ -30,7 +31,10 @@ class Eligible:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a sampler may know of a foreign group before it is loaded; `policy_age` counts its signer's updates since."""
+    """What a sampler knows of a foreign group before it is loaded.
+
+    `policy_age` counts its signer's updates since.
+    """
 
     key: int
     signer: bytes
@@ -41,8 +45,8 @@ class Candidate:
     received_ms: int
 
 
-# A bare column beside MAX is of the row that has it (SQLite's own rule): a signer's latest group tells its step,
-# not its highest one, since a node that was killed goes on from an earlier checkpoint.
+# A bare column beside MAX is of the row that has it (SQLite's own rule): a signer's latest group tells
+# its step, not its highest one, since a node that was killed goes on from an earlier checkpoint.
 _ROWS = """
     WITH steps AS (SELECT signer, policy_step AS newest, MAX(received_ms) FROM groups WHERE own = 0 GROUP BY signer)
     SELECT key, groups.signer AS signer, environment, reward_mean, reward_best, MAX(newest - policy_step, 0) AS age,
@@ -59,10 +63,10 @@ _CANDIDATES = ranking(_ROWS, "ROW_NUMBER()", "received_ms DESC, signer, epoch DE
 
 
 def candidates(store: Store, eligible: Eligible, limit: int, old: Collection[bytes] = ()) -> list[Candidate]:
-    """Informative foreign groups that are `eligible`, in an order that depends on their content only.
+    """Informative foreign groups that are `eligible`, in an order set by their content alone.
 
-    `old` are the established signers: up to `limit` groups are theirs, and a quarter as many of everybody
-    else's. Without any established signer `limit` are of all.
+    `old` are the established signers: up to `limit` groups are theirs, and a quarter as many of
+    everybody else's. Without any established signer `limit` are of all.
     """
     asked = {
         "max_uses": eligible.max_uses,

@@ -1,20 +1,20 @@
-"""Which bytes of a store are not those that were written: the search for damage, from the bytes up to the rows.
+"""Find the bytes of a store that have changed, from the files up to the rows.
 
-    log          every frame against its checksum (`wal`): SQLite passes a damaged one over in silence
+    log          every frame against its checksum (`wal`); SQLite skips damaged ones in silence
     sums         against their own digest
-    pages        every page of the file against its sum (`page_sums`), or against the log that it was moved over from
+    pages        every page of the file against its sum (`page_sums`), or against the log
     trees, rows  SQLite's `integrity_check`, then every row against its digest (`tables`)
 
 None of the four can be left out. Of 300 random bits flipped in a store with deleted rows and 12 of
 72 transactions still in its log, the row digests find 51 % in the file and `integrity_check` 5 %;
 all are found by the page sums, 47 % by them alone: free pages, unused ends of pages, fields of the
-header. Every flip in the log is found by its checksums, and by nothing else. But a page that is damaged
-on the disk may be read and written again with the damage in it. Its new sum is right then, and only
-the digest of the row or `integrity_check` tells.
+header. Every flip in the log is found by its checksums, and by nothing else. But a page that is
+damaged on the disk may be read and written again with the damage in it. Its new sum is right then,
+and only the digest of the row or `integrity_check` tells.
 
-Nothing refers to the unfinished write at the end of a log after a kill or a full disk, which is said
-in `notes`, nor to `-shm`, which SQLite makes anew. Nothing here writes to the store; rows are read
-from a copy.
+Nothing refers to the unfinished write at the end of a log after a kill or a full disk, which is
+said in `notes`, nor to `-shm`, which SQLite makes anew. Nothing here writes to the store; rows are
+read from a copy.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from swarm.pool.store.page_sums import page_sum, read_sums, sums_path
 from swarm.pool.store.tables import COLUMNS, SCHEMA_VERSION, row_digest, teach
 from swarm.pool.store.wal import read_wal, wal_path
 
-# What SQLite's Python face raises over damaged pages; a message or name may quote bytes that are no text.
+# What SQLite's Python face raises over damaged pages; a message or name may quote bytes that are no
+# text.
 _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 _LARGEST_PAGE = 65_536  # bytes
 _SAID = 20  # faults that `integrity_check` names at most
@@ -42,7 +43,10 @@ _SAID = 20  # faults that `integrity_check` names at most
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is not as it was written: the file, the place in it ("page 7", "row 12 of groups"), and what is wrong."""
+    """One thing that has changed.
+
+    Names the file, the place in it ("page 7", "row 12 of groups") and the fault.
+    """
 
     file: str
     place: str
@@ -68,7 +72,7 @@ class Search:
 
 
 class DatabaseCopy:
-    """A copy of a store and its log, to be asked; damaged text reads as `surrogateescape`."""
+    """A copy of a store and its log, open for reading; damaged text reads as `surrogateescape`."""
 
     def __init__(self, pool: Path, db: sqlite3.Connection) -> None:
         self.pool = pool
@@ -77,7 +81,10 @@ class DatabaseCopy:
         self.unreadable: set[str] = set()
 
     def rows(self, table: str, columns: str, tail: str = "", values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of a table, but for those in which `search` found damage. Raises `HomeError` where SQLite cannot read on."""
+        """The undamaged rows of a table, once `search` has run.
+
+        Raises `HomeError` where SQLite cannot read on.
+        """
         if table in self.unreadable:
             return
         try:

@@ -1,12 +1,12 @@
-"""The signers' logs in the store: what is held of each, what is missing, and how a new envelope fits what is held.
+"""The signers' logs in the store: what is held, what is missing, how a new envelope fits.
 
-A log is complete when nothing lies between its first and its last envelope. Gossip brings envelopes late, twice, in any order
-or not at all, so a new one is compared with its neighbours on both sides: the one before it must have the id that it
-names, the one after it must name its id.
+A log is complete when nothing lies between its first and its last envelope. Gossip brings envelopes
+late, twice, in any order or not at all, so a new one is compared with its neighbours on both sides:
+the one before it must have the id that it names, the one after it must name its id.
 
-Not all that is missing is wanted: what comes after everything held is always wanted, while
-gaps and older beginnings are wanted only as long as the pool has room. Otherwise a full pool, which drops what
-it received longest ago, would fetch the same envelopes for ever.
+Not all that is missing is wanted: what comes after everything held is always wanted, while gaps and
+older beginnings are wanted only as long as the pool has room. Otherwise a full pool, which drops
+what it received longest ago, would fetch the same envelopes for ever.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _BINARY_BYTES = 5
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """How an envelope fits its signer's log: a reason against it or None, and the held envelope that it contradicts."""
+    """How an envelope fits its signer's log.
+
+    Gives a reason against it or None, and the held envelope (bytes) that it contradicts.
+    """
 
     reason: Reason | None
     rival: bytes | None = None
@@ -69,7 +72,8 @@ def place(store: Store, envelope: Envelope) -> Placed:
 def heads(store: Store, start: bytes, count: int) -> list[Head]:
     """What is held of the logs of `count` signers from the key `start` on, the own one included."""
     rows = store.rows(
-        # From signer to signer by the index: grouping would read every envelope, for any peer that asks.
+        # From signer to signer by the index: grouping would read every envelope, for any peer that
+        # asks.
         """
         WITH RECURSIVE signers (signer) AS (
             SELECT MIN(signer) FROM envelopes WHERE signer >= ?1
@@ -87,17 +91,24 @@ def heads(store: Store, start: bytes, count: int) -> list[Head]:
 
 
 def stretch(store: Store, key: bytes, first: int, count: int) -> list[bytes]:
-    """What is held of a signer's envelopes `first .. first + count - 1`, from the lowest on as many as one answer holds."""
+    """The held ones of a signer's envelopes `first .. first + count - 1`.
+
+    Gives as many as one answer holds, from the lowest number on.
+    """
     where = "FROM envelopes WHERE signer = ? AND sequence BETWEEN ? AND ? ORDER BY sequence LIMIT ?"
     place = (key, first, first + count - 1)
-    # The sizes first: a peer must not make this node read 256 of the largest envelopes to send one of them.
+    # The sizes first: a peer must not make this node read 256 of the largest envelopes to send one
+    # of them.
     sizes = store.rows(f"SELECT LENGTH(envelope) {where}", (*place, MAX_LOG_ENVELOPES))
     fitting = sum(size <= MAX_LOG_BYTES - _ARRAY_BYTES for size in accumulate(size + _BINARY_BYTES for (size,) in sizes))
     return [raw for (raw,) in store.rows(f"SELECT envelope {where}", (*place, fitting))]
 
 
 def missing(store: Store, offered: Sequence[Head], *, backwards: bool) -> list[Stretch]:
-    """What of the offered logs is not held: the newest end of each log, and with `backwards` its gaps and its beginning."""
+    """The parts of the offered logs that are not held and are wanted.
+
+    These are the newest end of each log, and with `backwards` also its gaps and its beginning.
+    """
     wanted: list[Stretch] = []
     for head in offered:
         bounds = (head.key, head.first, head.last)
@@ -113,7 +124,7 @@ def missing(store: Store, offered: Sequence[Head], *, backwards: bool) -> list[S
 
 
 def disputed(store: Store, offered: Sequence[Head]) -> list[Stretch]:
-    """Heads whose number is held under another id: one of the two envelopes proves the other's signer a cheat."""
+    """Heads whose number is held under another id: together the two envelopes prove a cheat."""
     return [
         Stretch(head.key, head.last, 1)
         for head in offered
@@ -127,13 +138,13 @@ def has_room(store: Store, share: float = 0.75) -> bool:
 
 
 def begin(path: Path, key: bytes) -> None:
-    """Note in the pool at `path`, made if need be, that the log of a new key begins here: there is none anywhere else."""
+    """Note in the pool at `path`, new or not, that the log of a new key begins here."""
     with closing(Store(path, PoolSection())) as store:
         note_if_whole(store, key)
 
 
 def note_if_whole(store: Store, key: bytes) -> None:
-    """Note that this pool holds the log of `key` from its beginning, unless its beginning is missing."""
+    """Note that this pool holds the log of `key` from its beginning, if it does."""
     ((first,),) = store.rows("SELECT MIN(sequence) FROM envelopes WHERE signer = ?", (key,))
     if not first:
         with store.transaction(durable=True) as db:

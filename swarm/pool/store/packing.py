@@ -1,4 +1,7 @@
-"""Groups as bytes in the store: MessagePack of plain values. Local only, so it carries token ids; the wire has its own form."""
+"""Groups as bytes in the store: MessagePack of plain values.
+
+They stay on this machine, so they carry token ids; the wire has its own form.
+"""
 
 from __future__ import annotations
 

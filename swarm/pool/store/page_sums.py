@@ -1,11 +1,12 @@
-"""A sum of every page of the store's file, kept beside it, so that `swarmd audit` finds any changed byte.
+"""Sums of the pages of the store's file, so that `swarmd audit` finds any changed byte.
 
 SQLite writes its file only when it moves the write-ahead log over ("checkpoint"), and the log has
 checksums of its own. The sums are renewed right after each such move, before the log may be
 overwritten. So this holds at every instruction: each page of the file has the sum that is kept for
 it, or it is, byte for byte, a page of the log.
 
-    pool.sqlite-sums    magic, page size (4 bytes, big-endian), 8 bytes for each page, BLAKE2b of all that (16 bytes)
+    pool.sqlite-sums    magic, page size (4 bytes, big-endian), 8 bytes for each page,
+                        BLAKE2b of all that (16 bytes)
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""Proofs of equivocation in the store. Who is proved to have signed two histories is refused for good, also after a restart.
+"""Proofs of equivocation in the store.
 
-A proof takes up to 512 KiB, and whoever makes keys can make proofs. So the envelopes of the oldest proofs are dropped
-when all of them take more than `MAX_BYTES`; that their signer was caught stays known. Looking for those reads the
-whole table, so it is done once in `TRIMMED_EVERY` proofs, by which the bounds may be exceeded.
+A signer that is proved to have written two histories is refused for good, also after a restart.
+
+A proof takes up to 512 KiB, and whoever makes keys can make proofs. So the envelopes of the oldest
+proofs are dropped when all of them take more than `MAX_BYTES`; that their signer was caught stays
+known. Looking for those reads the whole table, so it is done once in `TRIMMED_EVERY` proofs, by
+which the bounds may be exceeded.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ CANNOT_TRAVEL = b"-"  # as `carrier`: too large for an envelope
 
 
 def keep(store: Store, signer: bytes, proof: Proof, found_ms: int, carrier: bytes) -> None:
-    """Keep the first checked proof against `signer`; `carrier` is the id of the envelope that holds one, or `NOT_CARRIED`."""
+    """Keep the first checked proof against `signer`.
+
+    `carrier` is the id of the envelope that holds one, or `NOT_CARRIED`.
+    """
     with store.transaction() as db:
         new = db.execute(
             "INSERT OR IGNORE INTO proofs VALUES (?, ?, ?, ?, ?)", (signer, found_ms, proof.one, proof.other, NOT_CARRIED)

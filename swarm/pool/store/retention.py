@@ -1,7 +1,7 @@
-"""Which foreign groups and envelopes go when the pool is full: newcomers' first, then the biggest holders'.
+"""What goes when the pool is full: newcomers' groups and envelopes, then the biggest holders'.
 
-Dropping the oldest ones alone would let a thousand fresh identities empty the pool of everybody else's
-within minutes. So rows go from the end of the fair order (`ranking`).
+Dropping the oldest ones alone would let a thousand fresh identities empty the pool of everybody
+else's within minutes. So rows go from the end of the fair order (`ranking`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _LAST_GROUPS = """
 _FOREIGN_GROUPS = "SELECT key, signer, received_ms FROM groups WHERE own = 0"
 _DROP_GROUPS = ranking(_FOREIGN_GROUPS, "ROW_NUMBER()", "received_ms DESC, key DESC") + _LAST_GROUPS
 
-# A row's turn is what it takes up together with all that came of its signer later: the biggest holder is cut first.
+# A row's turn is what it takes up together with all that came of its signer later: the biggest
+# holder is cut first.
 _LAST_ENVELOPES = """
     , leaving AS (
         SELECT id, bytes, SUM(bytes) OVER (
@@ -34,16 +35,17 @@ _DROP_ENVELOPES = ranking(_FOREIGN_ENVELOPES, "SUM(bytes)", "received_ms DESC, s
 
 
 def drop_beyond(db: sqlite3.Connection, max_groups: int, old: Collection[bytes]) -> None:
-    """Keep at most `max_groups` foreign groups; `old` are the established signers, none while the node is young."""
+    """Keep at most `max_groups` foreign groups; `old` are the established signers, if any."""
     (held,) = db.execute("SELECT COUNT(*) FROM groups WHERE own = 0").fetchone()
     if held > max_groups:
-        # A little more than needed, so that ranking everything is worth it: once in many admissions.
+        # A little more than needed, so that ranking everything is worth it: once in many
+        # admissions.
         excess = held - max_groups + max_groups // 100
         db.execute(_DROP_GROUPS, values_of(max_groups, old) | {"excess": excess})
 
 
 def drop_envelopes_beyond(db: sqlite3.Connection, max_bytes: int, old: Collection[bytes]) -> None:
-    """Keep at most `max_bytes` of foreign envelopes with their bodies; each signer's oldest go first, as with groups.
+    """Keep at most `max_bytes` of foreign envelopes with their bodies, each signer's newest ones.
 
     Ranking takes seconds for hundreds of thousands, so a tenth goes at once.
     """

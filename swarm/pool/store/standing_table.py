@@ -1,4 +1,4 @@
-"""The rows of what this node thinks of signers: a restart forgets nothing but the last moments."""
+"""This node's records about signers: a restart forgets the last moments only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Rows = Sequence[tuple[bytes, Mapping[str, Any] | None]]
 
 
 def load(store: Store) -> list[tuple[bytes, dict[str, Any]]]:
-    """(signer, record) of everybody, in an order that depends on their keys only."""
+    """(signer, record) of every signer, in the order of their keys."""
     return [(signer, json.loads(record)) for signer, record in store.rows("SELECT signer, record FROM standings ORDER BY signer")]
 
 
 def keep(store: Store, rows: Rows) -> None:
-    """Write records, and forget the signers that have none any more, in one transaction."""
+    """Write records in one transaction; a record of None removes the signer."""
     with store.transaction() as db:
         for signer, record in rows:
             if record is None:

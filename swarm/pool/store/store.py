@@ -1,9 +1,12 @@
-"""Everything a node must not lose, in one SQLite file: its own signed log, foreign envelopes, admitted groups, refusals.
+"""Everything a node must not lose, in one SQLite file.
 
-Write-ahead logging keeps the file whole through a kill at any instruction. Appending to the own log is flushed to the
-disk before the envelope is published: a node that forgot an envelope it has sent would sign another one with the same
-sequence number, which is a proof of cheating. The rest may lose its last moments to a power cut, and is received again.
-Every row has a digest (tables.py) and every page a sum (page_sums.py), so that `swarmd audit` finds any byte that has changed.
+It holds the node's own signed log, foreign envelopes, admitted groups and refusals.
+
+Write-ahead logging keeps the file whole through a kill at any instruction. Appending to the own log
+is flushed to the disk before the envelope is published: a node that forgot an envelope it has sent
+would sign another one with the same sequence number, which is a proof of cheating. The rest may
+lose its last moments to a power cut, and is received again. Every row has a digest (tables.py) and
+every page a sum (page_sums.py), so that `swarmd audit` finds any byte that has changed.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ KEPT_REFUSALS = 1000
 BUSY_MS = 5000
 # The write-ahead log is moved over into the file when it has grown to this.
 SETTLED_BYTES = 4 * 2**20
-# Of an envelope that was refused as a whole, and so is not kept, this much is: enough for nearly all, 16 MiB in all.
+# Of an envelope that was refused as a whole, and so is not kept, this much is: enough for nearly
+# all, 16 MiB in all.
 MAX_EVIDENCE_BYTES = 16 * 1024
 
 _OWN_LOG = "SELECT id, signer, sequence, received_ms, envelope, body_hash, body FROM envelopes WHERE own = 1 ORDER BY sequence"
@@ -41,7 +45,10 @@ _GROUPS = "SELECT key, trained_round, record FROM groups"
 
 @dataclass(frozen=True, slots=True)
 class StoredEnvelope:
-    """An envelope as it travelled; `body` (with its SHA-256) is there where the envelope only announces it."""
+    """An envelope as it travelled.
+
+    `body` and its SHA-256 are None unless the envelope only announces its body.
+    """
 
     id: bytes
     signer: bytes
@@ -55,7 +62,8 @@ class StoredEnvelope:
 class StoredRefusal(NamedTuple):
     """Who was refused and why: a whole envelope, or its group of the task `item`.
 
-    `envelope` is the id, empty for bytes that did not open; `evidence` the bytes as they came, where the envelope is not kept.
+    `envelope` is the id, empty for bytes that did not open; `evidence` the bytes as they came,
+    where the envelope is not kept.
     """
 
     signer: bytes
@@ -78,7 +86,9 @@ class StoreStatistics:
 
 
 class Store:
-    """The file, used from one thread at a time. Raises `HomeError` when it cannot be opened or written.
+    """The file, used from one thread at a time.
+
+    Raises `HomeError` when it cannot be opened or written.
 
     One process at a time may write; beside it others may look, with `read_only`.
     """
@@ -94,7 +104,8 @@ class Store:
             self._log_path = str(wal_path(path))
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
-            # The log is moved over by `_settle` only, and cut then: no frame of an earlier log stays behind the new ones.
+            # The log is moved over by `_settle` only, and cut then: no frame of an earlier log
+            # stays behind the new ones.
             self._db.execute("PRAGMA wal_autocheckpoint=0")
             self._db.execute("PRAGMA journal_size_limit=0")
             teach(self._db)
@@ -116,7 +127,10 @@ class Store:
                     raise
 
     def belong_to(self, swarm: bytes) -> None:
-        """Tie a new file to a swarm (its manifest's id), whose log it holds; `HomeError` when it is tied to another."""
+        """Tie a new file to a swarm (its manifest's id).
+
+        Raises `HomeError` when it holds the log of another swarm.
+        """
         with self.transaction() as db:
             row = db.execute("SELECT swarm FROM about").fetchone()
             if row is None:
@@ -138,7 +152,8 @@ class Store:
             if not self._read_only:
                 self._settle()
         except HomeError:
-            # Without room for new sums the log stays. The last connection that closes would move it over, but no reader may.
+            # Without room for new sums the log stays. The last connection that closes would move it
+            # over, but no reader may.
             with closing(sqlite3.connect(_place(self._path, "ro"), uri=True)) as reader, suppress(sqlite3.DatabaseError):
                 reader.execute("SELECT swarm FROM about").fetchall()
                 self._db.close()
@@ -146,7 +161,7 @@ class Store:
             self._db.close()
 
     def _settle(self) -> None:
-        """Move the write-ahead log over into the file, and take the sums of the pages that this has changed."""
+        """Move the write-ahead log over into the file, and renew the sums of the changed pages."""
         with _explained(self._path), storage(self._path.parent):
             (page_size,) = self._db.execute("PRAGMA page_size").fetchone()
             changed = pages_in_log(self._path, page_size)
@@ -155,14 +170,18 @@ class Store:
             busy, in_log, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             renew_sums(self._path, page_size, changed)
             if not busy and in_log == moved:
-                # Where somebody reads what the log holds, it is cut another time rather than waited for.
+                # Where somebody reads what the log holds, it is cut another time rather than waited
+                # for.
                 self._db.execute("PRAGMA busy_timeout=0")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
 
     @contextmanager
     def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """All of what is written inside, or nothing of it; `durable` waits for the disk. A row is sealed as it is written."""
+        """Write all that is written inside, or nothing.
+
+        `durable` waits for the disk. SQLite computes each row's digest as it is written.
+        """
         with _explained(self._path):
             if self._log_bytes() > SETTLED_BYTES:
                 self._settle()
@@ -189,12 +208,15 @@ class Store:
     # Envelopes
 
     def append_own(self, entry: StoredEnvelope) -> None:
-        """Add the next own envelope and flush it to the disk; it must be published only after this returns."""
+        """Add the next own envelope and flush it to the disk; publish it afterwards only."""
         with self.transaction(durable=True) as db:
             self._insert_envelope(db, entry, own=True)
 
     def add_envelope(self, entry: StoredEnvelope, *, old: Collection[bytes] = ()) -> None:
-        """Keep a foreign envelope; of too many bytes those of newcomers beside the `old` signers go, and the biggest holders'."""
+        """Keep a foreign envelope, and drop others when they take too many bytes.
+
+        `old` are the established signers; all others are newcomers, whose envelopes go first.
+        """
         held = self.foreign_bytes + len(entry.envelope) + len(entry.body or b"")
         with self.transaction() as db:
             self._insert_envelope(db, entry, own=False)
@@ -204,7 +226,10 @@ class Store:
 
     @property
     def foreign_bytes(self) -> int:
-        """Bytes of foreign envelopes held; counted as they come, since summing them up reads every row of an index."""
+        """Bytes of foreign envelopes held.
+
+        Counted as they come, since summing them up reads every row of an index.
+        """
         if self._foreign_bytes is None:
             ((self._foreign_bytes,),) = self.rows("SELECT COALESCE(SUM(bytes), 0) FROM envelopes WHERE own = 0")
         return self._foreign_bytes or 0
@@ -233,7 +258,7 @@ class Store:
                 yield StoredEnvelope(*row)
 
     def rows(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
-        """Everything that a query answers; name its columns, since the last one of each table is the seal."""
+        """All rows that a query answers; name its columns, since each table ends with the digest."""
         with _explained(self._path):
             return self._db.execute(query, values).fetchall()
 
@@ -250,7 +275,10 @@ class Store:
     # Groups
 
     def add_groups(self, groups: Sequence[ScoredGroup], *, own: bool, old: Collection[bytes] = ()) -> None:
-        """Keep groups, once each; the oldest of a signer with too many go, then those of newcomers beside the `old` signers."""
+        """Keep groups, once each, and drop others when there are too many.
+
+        A signer's own oldest go first, then those of newcomers: everybody but the `old` signers.
+        """
         with self.transaction() as db:
             for group in groups:
                 recipe = group.task.recipe
@@ -301,7 +329,7 @@ class Store:
     # Refusals
 
     def add_refusals(self, received_ms: int, refusals: Sequence[StoredRefusal]) -> None:
-        """Count refusals and keep their records among the newest, without evidence that is too large."""
+        """Count refusals and keep the newest, without evidence over `MAX_EVIDENCE_BYTES`."""
         with self.transaction() as db:
             for refusal in refusals:
                 evidence = refusal.evidence

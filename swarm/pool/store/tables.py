@@ -1,8 +1,9 @@
-"""The tables of the store, and the seal that every row carries.
+"""The tables of the store, and the digest that every row carries.
 
-SQLite notices a damaged tree and passes a damaged value on. So each row holds a digest of its own fields, computed by SQLite
-itself through a generated column: whoever writes a row, by whatever statement, seals it. Nothing secret is in it: it finds
-damage, not forgery, which signatures and re-scoring find. `swarmd audit` recomputes them all.
+SQLite notices a damaged tree and passes a damaged value on. So each row holds a digest of its own
+fields in the generated column `seal`, which SQLite computes for any statement that writes a row. It
+contains no secret: it finds damage, not forgery, which signatures and re-scoring find. `swarmd
+audit` recomputes every digest.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _TABLES = {
     "refusal_counts": ("reason TEXT PRIMARY KEY", "count INTEGER NOT NULL"),
     # Keys whose own log is known to begin in this very file (swarm.pool.store.log_table).
     "beginnings": ("key BLOB PRIMARY KEY",),
-    # Two envelopes of one signer with one sequence number; `carrier` is the id of an envelope in somebody's log that holds them.
+    # Two envelopes of one signer with one sequence number; `carrier` is the id of an envelope in
+    # somebody's log that holds them.
     "proofs": (
         "signer BLOB PRIMARY KEY", "found_ms INTEGER NOT NULL", "one BLOB NOT NULL", "other BLOB NOT NULL",
         "carrier BLOB NOT NULL",

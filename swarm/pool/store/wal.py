@@ -1,7 +1,10 @@
-"""SQLite's write-ahead log, checked frame by frame: SQLite drops the first bad frame and all after it, without a word.
+"""Check SQLite's write-ahead log frame by frame.
 
-    header    magic, version, page size, count, two salts, checksum of these: eight words of 32 bits
-    frame     page number, pages of the file after a commit (else 0), the salts, checksum so far, and the page
+SQLite itself drops the first bad frame and all after it, without a word.
+
+    header    magic, version, page size, count, two salts, checksum (8 bytes)
+    frame     page number, pages of the file after a commit (else 0), the salts,
+              checksum of all so far (8 bytes), the page
 
 https://www.sqlite.org/fileformat2.html#walformat
 """
@@ -22,9 +25,12 @@ _VERSION = 3007000
 
 @dataclass
 class LogReading:
-    """`frames` good ones, the sums of each page's contents in finished transactions, and how the log ends.
+    """What a log holds.
 
-    `damage` is a place and what is wrong with it, `note` the remains of a kill: at most one of each.
+    `frames` counts the good ones, `sums` are each page's contents in finished transactions.
+
+    `damage` is a place and what is wrong with it, `note` the remains of a kill: at most one of
+    each.
     """
 
     frames: int = 0
@@ -68,7 +74,8 @@ def read_wal(pool: Path) -> LogReading:
             return found
         page_number, size_after, its_salt = struct.unpack(">3I", frame[:12])
         state = _checksum(page, order, _checksum(frame[:8], order, state))
-        # The checksum leaves the salts out. Each new log counts the first one up, and overwrites the log before.
+        # The checksum leaves the salts out. Each new log counts the first one up, and overwrites
+        # the log before.
         salted, summed = frame[8:16] == data[16:24], frame[16:] == struct.pack(">2I", *state)
         if not salted and not summed and its_salt == (salt - 1) % 2**32:
             found.note = f"has frames of an earlier log after frame {number - 1}"
