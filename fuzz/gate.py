@@ -141,7 +141,7 @@ def envelopes() -> Prepared:
 
 
 def shares() -> Prepared:
-    """Changed bodies, signed anew: admitted groups keep every rule and have the verifier's rewards."""
+    """Changed bodies, signed anew: admitted groups keep every rule and have our rewards."""
     gate = Gate()
     kinds = cycle([Kind.SHARE.value] * 13 + [Kind.PROOF.value, Kind.ANNOUNCE.value, 99])
 

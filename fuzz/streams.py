@@ -101,7 +101,7 @@ def request_frames() -> Prepared:
 
 
 def gossip() -> Prepared:
-    """A peer's whole stream of GossipSub RPCs, read by the real router with that peer in its mesh."""
+    """A peer's stream of GossipSub RPCs, read by the real router with that peer in its mesh."""
     from libp2p.peer.id import ID
     from libp2p.pubsub.pb import rpc_pb2
     from libp2p.utils.varint import encode_varint_prefixed

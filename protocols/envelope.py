@@ -162,7 +162,7 @@ def _signed_bytes(swarm: bytes, signed: list[Any]) -> bytes:
 
 
 def _check_version(data: bytes) -> None:
-    """Any version of an envelope starts with a short array's head and its number: tell a newer one."""
+    """Tell a newer version: any envelope starts with a short array's head and its number."""
     if len(data) >= 2 and 0x91 <= data[0] <= 0x9F and data[1] <= 0x7F and data[1] != PROTOCOL_VERSION:
         raise ProtocolError(Reason.VERSION, f"protocol version {data[1]}; this node speaks {PROTOCOL_VERSION}")
 

@@ -91,7 +91,7 @@ def _parameters(value: Any) -> tuple[tuple[str, Parameter], ...]:
 
 
 def parameter_value(value: Any, name: str) -> Parameter:
-    """A boolean, integer, finite float or short text. Raises ProtocolError ("schema") for others."""
+    """A boolean, integer, finite float or short text. Raises ProtocolError ("schema")."""
     match value:
         case bool():
             return value

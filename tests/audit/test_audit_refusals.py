@@ -1,4 +1,4 @@
-"""A refusal for something in the message is confirmed offline; others are said to be uncheckable."""
+"""A refusal for something in the message is confirmed offline; others cannot be checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any changed byte of a store is found and named; remains of a kill or a full disk are no damage."""
+"""Any changed byte of a store is named; remains of a kill or a full disk are no damage."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ import trio
 
 from protocols.envelope import Envelope, open_envelope
 from protocols.manifest import epoch_of
-from protocols.messages import Announce, Kind, Proof, Share, unpack_body
+from protocols.messages import Announce, Proof, Share, unpack_share
 from protocols.proof import check_proof, prove
 from protocols.reasons import ProtocolError, Reason
 from swarm.context import Context
@@ -177,8 +177,7 @@ class Admission:
     async def _take_announced(self, opened: Opened, raw_body: bytes | None, now_ms: int) -> Judged:
         if raw_body is None:
             raise TurnedAway(Reason.STALE)
-        share = checked(lambda: unpack_body(Kind.SHARE, raw_body))
-        assert isinstance(share, Share)  # noqa: S101 - that is what this kind unpacks to
+        share = checked(lambda: unpack_share(raw_body))
         return await self._judge_share(opened.envelope, share, now_ms)
 
     async def _take_proof(self, opened: Opened, raw_body: None, now_ms: int) -> Judged:

@@ -160,7 +160,7 @@ def _total(groups: Iterable[Weighted]) -> Mass:
 
 
 def _factor(newcomers: Mass, others: Mass, share: float) -> float:
-    """The factor that keeps newcomers' weights to at most `share` of the whole, by both measures."""
+    """The factor that keeps newcomers' weights to `share` of the whole, by both measures."""
 
     def factor(theirs: float, rest: float) -> float:
         return share * rest / ((1 - share) * theirs) if theirs > 0 and share < 1 else 1.0

@@ -57,7 +57,7 @@ def usefulness(candidate: Candidate, skill: Skill) -> float:
 
 
 def foreign_weights(group: ScoredGroup, skill: Skill) -> tuple[float, ...]:
-    """One for answers above the group's mean and at least as good as this node's best, else zero."""
+    """1 for answers above the group's mean and at least as good as this node's best, else 0."""
     least = skill.best.get(group.task.recipe.environment, 0.0)
     return tuple(float(reward > group.reward_mean and reward >= least) for reward in group.rewards)
 

@@ -45,7 +45,8 @@ class Candidate:
     received_ms: int
 
 
-# A bare column beside MAX is of the row that has it (SQLite's own rule): a signer's latest group tells
+# A bare column beside MAX is of the row that has it (SQLite's own rule): a signer's latest group
+# tells
 # its step, not its highest one, since a node that was killed goes on from an earlier checkpoint.
 _ROWS = """
     WITH steps AS (SELECT signer, policy_step AS newest, MAX(received_ms) FROM groups WHERE own = 0 GROUP BY signer)

@@ -258,7 +258,7 @@ class Store:
                 yield StoredEnvelope(*row)
 
     def rows(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
-        """All rows that a query answers; name its columns, since each table ends with the digest."""
+        """All rows of a query; name its columns, since each table ends with the digest."""
         with _explained(self._path):
             return self._db.execute(query, values).fetchall()
 
