@@ -66,6 +66,19 @@ class Shape:
         attention = 4 * self.hidden + 2 * self.queries + 2 * self.cached
         return self.layers * rank * (attention + (3 if self.gated else 2) * (self.hidden + self.inner))
 
+    def pass_bytes(self, item: int, *, recompute: bool) -> int:
+        """Bytes that a training pass keeps for each token, with values of `item` bytes.
+
+        With `recompute` (gradient checkpointing) each layer keeps its input, and one layer at a time
+        everything.
+        """
+        layer = (16 * self.hidden + 4 * self.inner) * item
+        return layer + self.layers * self.hidden * item if recompute else layer * self.layers
+
+    def cache_bytes(self, item: int) -> int:
+        """Bytes of one token's keys and values."""
+        return 2 * self.layers * self.cached * item
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -107,11 +120,9 @@ def estimate(shape: Shape, kind: str, *, item: int, rank: int, recompute: bool =
     count = weights or shape.weights
     kept = shape.embeddings * item + (count - shape.embeddings) * (FOUR_BITS if kind == "qlora" else item)
     trained = count * TRAINED_BYTES if kind == "none" else shape.adapter(rank) * ADAPTER_BYTES
-    layer = (16 * shape.hidden + 4 * shape.inner) * item  # bytes of a token's pass that the backward pass needs
-    passes = layer + shape.layers * shape.hidden * item if recompute else layer * shape.layers
-    slice_ = 3 * SLICE * shape.vocabulary * 4
-    cache = 2 * ROWS * ROW_TOKENS * shape.layers * shape.cached * item
-    return Estimate(int(kept), int(trained), max(PASS_TOKENS * passes + slice_, cache), int(PROCESS))
+    passes = PASS_TOKENS * shape.pass_bytes(item, recompute=recompute) + 3 * SLICE * shape.vocabulary * 4
+    cache = ROWS * ROW_TOKENS * shape.cache_bytes(item)
+    return Estimate(int(kept), int(trained), max(passes, cache), int(PROCESS))
 
 
 def _first(config: Mapping[str, Any], *names: str) -> Any:

@@ -169,19 +169,15 @@ def resident_bytes(language_model: LanguageModel, *, trained: bool = True) -> in
 
 
 def slot_bytes(language_model: LanguageModel) -> tuple[int, int]:
-    """Bytes that one completion takes while it is sampled, and more of them for each of its tokens, prompt included."""
+    """Bytes of a completion that is sampled: a fixed part, and a part per token of it and its prompt."""
     shape, size = _shape(language_model), language_model.dtype.itemsize
-    # Logits, and in float32 what draws from them; keys and values.
-    return shape.vocabulary * (size + 5 * 4), 2 * shape.layers * shape.cached * size
+    # The fixed part: logits, and in float32 what draws from them.
+    return shape.vocabulary * (size + 5 * 4), shape.cache_bytes(size)
 
 
 def token_bytes(language_model: LanguageModel) -> int:
-    """Bytes that one token of a training pass takes, roughly: what the backward pass needs of the forward one."""
-    shape, size = _shape(language_model), language_model.dtype.itemsize
-    layer = (16 * shape.hidden + 4 * shape.inner) * size
-    if checkpoints_layers(language_model):  # each layer keeps its input, and one at a time everything
-        return layer + shape.layers * shape.hidden * size
-    return layer * shape.layers
+    """Bytes that a training pass keeps for each token, roughly."""
+    return _shape(language_model).pass_bytes(language_model.dtype.itemsize, recompute=checkpoints_layers(language_model))
 
 
 def checkpoints_layers(language_model: LanguageModel) -> bool:
