@@ -19,7 +19,7 @@ import torch
 
 from swarm.errors import PolicyError
 from swarm.policy.engine.ends import Ends
-from swarm.policy.fit.memory import Memory, ran_out
+from swarm.policy.fit.memory import Attempt, Memory
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.model.prefix import Prefix, prefill
 
@@ -80,15 +80,12 @@ class CacheEngine:
         groups: list[list[Sampled]] = []
         while len(groups) < len(prompts):
             slots = min(self._memory.slots(length), (len(prompts) - len(groups)) * num_generations)
-            try:
-                # Groups stay whole; one that alone is too many rows is sampled a few rows at a time.
-                part = prompts[len(groups) : len(groups) + max(1, slots // num_generations)]
+            # Groups stay whole; one that alone is too many rows is sampled a few rows at a time.
+            part = prompts[len(groups) : len(groups) + max(1, slots // num_generations)]
+            with Attempt() as tried:
                 groups += self._groups(part, num_generations, min(slots, num_generations), max_tokens, temperature, generator)
-                continue
-            except (RuntimeError, MemoryError) as error:
-                if not ran_out(error):
-                    raise
-            self._memory.fewer_slots(slots)
+            if tried.ran_out:
+                self._memory.fewer_slots(slots)
         return groups
 
     def release(self) -> None:

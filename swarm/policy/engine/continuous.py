@@ -20,7 +20,7 @@ from torch import Tensor
 from swarm.policy.engine.cache import Sampled, check_room
 from swarm.policy.engine.ends import Ends
 from swarm.policy.engine.slots import Slots
-from swarm.policy.fit.memory import Memory, ran_out
+from swarm.policy.fit.memory import Attempt, Memory
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.model.prefix import prefill
 
@@ -70,13 +70,10 @@ class SlotEngine:
         done: dict[int, Sampled] = {}
         while len(done) < count:
             slots = min(count - len(done), self._memory.slots(length))
-            try:
+            with Attempt() as tried:
                 self._run(slots, length, prompts, num_generations, max_tokens).finish(done, uniforms, temperature)
-                continue
-            except (RuntimeError, MemoryError) as error:
-                if not ran_out(error):
-                    raise
-            self._memory.fewer_slots(slots)
+            if tried.ran_out:
+                self._memory.fewer_slots(slots)
         if self._slots is not None and not self._memory.holds(self._slots.size):
             self.release()
         return [[done[i] for i in range(first, first + num_generations)] for first in range(0, count, num_generations)]

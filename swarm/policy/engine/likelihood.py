@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from swarm.policy.fit.memory import Memory, ran_out
+from swarm.policy.fit.memory import Attempt, Memory
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.model.prefix import completion_logprobs
 
@@ -27,17 +27,13 @@ def log_likelihoods(
     memory = memory or Memory(language_model, 0.0)
     while fit:
         part = fit[: memory.most_scored]
-        try:
-            found = _scored(language_model, [encoded[n] for n in part], [completions[n] for n in part], temperature)
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
-                raise
-            found = []
-        if not found:  # out of the except clause first: the error holds on to the tensors of all that it came through
+        with Attempt() as tried:
+            totals = _scored(language_model, [encoded[n] for n in part], [completions[n] for n in part], temperature)
+            for number, total in zip(part, totals, strict=True):
+                result[number] = total
+            fit = fit[len(part) :]
+        if tried.ran_out:
             memory.fewer_scored(len(part))
-        for number, total in zip(part, found, strict=False):
-            result[number] = total
-        fit = fit[len(found) :]
     return result
 
 

@@ -13,6 +13,8 @@ import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import torch
 
@@ -113,6 +115,23 @@ class Memory:
             drop()
         self._kept = 0
         give_back(self._device)
+
+
+class Attempt:
+    """Work that may run out of memory: `with Attempt() as tried:` ends quietly then.
+
+    Afterwards `tried.ran_out` says whether it did; every other error passes. Make room only after the
+    block: inside it the error still holds the tensors of all frames that it came through.
+    """
+
+    ran_out = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        self.ran_out = error is not None and ran_out(error)
+        return self.ran_out
 
 
 def ran_out(error: BaseException) -> bool:

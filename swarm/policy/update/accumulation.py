@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from swarm.policy.fit.memory import Memory, ran_out
+from swarm.policy.fit.memory import Attempt, Memory
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.update.batch import MicroBatch, halves
 from swarm.policy.update.optimizer import Optimizer
@@ -60,13 +60,11 @@ def in_smaller_parts(
         sums = torch.zeros(3)
         too_large: MicroBatch | None = None
         for part in parts:
-            try:
+            with Attempt() as tried:
                 sums += backward(part)
-            except (RuntimeError, MemoryError) as error:
-                if not ran_out(error):
-                    raise
+            if tried.ran_out:
                 too_large = part.micro
-                break  # out of the except clause first: the error holds on to the tensors of all that it came through
+                break
         if too_large is None:
             return parts, sums
         optimizer.clear()
@@ -79,10 +77,7 @@ def in_smaller_parts(
 def step(optimizer: Optimizer, memory: Memory) -> float | None:
     """The optimizer's step, tried once more with all else out of memory; it changes nothing before it has all it needs."""
     for again in (False, True):
-        try:
+        with Attempt():
             return optimizer.step()
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
-                raise
         memory.step_failed(again)
     raise AssertionError("the second failure raises")
