@@ -24,9 +24,11 @@ import torch
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
 from swarm.policy.engine.cache import CacheEngine
+from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import EMBEDDED, load
 from swarm.policy.update.batch import make_batch
 from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.trainer import Trainer
 from swarm.policy.update.update import update
 from swarm.records import TrainingGroup
 from swarm.tasks.compact import COMPACT
@@ -86,7 +88,7 @@ class Learner:
     def __init__(self, source: Path, tasks: list[str], settings: TrainingSection, seed: int) -> None:
         self.policy = load(source, PolicySection(device="cpu"))
         self.engine = CacheEngine(self.policy)
-        self.optimizer = Optimizer(self.policy.parameters, settings)
+        self.trainer = Trainer(self.policy, Optimizer(self.policy.parameters, settings), settings, Memory(self.policy, 0.0))
         self.settings, self.tasks, self.random = settings, tasks, Random(seed)
 
     def solve(self, problems: Problems, count: int) -> list[TrainingGroup]:
@@ -108,7 +110,7 @@ class Learner:
 
     def train(self, groups: list[TrainingGroup]) -> None:
         """One update."""
-        update(self.policy, None, self.optimizer, make_batch(self.policy, groups, self.settings), self.settings, 1.0)
+        update(self.trainer, make_batch(self.policy, groups, self.settings))
 
     def accuracy(self, problems: list[TinyProblem]) -> dict[str, float]:
         """Greedy accuracy by task."""

@@ -38,6 +38,7 @@ from swarm.policy.model.adapter import AdapterSpec
 from swarm.policy.model.model import LanguageModel, load_base
 from swarm.policy.update.batch import make_batch
 from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.trainer import Trainer
 from swarm.policy.update.update import update
 from swarm.records import TrainingGroup
 
@@ -125,11 +126,12 @@ def generation(device: str, shape: str, prompts: int, generations: int, tokens: 
 def training(device: str, shape: str, groups: int, generations: int, tokens: int, pass_tokens: int) -> dict[str, Any]:
     lm = open_model(device, shape)
     settings = TrainingSection(learning_rate=1e-6, micro_batch_tokens=pass_tokens)
-    optimizer = Optimizer(lm.parameters, settings)
     batch = make_batch(lm, random_groups(lm, groups, generations, tokens), settings)
 
+    trainer = Trainer(lm, Optimizer(lm.parameters, settings), settings, Memory(lm, 0.0))
+
     def step() -> None:
-        update(lm, None, optimizer, batch, settings, 1.0)
+        update(trainer, batch)
 
     sliced, slice_ = {}, logprobs.SLICE
     if shape == "tiny":
@@ -168,14 +170,15 @@ def fits(device: str, shape: str, kind: str, gib: float, tokens: int) -> dict[st
     lm = open_model(device, shape, kind)
     lm.recompute()
     settings = TrainingSection(learning_rate=1e-6)
-    optimizer, memory = Optimizer(lm.parameters, settings), Memory(lm, gib)
+    memory = Memory(lm, gib)
+    trainer = Trainer(lm, Optimizer(lm.parameters, settings), settings, memory)
     engine = SlotEngine(lm, Ends((), (), lambda ids: ""), memory)
     engine.sample(random_tokens(lm, 8, PROMPT), num_generations=8, max_tokens=tokens, temperature=1.0, seed=1)
     sampling = peak_gib(device)
     pass_tokens = memory.micro_batch_tokens(settings.micro_batch_tokens)
     for _ in range(2):
         batch = make_batch(lm, random_groups(lm, 8, 8, tokens), settings, pass_tokens)
-        update(lm, None, optimizer, batch, settings, 1.0, memory)
+        update(trainer, batch)
     if device == "cuda":
         torch.cuda.set_per_process_memory_fraction(1.0)
     return {

@@ -21,9 +21,11 @@ import torch
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
 from swarm.policy.engine.cache import CacheEngine
+from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import LanguageModel, load_base
 from swarm.policy.update.batch import make_batch
 from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.trainer import Trainer
 from swarm.policy.update.update import update
 from swarm.records import TrainingGroup
 
@@ -58,7 +60,7 @@ def main() -> None:
     settings = TrainingSection(learning_rate=1e-9)
     batch = make_batch(lm, [training_group(lm, *pair, rng) for pair in zip(texts, groups, strict=True)], settings)
     cached = replace(batch, micro_batches=[replace(micro, packing=None) for micro in batch.micro_batches])
-    optimizer = Optimizer(lm.parameters, settings)
+    trainer = Trainer(lm, Optimizer(lm.parameters, settings), settings, Memory(lm, 0.0))
     report = {
         "weights": lm.size,
         "generate": {"tokens": tokens, "ms": own_ms, "tokens_per_s": round(tokens / own_ms * 1e3)},
@@ -66,8 +68,8 @@ def main() -> None:
         "train": {
             "completions": batch.completions,
             "tokens": batch.tokens,
-            "ms": milliseconds(lambda: update(lm, None, optimizer, batch, settings, 1.0), options.runs),
-            "ms_without_packing": milliseconds(lambda: update(lm, None, optimizer, cached, settings, 1.0), options.runs),
+            "ms": milliseconds(lambda: update(trainer, batch), options.runs),
+            "ms_without_packing": milliseconds(lambda: update(trainer, cached), options.runs),
         },
     }
     print(json.dumps(report, indent=1))

@@ -37,6 +37,7 @@ from swarm.policy.model.conversation import encode
 from swarm.policy.model.model import LanguageModel, device_for, load, load_base, public_name
 from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.rounds import train
+from swarm.policy.update.trainer import Trainer
 from swarm.records import TrainingGroup
 
 # Above this many weights hashing them takes longer than a fair share of a step, so the digest in the policy tag is
@@ -112,7 +113,10 @@ class Worker:
         self._memory = Memory(self._policy, self._config.memory, trained=trained)
         self._engine = open_engine(self._policy, self._generation, self._memory)
         self._ends = ends_of(self._policy, self._generation)
-        self._reference = self._load_reference() if self._training.beta > 0 else None
+        reference = self._load_reference() if self._training.beta > 0 else None
+        self._trainer = Trainer(
+            self._policy, self._optimizer, self._training, self._memory, reference, self._generation.temperature
+        )
         self._digest = self._policy.digest()
 
     def hello(self, _: Any) -> dict[str, Any]:
@@ -160,15 +164,7 @@ class Worker:
     def train(self, body: list[dict[str, Any]]) -> dict[str, Any]:
         """One round's updates on the groups."""
         started = time.perf_counter()
-        figures = train(
-            self._policy,
-            self._reference,
-            self._optimizer,
-            [_training_group(fields) for fields in body],
-            self._training,
-            self._generation.temperature,
-            self._memory,
-        )
+        figures = train(self._trainer, [_training_group(fields) for fields in body])
         if sum(weight.numel() for _, weight in self._policy.parameters) < DIGEST_EVERY_STEP_BELOW:
             self._digest = self._policy.digest()
         if self._handover is not None:

@@ -134,7 +134,7 @@ def test_another_base_or_another_adapter_is_refused(tmp_path):
 def test_the_reference_is_the_base_in_the_same_memory(model_folder):
     worker = opened(model_folder, beta=0.1)
     base = logits(opened(model_folder, adapter="none"))
-    assert worker._reference is worker._policy
+    assert worker._trainer.reference is worker._policy
     assert one_round(worker, 1)["kl"] == 0
     assert one_round(worker, 2)["kl"] > 0
     with worker._policy.original():

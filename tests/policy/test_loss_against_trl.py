@@ -10,8 +10,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
+from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import load_base
 from swarm.policy.update.batch import make_batch
+from swarm.policy.update.trainer import Trainer
 from swarm.policy.update.update import update
 from swarm.records import TrainingGroup
 
@@ -108,7 +110,9 @@ def test_loss_and_gradients_equal_trl(model_folder, tmp_path, monkeypatch, chang
         assert inputs["prompt_ids"][row][inputs["prompt_mask"][row].bool()].tolist() == ids
     reference = load_base(PolicySection(model=str(model_folder), device="cpu")) if settings.beta else None
     optimizer = RecordingOptimizer(dict(ours.parameters))
-    figures = update(ours, reference, optimizer, make_batch(ours, groups, settings), settings, temperature)
+    figures = update(
+        Trainer(ours, optimizer, settings, Memory(ours, 0.0), reference, temperature), make_batch(ours, groups, settings)
+    )
 
     # TRL's side: the same two passes; old log-probabilities are those before the first.
     parameters = dict(trainer.model.named_parameters())

@@ -19,6 +19,7 @@ from swarm.policy.policy_worker import Worker
 from swarm.policy.update import update as update_module
 from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.rounds import train
+from swarm.policy.update.trainer import Trainer
 from swarm.records import TrainingGroup
 
 ERRORS = [
@@ -74,7 +75,7 @@ def trained(folder, break_it=lambda lm, optimizer: None):
     settings = TrainingSection(learning_rate=1e-2, warmup_steps=0, num_iterations=2, groups_per_update=2, micro_batch_tokens=45)
     optimizer, memory = Optimizer(lm.parameters, settings), Memory(lm, 0.0)
     break_it(lm, optimizer)
-    figures = train(lm, None, optimizer, GROUPS, settings, 1.0, memory)
+    figures = train(Trainer(lm, optimizer, settings, memory), GROUPS)
     assert figures.skipped == 0
     assert optimizer.steps == 2 * figures.updates == 4
     assert figures.completions == 9

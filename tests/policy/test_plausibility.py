@@ -10,10 +10,12 @@ from tiny_models import write_model
 
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
+from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import load_base
 from swarm.policy.update.batch import make_batch
 from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.plausibility import plausible
+from swarm.policy.update.trainer import Trainer
 from swarm.policy.update.update import micro_batch_logprobs, update
 from swarm.records import TrainingGroup
 
@@ -41,7 +43,7 @@ def train(lm, groups, **settings):
             gradients.append([None if p.grad is None else p.grad.clone() for _, p in lm.parameters])
             return super().step()
 
-    figures = update(lm, None, Recorder(lm.parameters, section), make_batch(lm, groups, section), section, 1.0)
+    figures = update(Trainer(lm, Recorder(lm.parameters, section), section, Memory(lm, 0.0)), make_batch(lm, groups, section))
     return gradients[0], figures
 
 

@@ -11,11 +11,13 @@ from tiny_models import EOS, write_model
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
 from swarm.errors import PolicyError
+from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import LanguageModel, load_base
 from swarm.policy.model.prefix import completion_logprobs
 from swarm.policy.update.advantage import group_advantages
 from swarm.policy.update.batch import make_batch
 from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.trainer import Trainer
 from swarm.policy.update.update import micro_batch_logprobs, update
 from swarm.records import TrainingGroup
 
@@ -58,10 +60,14 @@ class Recorder:
         return 1.0
 
 
+def trainer(lm, optimizer, section, reference=None) -> Trainer:
+    return Trainer(lm, optimizer, section, Memory(lm, 0.0), reference)
+
+
 def gradient(lm, groups, **settings) -> torch.Tensor:
     section = TrainingSection(**settings)
     recorder = Recorder(lm)
-    update(lm, lm if section.beta else None, recorder, make_batch(lm, groups, section), section, 1.0)
+    update(trainer(lm, recorder, section, lm if section.beta else None), make_batch(lm, groups, section))
     return recorder.gradients[0]
 
 
@@ -240,7 +246,7 @@ def test_nothing_to_learn_changes_nothing(small):
     before = lm.digest()
     for groups in ([], GROUPS[2:]):
         section = TrainingSection(weight_decay=0.1)
-        figures = update(lm, None, Optimizer(lm.parameters, section), make_batch(lm, groups, section), section, 1.0)
+        figures = update(trainer(lm, Optimizer(lm.parameters, section), section), make_batch(lm, groups, section))
         assert (figures.loss, figures.skipped) == (0.0, 0)
     assert lm.digest() == before
 
@@ -250,9 +256,9 @@ def test_a_step_that_is_not_finite_is_left_out_and_said_so(small, bad):
     lm = open_model(small)
     section = TrainingSection(num_iterations=3)
     optimizer = Optimizer(lm.parameters, section)
-    update(lm, None, optimizer, make_batch(lm, GROUPS, section), section, 1.0)
+    update(trainer(lm, optimizer, section), make_batch(lm, GROUPS, section))
     before, state = lm.digest(), {name: tensor.clone() for name, tensor in optimizer.state().items()}
-    figures = update(lm, None, optimizer, make_batch(lm, [group("1", ["2", "3"], [bad, 0.0])], section), section, 1.0)
+    figures = update(trainer(lm, optimizer, section), make_batch(lm, [group("1", ["2", "3"], [bad, 0.0])], section))
     assert figures.skipped == 3
     assert (lm.digest(), optimizer.steps) == (before, 3)
     assert all(torch.equal(tensor, state[name]) for name, tensor in optimizer.state().items())
@@ -281,7 +287,7 @@ def test_rewarded_answers_become_likelier_their_end_included(small):
 
     before = logprobs()
     for _ in range(20):
-        update(lm, None, optimizer, make_batch(lm, GROUPS[:1], section), section, 1.0)
+        update(trainer(lm, optimizer, section), make_batch(lm, GROUPS[:1], section))
     assert (logprobs() > before + 0.5).all()
 
 
@@ -289,7 +295,7 @@ def test_iterations_are_steps_and_clip(small):
     lm = open_model(small)
     section = TrainingSection(learning_rate=1e-2, warmup_steps=0, num_iterations=4)
     optimizer = Optimizer(lm.parameters, section)
-    figures = update(lm, None, optimizer, make_batch(lm, GROUPS, section), section, 1.0)
+    figures = update(trainer(lm, optimizer, section), make_batch(lm, GROUPS, section))
     assert optimizer.steps == 4
     assert 0 < figures.clip_fraction < 1
 
@@ -332,7 +338,7 @@ def test_small_steps_add_up_in_bfloat16(small):
 def test_optimizer_state_goes_on_bit_for_bit(small):
     def train(lm, optimizer, steps):
         for _ in range(steps):
-            update(lm, None, optimizer, make_batch(lm, GROUPS, TrainingSection()), TrainingSection(), 1.0)
+            update(trainer(lm, optimizer, TrainingSection()), make_batch(lm, GROUPS, TrainingSection()))
 
     straight, first, second = open_model(small), open_model(small), open_model(small)
     straight_optimizer = Optimizer(straight.parameters, TrainingSection())

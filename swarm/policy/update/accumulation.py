@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from swarm.policy.fit.memory import Attempt, Memory
+from swarm.policy.fit.memory import Attempt
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.update.batch import MicroBatch, halves
-from swarm.policy.update.optimizer import Optimizer
+from swarm.policy.update.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,14 @@ class Part:
         return First(*(each[rows, :width] for each in (self.first.old, self.first.base, self.first.trained)))
 
 
-def in_smaller_parts(
-    policy: LanguageModel, optimizer: Optimizer, memory: Memory, parts: list[Part], backward: Callable[[Part], Tensor]
-) -> tuple[list[Part], Tensor]:
+def in_smaller_parts(trainer: Trainer, parts: list[Part], backward: Callable[[Part], Tensor]) -> tuple[list[Part], Tensor]:
     """Leave the gradient of all parts on the weights; the parts as they were cut at last, and the sum of what `backward` says.
 
     Raises `PolicyError` when not even one completion fits into memory.
     """
     alone = False  # whether the last failure was of a single completion
     while True:
-        optimizer.clear()
+        trainer.optimizer.clear()
         sums = torch.zeros(3)
         too_large: MicroBatch | None = None
         for part in parts:
@@ -67,17 +65,17 @@ def in_smaller_parts(
                 break
         if too_large is None:
             return parts, sums
-        optimizer.clear()
-        memory.smaller_micro_batch(too_large.tokens, len(too_large.ids), again=alone)
+        trainer.optimizer.clear()
+        trainer.memory.smaller_micro_batch(too_large.tokens, len(too_large.ids), again=alone)
         alone = len(too_large.ids) == 1
         most = too_large.tokens // 2
-        parts = [half for part in parts for half in (part.halves(policy) if part.micro.tokens > most else [part])]
+        parts = [half for part in parts for half in (part.halves(trainer.policy) if part.micro.tokens > most else [part])]
 
 
-def step(optimizer: Optimizer, memory: Memory) -> float | None:
+def step(trainer: Trainer) -> float | None:
     """The optimizer's step, tried once more with all else out of memory; it changes nothing before it has all it needs."""
     for again in (False, True):
         with Attempt():
-            return optimizer.step()
-        memory.step_failed(again)
+            return trainer.optimizer.step()
+        trainer.memory.step_failed(again)
     raise AssertionError("the second failure raises")

@@ -13,12 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from swarm.config.schema import TrainingSection
-from swarm.policy.fit.memory import Memory
-from swarm.policy.model.model import LanguageModel
 from swarm.policy.update.batch import Batch, make_batch
-from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.schedule import groups_per_update
+from swarm.policy.update.trainer import Trainer
 from swarm.policy.update.update import UpdateFigures, update
 from swarm.records import TrainingGroup
 
@@ -38,25 +35,18 @@ class RoundFigures:
     tokens: int
 
 
-def train(
-    policy: LanguageModel,
-    reference: LanguageModel | None,
-    optimizer: Optimizer,
-    groups: Sequence[TrainingGroup],
-    settings: TrainingSection,
-    temperature: float,
-    memory: Memory,
-) -> RoundFigures:
-    """Train `policy` on a round's groups, own ones first; `reference` is the frozen base model, needed when beta > 0."""
-    parts = in_updates(len(groups), groups_per_update(settings, optimizer.steps))
+def train(trainer: Trainer, groups: Sequence[TrainingGroup]) -> RoundFigures:
+    """Train on a round's groups, own ones first."""
+    settings = trainer.settings
+    parts = in_updates(len(groups), groups_per_update(settings, trainer.optimizer.steps))
     plausible = [1.0] * len(groups)
     batches: list[Batch] = []
     figures: list[UpdateFigures] = []
     for part in parts:
-        tokens = memory.micro_batch_tokens(settings.micro_batch_tokens)
-        batch = make_batch(policy, [groups[place] for place in part], settings, tokens)
+        tokens = trainer.memory.micro_batch_tokens(settings.micro_batch_tokens)
+        batch = make_batch(trainer.policy, [groups[place] for place in part], settings, tokens)
         batches.append(batch)
-        figures.append(update(policy, reference, optimizer, batch, settings, temperature, memory))
+        figures.append(update(trainer, batch))
         for place, share in zip(part, figures[-1].plausible, strict=True):
             plausible[place] = share
     trained = [each for each, batch in zip(figures, batches, strict=True) if batch.micro_batches] or figures

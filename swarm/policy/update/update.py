@@ -23,14 +23,13 @@ import torch
 from torch import Tensor
 
 from swarm.config.schema import TrainingSection
-from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.model.prefix import completion_logprobs
 from swarm.policy.update.accumulation import First, Part, in_smaller_parts, step
 from swarm.policy.update.batch import Batch, MicroBatch
 from swarm.policy.update.layout import packed_logprobs
-from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.plausibility import plausible
+from swarm.policy.update.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +47,9 @@ class UpdateFigures:
     plausible: tuple[float, ...]
 
 
-def update(
-    policy: LanguageModel,
-    reference: LanguageModel | None,
-    optimizer: Optimizer,
-    batch: Batch,
-    settings: TrainingSection,
-    temperature: float,
-    memory: Memory | None = None,
-) -> UpdateFigures:
-    """Train `policy` on `batch`; `reference` is the frozen base model, needed when beta > 0."""
-    memory = memory or Memory(policy, 0.0)
+def update(trainer: Trainer, batch: Batch) -> UpdateFigures:
+    """Make `training.num_iterations` optimizer steps on `batch`."""
+    settings, temperature = trainer.settings, trainer.temperature
     parts = [Part(micro) for micro in batch.micro_batches]
     applied: list[tuple[float, float, float, float]] = []
     passes = settings.num_iterations if parts else 0
@@ -66,10 +57,10 @@ def update(
     def backward(part: Part) -> Tensor:
         """Add a part's gradient to that on the weights; its loss, clipped tokens and KL, [3]."""
         micro = part.micro
-        logprobs = micro_batch_logprobs(policy, micro, temperature)  # [B, T]
+        logprobs = micro_batch_logprobs(trainer.policy, micro, temperature)  # [B, T]
         if part.first is None:
             old = logprobs.detach()
-            base = _reference_logprobs(reference, micro, temperature) if settings.beta > 0 else old
+            base = _reference_logprobs(trainer.reference, micro, temperature) if settings.beta > 0 else old
             part.first = First(old, base, plausible(old, micro.mask, micro.least))
         first = part.first
         loss, clipped, kl = token_losses(logprobs, first.old, first.base, micro.advantages, settings)  # each [B, T]
@@ -78,12 +69,12 @@ def update(
         return torch.stack([total.detach(), (clipped * micro.mask).sum(), (kl * micro.mask).sum()]).float().cpu()
 
     for _ in range(passes):
-        parts, sums = in_smaller_parts(policy, optimizer, memory, parts, backward)
+        parts, sums = in_smaller_parts(trainer, parts, backward)
         total_loss, clipped_tokens, kl_sum = sums.tolist()
-        norm = step(optimizer, memory) if sums.isfinite().all() else None
+        norm = step(trainer) if sums.isfinite().all() else None
         if norm is not None:
             applied.append((total_loss, norm, clipped_tokens / batch.tokens, kl_sum / batch.tokens))
-    optimizer.clear()
+    trainer.optimizer.clear()
     loss, norm, clip_fraction, kl = [sum(column) / len(applied) for column in zip(*applied, strict=True)] or [0.0] * 4
     return UpdateFigures(loss, norm, clip_fraction, kl, passes - len(applied), _plausible_shares(batch, parts))
 
