@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from protocols.messages import Completion, PolicyTag
 from protocols.recipe import Recipe
 
-# Parts the turns of a prompt that is a conversation: a question, its answer, another one, its answer, …, the question. No
-# environment's text has it, being a control character.
-TURN = "\x1e"
+
+class Turn(NamedTuple):
+    """One turn of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+Conversation = tuple[Turn, ...]
+# What a policy is asked to continue: a text as it stands, or a conversation.
+Prompt = str | Conversation
+
+
+def as_text(prompt: Prompt) -> str:
+    """A prompt as one text, in which the turns of a conversation are lines."""
+    return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +96,7 @@ class TrainingGroup:
     Tokens that the policy gives less than `min_probability` are left out, and completions with many of them; 0 trains on all.
     """
 
-    prompt: str
+    prompt: Prompt
     completions: tuple[Completion, ...]
     rewards: tuple[float, ...]
     weights: tuple[float, ...]

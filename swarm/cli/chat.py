@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from swarm.cli.output import printable
@@ -27,15 +29,7 @@ from swarm.home import Home
     show_default=True,
     help="0 takes the likeliest answer, more varies.",
 )
-def chat(
-    home: Home,
-    overrides: dict[str, str],
-    checkpoint: str,
-    once: str | None,
-    system: str | None,
-    max_tokens: int,
-    temperature: float,
-) -> None:
+def chat(home: Home, overrides: dict[str, str], checkpoint: str, once: str | None, **manner: Any) -> None:
     """Talk to the newest checkpoint; an empty line or Ctrl-D ends it.
 
     What was said goes along through the model's chat template. A model without one, such as the embedded one, answers each line
@@ -54,12 +48,4 @@ def chat(
             return ""
 
     config = load(home.open().path, overrides)
-    run_chat(
-        home,
-        config,
-        checkpoint,
-        Manner(system, max_tokens, temperature),
-        (lambda: once) if once is not None else hear,
-        say,
-        once=once is not None,
-    )
+    run_chat(home, config, checkpoint, Manner(**manner), hear if once is None else iter([once, ""]).__next__, say)

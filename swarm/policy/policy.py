@@ -17,7 +17,7 @@ from swarm.clock import Clock
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import ChildFailed, HomeError, PolicyError
 from swarm.policy.second import Second
-from swarm.records import Sample, TrainingGroup, TrainReport
+from swarm.records import Prompt, Sample, TrainingGroup, TrainReport, as_text
 
 # What a virtual clock charges, in seconds per token: a fixed part, and a part per weight. Of the magnitude of one core.
 GENERATE_COST, GENERATE_COST_PER_WEIGHT = 2e-5, 2e-10
@@ -39,10 +39,6 @@ class PolicyStatistics:
     skipped_steps: int = 0
     out_of_memory: int = 0
     restarts: int = 0
-
-
-# A text to continue, or the turns of a conversation, each with `role` and `content`.
-Prompt = str | Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +98,7 @@ class Policy:
         return self._generated_by
 
     async def generate(
-        self, prompts: Sequence[str], *, num_generations: int, max_completion_length: int, temperature: float, seed: int
+        self, prompts: Sequence[Prompt], *, num_generations: int, max_completion_length: int, temperature: float, seed: int
     ) -> list[tuple[Sample, ...]]:
         """Sample `num_generations` completions of at most `max_completion_length` tokens for every prompt, in one batched run."""
         groups, seconds, self._generated_by = await self._sample(
@@ -112,7 +108,7 @@ class Policy:
         self._count(generated_tokens=tokens, generate_seconds=seconds)
         return groups
 
-    async def answer(self, prompts: Sequence[str], *, max_completion_length: int) -> list[str]:
+    async def answer(self, prompts: Sequence[Prompt], *, max_completion_length: int) -> list[str]:
         """The likeliest completion of every prompt, token by token (greedy), as text."""
         groups, seconds, _ = await self._sample(self._child, prompts, 1, max_completion_length, 0.0, 0)
         self._count(answer_seconds=seconds)
@@ -135,7 +131,7 @@ class Policy:
             for group, prompt_tokens in zip(answer["groups"], answer["prompt_tokens"], strict=True)
         ]
 
-    async def log_likelihoods(self, prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
+    async def log_likelihoods(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
         """How likely (log-probability, nats) each text is as a whole answer to its prompt, end of sequence included.
 
         Minus infinity for what the model cannot say. One batched pass.
@@ -143,7 +139,7 @@ class Policy:
         if not texts:
             return []
         weight = TRAIN_COST + TRAIN_COST_PER_WEIGHT * self._parameters
-        cost = weight * sum(map(len, (*prompts, *texts)))
+        cost = weight * sum(map(len, (*map(as_text, prompts), *texts)))
         answer = await self._request("log_likelihoods", [list(prompts), list(texts)], cost=cost, of=await self._generating())
         likelihoods: list[float] = answer
         return likelihoods
@@ -255,7 +251,7 @@ class Policy:
     async def _sample(
         self,
         child: Child,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         num_generations: int,
         max_completion_length: int,
         temperature: float,

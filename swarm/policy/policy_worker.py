@@ -33,12 +33,11 @@ from swarm.policy.engine.likelihood import log_likelihoods
 from swarm.policy.fit.fitting import RATES, kind_of_training, recomputes
 from swarm.policy.fit.memory import Memory
 from swarm.policy.model.adapter import AdapterSpec
-from swarm.policy.model.conversation import encode
 from swarm.policy.model.model import LanguageModel, device_for, load, load_base, public_name
 from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.rounds import train
 from swarm.policy.update.trainer import Trainer
-from swarm.records import TrainingGroup
+from swarm.records import Prompt, TrainingGroup, Turn
 
 # Above this many weights hashing them takes longer than a fair share of a step, so the digest in the policy tag is
 # that of the last load or checkpoint.
@@ -125,11 +124,18 @@ class Worker:
 
     def generate(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Per prompt, the samples as [text, finished, log-probability, token ids]."""
-        return self._sampled(self._policy.encode_prompts(body["prompts"]), body)
+        return self._sampled(self._policy.encode_prompts(list(map(_prompt, body["prompts"]))), body)
 
     def converse(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The same for texts to continue and conversations, cut where the model's positions end, with their tokens."""
-        prompts = encode(self._policy, body["prompts"])
+        """Like `generate`, cut where the model's positions end, and the number of tokens of each prompt.
+
+        A model without a chat template has learned to answer one prompt: of a conversation it gets
+        the last turn.
+        """
+        asked = list(map(_prompt, body["prompts"]))
+        if not self._policy.tokenizer.chat_template:
+            asked = [prompt if isinstance(prompt, str) else prompt[-1:] for prompt in asked]
+        prompts = self._policy.encode_prompts(asked)
         room = self._policy.max_length - max(map(len, prompts))
         if room < 1:
             raise PolicyError(f"the prompt fills the model's {self._policy.max_length} positions; shorten it")
@@ -156,10 +162,10 @@ class Worker:
         shortages = self._memory.take_shortages()
         return {"tag": self._tag(), "groups": rows, "out_of_memory": shortages, "seconds": time.perf_counter() - started}
 
-    def log_likelihoods(self, body: list[list[str]]) -> list[float]:
+    def log_likelihoods(self, body: list[list[Any]]) -> list[float]:
         """Of texts as answers to prompts: [prompts, texts]."""
         prompts, texts = body
-        return log_likelihoods(self._policy, prompts, texts, self._generation.temperature, self._memory)
+        return log_likelihoods(self._policy, list(map(_prompt, prompts)), texts, self._generation.temperature, self._memory)
 
     def train(self, body: list[dict[str, Any]]) -> dict[str, Any]:
         """One round's updates on the groups."""
@@ -291,9 +297,13 @@ class Worker:
         return reference
 
 
+def _prompt(fields: str | list[list[str]]) -> Prompt:
+    return fields if isinstance(fields, str) else tuple(Turn(*turn) for turn in fields)
+
+
 def _training_group(fields: Mapping[str, Any]) -> TrainingGroup:
     return TrainingGroup(
-        prompt=fields["prompt"],
+        prompt=_prompt(fields["prompt"]),
         completions=tuple(Completion(*completion) for completion in fields["completions"]),
         rewards=tuple(fields["rewards"]),
         weights=tuple(fields["weights"]),

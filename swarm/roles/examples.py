@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from protocols.manifest import Manifest
 from protocols.recipe import Parameter
-from swarm.records import TURN, Task
+from swarm.records import Conversation, Task, Turn
 from swarm.roles.proposer import levels, parameters_at
 from swarm.tasks.scoring import Scorer
 
@@ -22,13 +22,14 @@ Level = tuple[str, tuple[tuple[str, Parameter], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """What stands before the tasks of an environment at one level; nothing where it is not in `before`."""
+    """The turns before the tasks of an environment at one level; none where `before` lacks it."""
 
-    before: Mapping[Level, str] = field(default_factory=dict, hash=False)
+    before: Mapping[Level, Conversation] = field(default_factory=dict, hash=False)
 
-    def shown(self, task: Task, rendering: str) -> str:
+    def shown(self, task: Task, rendering: str) -> Conversation:
         """The prompt for the own policy."""
-        return self.before.get(_level(task.recipe.environment, task.recipe.parameters), "") + task.prompts[rendering]
+        before = self.before.get(_level(task.recipe.environment, task.recipe.parameters), ())
+        return (*before, Turn("user", task.prompts[rendering]))
 
 
 NO_EXAMPLES = Examples()
@@ -46,7 +47,9 @@ async def gather_examples(scorer: Scorer, manifest: Manifest, rendering: str, co
         for level in levels(rule):
             parameters = parameters_at(rule, level)
             pairs = await scorer.examples(rule.name, parameters, count, rendering)
-            before[_level(rule.name, parameters)] = "".join(turn + TURN for pair in pairs for turn in pair)
+            before[_level(rule.name, parameters)] = tuple(
+                turn for prompt, answer in pairs for turn in (Turn("user", prompt), Turn("assistant", answer))
+            )
     return Examples(before)
 
 

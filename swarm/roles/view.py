@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from protocols.manifest import Manifest
 from swarm.config.schema import Config
-from swarm.records import Task
+from swarm.records import Conversation, Task
 from swarm.roles.examples import NO_EXAMPLES, Examples, gather_examples
 from swarm.tasks.scoring import Scorer
 
@@ -19,7 +19,7 @@ class View:
     max_tokens: int
     examples: Examples = NO_EXAMPLES
 
-    def prompt(self, task: Task) -> str:
+    def prompt(self, task: Task) -> Conversation:
         """Return the task as the policy sees it."""
         return self.examples.shown(task, self.rendering)
 

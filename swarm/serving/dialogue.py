@@ -10,47 +10,49 @@ import trio
 from swarm.config.schema import Config
 from swarm.errors import PolicyError
 from swarm.home import Home
+from swarm.records import Turn
 from swarm.serving.trained import Trained, Wish, open_trained
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How answers are made: after `system`, if there is one, of at most `max_tokens`; temperature 0 takes the likeliest."""
+    """How answers are made: behind the turn `system`, if there is one, of at most `max_tokens` tokens.
+
+    Temperature 0 takes the likeliest tokens.
+    """
 
     system: str | None
     max_tokens: int
     temperature: float
 
 
-def run_chat(
-    home: Home, config: Config, which: str, manner: Manner, hear: Callable[[], str], say: Callable[[str], None], *, once: bool
-) -> None:
-    """Answer what `hear` gives until it is empty, or `once`. Raises `SwarmdError`."""
-    trio.run(_converse, home, config, which, manner, hear, say, once)
+def run_chat(home: Home, config: Config, which: str, manner: Manner, hear: Callable[[], str], say: Callable[[str], None]) -> None:
+    """Answer each line from `hear` through `say`, until a line is empty. Raises `SwarmdError`."""
+    trio.run(_converse, home, config, which, manner, hear, say)
 
 
 async def _converse(
-    home: Home, config: Config, which: str, manner: Manner, hear: Callable[[], str], say: Callable[[str], None], once: bool
+    home: Home, config: Config, which: str, manner: Manner, hear: Callable[[], str], say: Callable[[str], None]
 ) -> None:
-    turns = [{"role": "system", "content": manner.system}] if manner.system else []
-    kept = len(turns)  # whatever is forgotten
+    turns = [Turn("system", manner.system)] if manner.system else []
     async with open_trained(home, config, which) as trained:
         number = 0
         while said := hear().strip():  # nothing else happens meanwhile
-            turns.append({"role": "user", "content": said})
             number += 1
-            # Each turn another seed, so that the same question need not get the same answer.
-            wish = Wish((turns,), max_tokens=manner.max_tokens, temperature=manner.temperature, seed=number)
-            reply = await _reply(trained, turns, kept, wish)
+            turns.append(Turn("user", said))
+            reply = await _reply(trained, turns, manner, seed=number)
             say(reply)
-            turns.append({"role": "assistant", "content": reply})
-            if once:
-                return
+            turns.append(Turn("assistant", reply))
 
 
-async def _reply(trained: Trained, turns: list[dict[str, str]], kept: int, wish: Wish) -> str:
-    """The answer to the last of `turns`, which are the wish's; what no longer fits into the model is forgotten, oldest first."""
+async def _reply(trained: Trained, turns: list[Turn], manner: Manner, seed: int) -> str:
+    """The answer to the last of `turns`, from which the oldest go where the model has no room.
+
+    Each turn has a `seed` of its own, so that the same question need not get the same answer.
+    """
+    kept = 1 if manner.system else 0
     while True:
+        wish = Wish((tuple(turns),), max_tokens=manner.max_tokens, temperature=manner.temperature, seed=seed)
         try:
             ((reply,),) = await trained.answer(wish)
             return reply.text

@@ -13,6 +13,7 @@ from random import SystemRandom
 from typing import Any
 
 from swarm.policy.policy import Reply
+from swarm.records import Conversation, Prompt, Turn
 from swarm.serving.http import HttpError, Request, Response, answer_json
 from swarm.serving.trained import Wish
 
@@ -61,7 +62,7 @@ def read(request: Request, *, chat: bool) -> Asked:
     for name, neutral in NOT_DONE.items():
         if body.get(name) is not None and body[name] not in neutral:
             raise HttpError(400, f"{name} is not supported by this server; leave it out", "unsupported_parameter")
-    prompts = (_messages(body),) if chat else _texts(body)
+    prompts: tuple[Prompt, ...] = (_messages(body),) if chat else _texts(body)
     count = _number(body, "n", 1, 1, MAX_REPLIES, whole=True)
     if count * len(prompts) > MAX_REPLIES:
         raise HttpError(400, f"one request may have at most {MAX_REPLIES} replies over all its prompts")
@@ -92,14 +93,14 @@ def _texts(body: dict[str, Any]) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _messages(body: dict[str, Any]) -> tuple[dict[str, str], ...]:
+def _messages(body: dict[str, Any]) -> Conversation:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise HttpError(400, "messages must be a list of at least one message")
     return tuple(map(_message, messages))
 
 
-def _message(message: Any) -> dict[str, str]:
+def _message(message: Any) -> Turn:
     if not isinstance(message, dict) or message.get("role") not in ROLES:
         raise HttpError(400, f"a message has a role, one of {', '.join(ROLES)}, and a content")
     content = message.get("content")
@@ -107,7 +108,7 @@ def _message(message: Any) -> dict[str, str]:
         content = "".join(str(part.get("text", "")) for part in content)
     if not isinstance(content, str) or not _is_unicode(content):
         raise HttpError(400, "a message's content must be text")
-    return {"role": "system" if message["role"] == "developer" else message["role"], "content": content}
+    return Turn("system" if message["role"] == "developer" else message["role"], content)
 
 
 def _stops(body: dict[str, Any]) -> tuple[str, ...]:

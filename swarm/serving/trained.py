@@ -18,7 +18,8 @@ from swarm.config.schema import Config
 from swarm.errors import ChildDied, HomeError, SwarmdError
 from swarm.home import Home
 from swarm.policy import checkpoint
-from swarm.policy.policy import Policy, Prompt, Reply
+from swarm.policy.policy import Policy, Reply
+from swarm.records import Prompt
 
 FOLLOW_S = 2.0  # between looks for a newer checkpoint
 

@@ -16,6 +16,7 @@ from swarm.config.schema import Config
 from swarm.errors import ChildDied, HomeError, PolicyError
 from swarm.home import Home
 from swarm.policy.policy import Reply
+from swarm.records import Turn
 from swarm.serving import server as server_module
 from swarm.serving import trained as trained_module
 from swarm.serving.http import MAX_BODY_BYTES, MAX_HEAD_BYTES, HttpError, Request, Response, answer_json, converse
@@ -106,7 +107,7 @@ def test_requests_become_wishes() -> None:
     assert asked.stops == (".",)
     spoken = {"messages": CHAT, "max_completion_tokens": 9, "top_p": 1, "stream": True}
     asked = read(request(spoken, "application/json; charset=utf-8"), chat=True)
-    assert asked.wish.prompts == (({"role": "system", "content": "be short"}, {"role": "user", "content": "hi"}),)
+    assert asked.wish.prompts == ((Turn("system", "be short"), Turn("user", "hi")),)
     assert (asked.wish.max_tokens, asked.stream) == (9, True)
     one, other = (read(request({"prompt": "a"}), chat=False).wish.seed for _ in range(2))
     assert one != other, "without a seed each answer is another"
@@ -209,7 +210,7 @@ async def test_it_answers_from_the_newest_checkpoint(tmp_path: Path, monkeypatch
             while trained.step != 2:
                 await trio.sleep(0.05)
         assert trained.digest != base
-        wish = Wish(("12", ({"role": "user", "content": "ignored"}, {"role": "user", "content": "12"})), 2, 5, seed=3)
+        wish = Wish(("12", (Turn("user", "ignored"), Turn("user", "12"))), 2, 5, seed=3)
         first, second = await trained.answer(wish)
         assert len(first) == len(second) == 2
         assert all(0 < reply.tokens <= 5 for reply in first)

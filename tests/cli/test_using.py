@@ -120,9 +120,9 @@ def test_a_long_conversation_forgets_its_beginning(home: Home, monkeypatch: pyte
 
         async def answer(self, wish: Wish) -> list[tuple[SimpleNamespace]]:
             (turns,) = wish.prompts
-            if sum(turn["role"] != "system" for turn in turns) > 3:  # type: ignore[index]
+            if sum(turn.role != "system" for turn in turns) > 3:  # type: ignore[index]
                 raise PolicyError("the prompt fills the model's positions")
-            asked.append([turn["content"] for turn in turns])  # type: ignore[index]
+            asked.append([turn.content for turn in turns])  # type: ignore[index]
             return [(SimpleNamespace(text="yes"),)]
 
     @asynccontextmanager
@@ -131,7 +131,7 @@ def test_a_long_conversation_forgets_its_beginning(home: Home, monkeypatch: pyte
 
     monkeypatch.setattr("swarm.serving.dialogue.open_trained", opened)
     lines, said = iter(["one", "two", "three", ""]), list[str]()
-    run_chat(home, Config(), "newest", Manner(system, 5, 0.0), lambda: next(lines), said.append, once=False)
+    run_chat(home, Config(), "newest", Manner(system, 5, 0.0), lambda: next(lines), said.append)
     before = [system] if system else []
     assert asked == [[*before, "one"], [*before, "one", "yes", "two"], [*before, "two", "yes", "three"]]
     assert said == ["yes"] * 3
@@ -183,7 +183,7 @@ def test_the_policy_is_evaluated_and_talked_to(home: Home) -> None:
     assert [each["digest"] for each in known_evaluations(home)] == [result["digest"]]
     said: list[str] = []
     lines = iter(["12", "again", ""])
-    run_chat(home, Config(), "base", Manner("be short", 5, 0.0), lambda: next(lines), said.append, once=False)
+    run_chat(home, Config(), "base", Manner("be short", 5, 0.0), lambda: next(lines), said.append)
     assert len(said) == 2
     missing = swarmd(home, "chat", "--once", "12", "--checkpoint", "9")
     assert (missing.exit_code, "swarmd checkpoints" in missing.stderr) == (4, True)

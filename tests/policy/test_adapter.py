@@ -19,6 +19,7 @@ from swarm.policy.model import model
 from swarm.policy.model.adapter import AdapterSpec
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.policy_worker import Worker
+from swarm.records import Turn
 
 IDS = torch.arange(4, 24)[None]
 CPU = torch.device("cpu")
@@ -236,8 +237,8 @@ def test_auto_trains_all_weights_where_they_fit_and_an_adapter_where_not(tmp_pat
 
 def test_a_conversation_is_given_as_turns(model_folder):
     lm = LanguageModel(model_folder, revision="", device=CPU, dtype=torch.float32)
-    prompt = "1+1=\x1e2\x1e2+2="
+    prompt = (Turn("user", "1+1="), Turn("assistant", "2"), Turn("user", "2+2="))
     plain = lm.encode_prompts([prompt])[0]
     assert lm.decode([plain])[0].count("1+1=") == 1
     lm.tokenizer.chat_template = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}|{% endfor %}a:"
-    assert lm.decode(lm.encode_prompts([prompt, "3="])) == ["u:1+1=|a:2|u:2+2=|a:", "u:3=|a:"]
+    assert lm.decode(lm.encode_prompts([prompt, (Turn("user", "3="),)])) == ["u:1+1=|a:2|u:2+2=|a:", "u:3=|a:"]

@@ -14,16 +14,15 @@ from swarm.clock import WallClock
 from swarm.config.schema import Config, PolicySection
 from swarm.errors import PolicyError
 from swarm.policy import checkpoint
-from swarm.policy.model.conversation import encode
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.policy import Policy
-from swarm.records import TrainingGroup
+from swarm.records import TrainingGroup, Turn
 
 TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('system comes first') }}{% endif %}"
     "<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-TURNS = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}, {"role": "user", "content": "2+2"}]
+TURNS = (Turn("user", "1+1"), Turn("assistant", "2"), Turn("user", "2+2"))
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def model(tmp_path: Path) -> Callable[[str | None], LanguageModel]:
 
 
 def said(language_model: LanguageModel, prompt: object) -> str:
-    (row,) = encode(language_model, [prompt])  # type: ignore[list-item]
+    (row,) = language_model.encode_prompts([prompt])  # type: ignore[list-item]
     return str(language_model.tokenizer.decode(row))
 
 
@@ -47,13 +46,22 @@ def test_a_conversation_goes_through_the_template(model: Callable[[str | None], 
     assert said(chatty, "1+1") == "1+1", "a text is continued as it is"
     assert said(chatty, "") == "<bos>", "there is always something to continue"
     with pytest.raises(PolicyError, match="system comes first"):
-        encode(chatty, [[*TURNS, {"role": "system", "content": "x"}]])
-    assert encode(chatty, [TURNS[:1]]) == chatty.encode_prompts(["1+1"]), "one turn is what tasks are shown as"
+        chatty.encode_prompts([(*TURNS, Turn("system", "x"))])
+    assert said(chatty, TURNS[:1]) == "<user>1+1<assistant>", "one turn is what tasks are shown as"
 
 
-def test_without_a_template_the_last_turn_is_the_prompt(model: Callable[[str | None], LanguageModel]) -> None:
-    assert said(model(None), TURNS) == "2+2"
-    assert encode(model(None), ["1+1"]) == model(None).encode_prompts(["1+1"])
+def test_without_a_template_turns_are_lines(model: Callable[[str | None], LanguageModel]) -> None:
+    assert said(model(None), TURNS) == "1+1<unk>2<unk>2+2", "the tiny vocabulary has no line break"
+    assert said(model(None), TURNS[:1]) == said(model(None), "1+1") == "1+1"
+
+
+async def test_without_a_template_the_last_turn_is_the_prompt(tmp_path: Path) -> None:
+    config = Config(policy=replace(PolicySection(), model=str(write_model(tmp_path / "m"))))
+    async with Policy(config.policy, config.generation, config.training, WallClock(), checkpoint=None, trained=False) as policy:
+        how = {"num_generations": 1, "max_completion_length": 5, "temperature": 0.0, "seed": 0}
+        whole, last = await policy.converse([TURNS, "2+2"], **how)
+    assert whole == last
+    assert whole[0].prompt_tokens == 3
 
 
 async def test_a_policy_that_is_only_asked_does_without_its_optimizers_state(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
 from swarm.policy.engine.cache import CacheEngine
 from swarm.policy.model.model import LanguageModel, load_base, public_name
+from swarm.records import Turn
 
 ARCHITECTURES = ["llama", "gpt2", "sliding", "gemma"]
 PROMPTS = ["1+1=", "what is 12*12?", "x", "a prompt longer than the window: 3"]
@@ -136,7 +137,7 @@ def test_chat_template_wraps_the_prompt(model_folder):
         "{{ bos_token }}{% for m in messages %}<{{ m.role }}|{{ m.content }}>{% endfor %}"
         "{% if add_generation_prompt %}<assistant|{% endif %}"
     )
-    (ids,) = lm.encode_prompts(["1+1="])
+    (ids,) = lm.encode_prompts([(Turn("user", "1+1="),)])
     assert ids[0] == BOS
     assert lm.decode([ids]) == ["<user|1+1=><assistant|"]
 

@@ -22,6 +22,7 @@ from swarm.policy.fit.listing import Choice, list_models
 from swarm.policy.model import model
 from swarm.policy.model import packaged_smollm2 as smollm2
 from swarm.policy.model.hub import why_not
+from swarm.records import Turn
 
 
 def listed(memory: float, cache: Path, folders: tuple[Path, ...] = ()) -> dict[str, Choice]:
@@ -135,7 +136,7 @@ def test_smollm2_is_read_once_and_is_plain_then(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
     loaded = model.LanguageModel(folder, revision="", device=torch.device("cpu"), dtype=torch.float32)
     assert torch.equal(loaded.model.get_input_embeddings().weight, torch.tensor(weights))
-    assert loaded.decode(loaded.encode_prompts(["ab"])) == ["user ab"]
+    assert loaded.decode(loaded.encode_prompts([(Turn("user", "ab"),)])) == ["user ab"]
     assert not hasattr(loaded.model.config, "quantization_config")
     loaded.save(tmp_path / "again")
     monkeypatch.setattr(smollm2, "_read", lambda path: pytest.fail("read twice"))

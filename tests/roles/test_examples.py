@@ -10,7 +10,7 @@ from swarm_shapes import Peer, task_of
 from protocols.manifest import EnvironmentRule, Manifest, Range
 from protocols.recipe import Recipe
 from swarm.config.manifest_lookup import built_in
-from swarm.records import TURN, Task
+from swarm.records import Task, Turn
 from swarm.roles.examples import NO_EXAMPLES, Examples, gather_examples
 from swarm.tasks.compact import COMPACT
 from swarm.tasks.held_out import example_problems, held_out, problem_key
@@ -50,12 +50,14 @@ def task(level: int) -> Task:
 async def test_a_task_is_shown_behind_the_examples_of_its_level():
     examples = await gather_examples(Exemplary(), manifest(), "compact", 2)
     for level in (0, 1):
-        *before, prompt = examples.shown(task(level), "compact").split(TURN)
-        assert before == [f"toy/add {level} compact 0", "so", f"toy/add {level} compact 1", "so"]
-        assert prompt == task(level).prompts["compact"]
-    assert examples.shown(task(2), "compact") == task(2).prompts["compact"], "a level that the swarm has no examples of"
+        *before, prompt = examples.shown(task(level), "compact")
+        assert [turn.role for turn in before] == ["user", "assistant"] * 2
+        assert [turn.content for turn in before] == [f"toy/add {level} compact 0", "so", f"toy/add {level} compact 1", "so"]
+        assert prompt == Turn("user", task(level).prompts["compact"])
+    alone = (Turn("user", task(2).prompts["compact"]),)
+    assert examples.shown(task(2), "compact") == alone, "a level that the swarm has no examples of"
 
 
 async def test_without_examples_a_task_is_its_prompt():
     assert await gather_examples(Exemplary(), manifest(), "compact", 0) is NO_EXAMPLES
-    assert Examples().shown(task(0), "prose") == task(0).prompts["prose"]
+    assert Examples().shown(task(0), "prose") == (Turn("user", task(0).prompts["prose"]),)

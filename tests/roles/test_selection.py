@@ -8,7 +8,7 @@ import math
 from swarm_shapes import Peer, task_of
 
 from protocols.recipe import Recipe
-from swarm.records import TURN, Task
+from swarm.records import Conversation, Task, Turn
 from swarm.roles.examples import Examples
 from swarm.roles.selection import select
 from swarm.roles.view import View
@@ -19,9 +19,9 @@ class Opinion:
 
     def __init__(self, **likelihoods: float) -> None:
         self.likelihoods = likelihoods
-        self.asked: list[str] = []
+        self.asked: list[Conversation] = []
 
-    async def log_likelihoods(self, prompts: list[str], texts: list[str]) -> list[float]:
+    async def log_likelihoods(self, prompts: list[Conversation], texts: list[str]) -> list[float]:
         self.asked += prompts
         return [math.log(self.likelihoods[text]) if self.likelihoods[text] else -math.inf for text in texts]
 
@@ -65,6 +65,7 @@ async def test_the_policy_is_asked_about_what_it_will_be_shown():
     policy = Opinion(even=0.5, solved=1.0)
     (row,) = places("even solved")
     prompts = [each.prompts["compact"] for each in row]
-    view = View("compact", 9, Examples({("toy/add", (("level", 0),)): f"2={TURN}two{TURN}"}))
+    before = (Turn("user", "2="), Turn("assistant", "two"))
+    view = View("compact", 9, Examples({("toy/add", (("level", 0),)): before}))
     await select(policy, [row], view)  # type: ignore[arg-type]
-    assert policy.asked == [TURN.join(("2=", "two", prompt)) for prompt in prompts]
+    assert policy.asked == [(*before, Turn("user", prompt)) for prompt in prompts]

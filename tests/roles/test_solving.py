@@ -11,7 +11,7 @@ from swarm_shapes import NOW_MS, POLICY, Judge, Peer, task_of
 from protocols.messages import Completion
 from protocols.recipe import Recipe
 from swarm.config.schema import GenerationSection
-from swarm.records import Sample, SolvedGroup
+from swarm.records import Conversation, Sample, SolvedGroup, Turn
 from swarm.roles.evaluator import evaluate
 from swarm.roles.solver import solve
 from swarm.roles.view import View
@@ -54,11 +54,11 @@ class CountingPolicy:
     generated_by = POLICY
 
     def __init__(self) -> None:
-        self.calls: list[tuple[list[str], dict[str, Any]]] = []
+        self.calls: list[tuple[list[Conversation], dict[str, Any]]] = []
 
-    async def generate(self, prompts: list[str], **settings: Any) -> list[tuple[Sample, ...]]:
+    async def generate(self, prompts: list[Conversation], **settings: Any) -> list[tuple[Sample, ...]]:
         self.calls.append((prompts, settings))
-        return [solved(index, prompt, "x").samples for index, prompt in enumerate(prompts)]
+        return [solved(index, turn.content, "x").samples for index, (turn,) in enumerate(prompts)]
 
 
 @pytest.mark.parametrize("rendering", ["compact", "prose"])
@@ -67,7 +67,8 @@ async def test_all_completions_of_a_round_are_one_call(rendering: str) -> None:
     tasks = [solved(index, "a").task for index in range(3)]
     groups = await solve(policy, tasks, View(rendering, 9), GenerationSection(num_generations=2, temperature=0.7), 5)  # type: ignore[arg-type]
     prompts = [task.prompts[rendering] for task in tasks]
-    assert policy.calls == [(prompts, {"num_generations": 2, "max_completion_length": 9, "temperature": 0.7, "seed": 5})]
+    shown = [(Turn("user", prompt),) for prompt in prompts]
+    assert policy.calls == [(shown, {"num_generations": 2, "max_completion_length": 9, "temperature": 0.7, "seed": 5})]
     assert [(group.task, group.rendering, group.policy) for group in groups] == [(task, rendering, POLICY) for task in tasks]
     assert [group.samples[0].completion.text for group in groups] == prompts
 

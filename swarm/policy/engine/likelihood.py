@@ -9,11 +9,16 @@ import torch
 from swarm.policy.fit.memory import Attempt, Memory
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.model.prefix import completion_logprobs
+from swarm.records import Prompt
 
 
 @torch.no_grad()
 def log_likelihoods(
-    language_model: LanguageModel, prompts: Sequence[str], texts: Sequence[str], temperature: float, memory: Memory | None = None
+    language_model: LanguageModel,
+    prompts: Sequence[Prompt],
+    texts: Sequence[str],
+    temperature: float,
+    memory: Memory | None = None,
 ) -> list[float]:
     """Log-probability (nats, end of sequence included) of each text as the answer to its prompt when sampled at `temperature`.
 

@@ -27,7 +27,7 @@ from swarm.policy.model.adapter import Adapter, AdapterSpec, four_bits
 from swarm.policy.model.hub import why_not
 from swarm.policy.model.packaged_smollm2 import NAME as SMOLLM2
 from swarm.policy.model.packaged_smollm2 import smollm2_folder
-from swarm.records import TURN
+from swarm.records import Prompt, as_text
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
 
@@ -119,26 +119,29 @@ class LanguageModel:
         states = decoder(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, **options)
         return states.last_hidden_state  # type: ignore[no-any-return]
 
-    def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each prompt: a conversation that the model is to continue if it has a chat template (one user message, or
-        several turns parted by `TURN`), else with the tokenizer's own prefix."""
-        if not prompts:
-            return []
-        if self.tokenizer.chat_template:
-            messages = [
-                [{"role": "assistant" if place % 2 else "user", "content": turn} for place, turn in enumerate(prompt.split(TURN))]
-                for prompt in prompts
-            ]
-            texts = [self.tokenizer.apply_chat_template(m, add_generation_prompt=True, tokenize=False) for m in messages]
-            rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        else:
-            texts = [prompt.replace(TURN, "\n") for prompt in prompts]
-            rows = self.tokenizer(texts, split_special_tokens=True)["input_ids"]
-            # A tokenizer that closes every text would end the answer before it began.
-            rows = [row[:-1] if row and row[-1] in self.stop_ids else row for row in rows]
-        # A model must be given something to continue; a prompt without any token is its start (or end) of text.
+    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of each prompt: a text as it stands, a conversation through the chat template.
+
+        Without a template the turns of a conversation are the lines of one text. Raises `PolicyError`
+        where the template refuses a conversation.
+        """
+        rows = [self._encode(prompt) for prompt in prompts]
+        # A model must be given something to continue: an empty prompt is its start (or end) of text.
         start = self.pad_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
         return [row or [start] for row in rows]
+
+    def _encode(self, prompt: Prompt) -> list[int]:
+        if isinstance(prompt, str) or not self.tokenizer.chat_template:
+            row: list[int] = self.tokenizer([as_text(prompt)], split_special_tokens=True)["input_ids"][0]
+            # A tokenizer that closes every text would end the answer before it began.
+            return row[:-1] if row and row[-1] in self.stop_ids else row
+        turns = [turn._asdict() for turn in prompt]
+        try:
+            text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        except Exception as error:  # noqa: BLE001 - a template is a program of its model's author and raises what it likes
+            raise PolicyError(f"the model's chat template refuses this conversation: {error}") from None
+        ids: list[int] = self.tokenizer([text], add_special_tokens=False)["input_ids"][0]
+        return ids
 
     def encode_completions(self, texts: Sequence[str], finished: Sequence[bool]) -> list[list[int]]:
         """Token ids of completions known as text, end of sequence added to finished ones. Special tokens in a text stay text.

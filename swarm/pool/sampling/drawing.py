@@ -19,7 +19,7 @@ from random import Random
 
 from swarm.pool.sampling.signer_quotas import NO_QUOTAS, SignerQuotas, Weighted, within
 from swarm.pool.store.candidates import Candidate
-from swarm.records import ScoredGroup, TrainingGroup
+from swarm.records import Prompt, ScoredGroup, TrainingGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _only(groups: Sequence[Weighted], counts: Sequence[int], random: Random) -> 
 
 
 def training_group(
-    group: ScoredGroup, prompt: str, weights: tuple[float, ...], *, foreign: bool, min_probability: float = 0.0
+    group: ScoredGroup, prompt: Prompt, weights: tuple[float, ...], *, foreign: bool, min_probability: float = 0.0
 ) -> TrainingGroup:
     """A drawn group for the policy; `prompt` is how this node shows the task to its own policy."""
     return TrainingGroup(
