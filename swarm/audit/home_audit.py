@@ -105,7 +105,7 @@ async def _load(newest: Path, config: Config, clock: Clock, report: Report) -> N
     """Continue from a checkpoint as a node would, as far as its policy's digest."""
     kind = "newest checkpoint loaded"
     try:
-        async with Policy(config.policy, config.generation, config.training, clock, checkpoint=newest) as policy:
+        async with Policy(config, clock, checkpoint=newest) as policy:
             same = policy.tag.digest.hex() == checkpoint.meta(newest)["digest"]
             report.settle(kind, None if same else f"the weights in {newest} are not those that it was written for")
     except PolicyError as error:

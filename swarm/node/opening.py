@@ -46,9 +46,7 @@ async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterato
             newest = await trio.to_thread.run_sync(checkpoint.newest, home.checkpoints)
         scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
         await _check_environments(manifest, config, scorer)
-        policy = await stack.enter_async_context(
-            Policy(config.policy, config.generation, config.training, clock, checkpoint=newest, handover=home.handover)
-        )
+        policy = await stack.enter_async_context(Policy(config, clock, checkpoint=newest, handover=home.handover))
 
         uplink = Uplink()
         drand = DrandBeacon(context, pool, lambda: uplink.network) if manifest.drand else None

@@ -14,7 +14,7 @@ from typing import Any, Self
 from protocols.messages import Completion, PolicyTag
 from swarm.child import Child
 from swarm.clock import Clock
-from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
+from swarm.config.schema import Config
 from swarm.errors import ChildFailed, HomeError, PolicyError
 from swarm.policy.second import Second
 from swarm.records import Prompt, Sample, TrainingGroup, TrainReport, as_text
@@ -60,22 +60,18 @@ class Policy:
     """
 
     def __init__(
-        self,
-        config: PolicySection,
-        generation: GenerationSection,
-        training: TrainingSection,
-        clock: Clock,
-        *,
-        checkpoint: Path | None,
-        trained: bool = True,
-        handover: Path | None = None,
+        self, config: Config, clock: Clock, *, checkpoint: Path | None, trained: bool = True, handover: Path | None = None
     ) -> None:
-        self._config = config
+        self._config = config.policy
         self._trained = trained
-        self._sections = {"policy": asdict(config), "generation": asdict(generation), "training": asdict(training)}
+        self._sections = {
+            "policy": asdict(config.policy),
+            "generation": asdict(config.generation),
+            "training": asdict(config.training),
+        }
         self._clock = clock
-        self._handover = handover if config.generation_device else None
-        self._second = None if self._handover is None else Second(config, self._sections, self._handover, clock)
+        self._handover = handover if config.policy.generation_device else None
+        self._second = None if self._handover is None else Second(config.policy, self._sections, self._handover, clock)
         self._checkpoint = checkpoint
         self._child = self._new_child()
         self._tag: PolicyTag | None = None

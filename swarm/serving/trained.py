@@ -47,8 +47,8 @@ def choose(home: Home, which: str) -> Path | None:
 
 def open_policy(config: Config, path: Path | None) -> Policy:
     """The policy of a checkpoint (None: the base model), to be entered; it is asked, never trained."""
-    training = replace(config.training, beta=0.0)  # which would load a second copy of the base
-    return Policy(config.policy, config.generation, training, WallClock(), checkpoint=path, trained=False)
+    alone = replace(config, training=replace(config.training, beta=0.0))  # beta would load a second copy of the base
+    return Policy(alone, WallClock(), checkpoint=path, trained=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ async def a_checkpoint(home: Home, rounds: int, node_state: Mapping[str, Any] = 
     config = load(home.path)
     completions = (Completion("1", True, 2, -1.0), Completion("2", True, 2, -1.0))
     group = TrainingGroup("12", completions, (1.0, 0.0), (1.0, 1.0), foreign=True)
-    async with Policy(config.policy, config.generation, config.training, WallClock(), checkpoint=None) as policy:
+    async with Policy(config, WallClock(), checkpoint=None) as policy:
         for _ in range(rounds):
             await policy.train([group])
         await policy.save(home.checkpoints, dict(node_state))

@@ -57,7 +57,7 @@ def test_without_a_template_turns_are_lines(model: Callable[[str | None], Langua
 
 async def test_without_a_template_the_last_turn_is_the_prompt(tmp_path: Path) -> None:
     config = Config(policy=replace(PolicySection(), model=str(write_model(tmp_path / "m"))))
-    async with Policy(config.policy, config.generation, config.training, WallClock(), checkpoint=None, trained=False) as policy:
+    async with Policy(config, WallClock(), checkpoint=None, trained=False) as policy:
         how = {"num_generations": 1, "max_completion_length": 5, "temperature": 0.0, "seed": 0}
         whole, last = await policy.converse([TURNS, "2+2"], **how)
     assert whole == last
@@ -69,7 +69,7 @@ async def test_a_policy_that_is_only_asked_does_without_its_optimizers_state(tmp
     config = Config(policy=replace(PolicySection(), model=str(folder)))
 
     def opened(path: Path | None, trained: bool) -> Policy:
-        return Policy(config.policy, config.generation, config.training, WallClock(), checkpoint=path, trained=trained)
+        return Policy(config, WallClock(), checkpoint=path, trained=trained)
 
     async with opened(None, True) as policy:
         samples = (await policy.generate(["1+1"], num_generations=4, max_completion_length=5, temperature=1.0, seed=1))[0]

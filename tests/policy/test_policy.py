@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trio.testing import MockClock
 
 from swarm.clock import VirtualClock, WallClock
-from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
+from swarm.config.schema import Config, GenerationSection, PolicySection, TrainingSection
 from swarm.errors import ChildDied, HomeError, PolicyError
 from swarm.policy import checkpoint, policy_worker
 from swarm.policy.policy import Policy
@@ -30,7 +30,7 @@ PROMPTS = ["1+1=", "what is 2*3?"]
 def policy(folder, clock=None, *, start=None, **training) -> Policy:
     config = PolicySection(model=str(folder), device="cpu", niceness=0)
     settings = TrainingSection(**{"learning_rate": 1e-3, "warmup_steps": 2, **training})
-    return Policy(config, GenerationSection(), settings, clock or WallClock(), checkpoint=start)
+    return Policy(Config(policy=config, training=settings), clock or WallClock(), checkpoint=start)
 
 
 async def one_round(handle: Policy, number: int):
@@ -195,13 +195,7 @@ async def test_what_does_not_load_says_so(model_folder, tmp_path):
         async with policy(model_folder, start=tmp_path / "step-00000001"):
             pass
     with pytest.raises(PolicyError, match=r"policy\.device"):
-        async with Policy(
-            PolicySection(model=str(model_folder), device="cuda:99"),
-            GenerationSection(),
-            TrainingSection(),
-            WallClock(),
-            checkpoint=None,
-        ):
+        async with Policy(Config(policy=PolicySection(model=str(model_folder), device="cuda:99")), WallClock(), checkpoint=None):
             pass
 
 
@@ -294,8 +288,6 @@ def test_large_models_are_hashed_at_checkpoints_only(model_folder, tmp_path, mon
 
 
 async def test_the_embedded_model_is_the_default():
-    async with Policy(
-        PolicySection(device="cpu"), GenerationSection(), TrainingSection(), WallClock(), checkpoint=None
-    ) as handle:
+    async with Policy(Config(policy=PolicySection(device="cpu")), WallClock(), checkpoint=None) as handle:
         assert handle.tag.model == "embedded"
         assert len(await handle.answer(PROMPTS, max_completion_length=4)) == 2
