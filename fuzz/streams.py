@@ -264,10 +264,10 @@ def control_lines() -> Prepared:
         return {"verb": str(request)}
 
     def read(data: bytes) -> None:
-        answer = at_once(_result(data, {"status": verb, "export": verb}, TOKEN))
+        answer = at_once(_result(data, {"status": verb, "save": verb}, TOKEN))
         assert json.loads(json.dumps(answer))["ok"]
 
-    good = [json.dumps({"token": TOKEN, "verb": each, "to": "/tmp"}).encode() + b"\n" for each in ("status", "export", "none")]
+    good = [json.dumps({"token": TOKEN, "verb": each, "to": "/tmp"}).encode() + b"\n" for each in ("status", "save", "none")]
     return refusing(read), [*good, b'{"token": "\\ud800", "verb": []}\n', b"[" * 3000]
 
 

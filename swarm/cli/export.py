@@ -32,8 +32,8 @@ _TIMEOUT_S = 600.0
 def export(home: Home, directory: Path, adapter: bool) -> None:
     """Write the policy as a Hugging Face model, with a model card.
 
-    It is the running daemon's current policy, else that of the newest checkpoint. The card (README.md) says what it was trained
-    from, in which swarm and on what, with the figures of `swarmd eval` if these weights were evaluated.
+    It is the policy of the newest checkpoint, which a running daemon writes first, when its round ends. The card (README.md) says
+    what it was trained from, in which swarm and on what, with the figures of `swarmd eval` if these weights were evaluated.
     """
     from swarm.config.load import load
     from swarm.policy import checkpoint
@@ -43,18 +43,15 @@ def export(home: Home, directory: Path, adapter: bool) -> None:
     if directory.exists() and any(directory.iterdir()):
         raise HomeError(f"{directory} is not empty and is left as it is; name a new directory")
     try:
-        known = ask(home, "export", timeout_s=_TIMEOUT_S, to=str(directory), adapter=adapter)
+        ask(home, "save", timeout_s=_TIMEOUT_S)
     except NotRunningError:
         if home.holder() is not None:
             raise
-        known = {"paused": True}
-    if known.get("paused") and not checkpoint.every(home.checkpoints):
+    if not checkpoint.every(home.checkpoints):  # soon said, without what is imported for an export
         raise HomeError(f"{home.checkpoints} holds no whole checkpoint yet; the node writes them while it learns")
 
-    from swarm.serving.exporting import export_newest, write_card
+    from swarm.serving.exporting import export_newest
 
-    if known.get("paused"):
-        known = export_newest(home, config, directory, adapter=adapter)
     command = f"swarmd export{' --adapter' * adapter} --to {directory.name}"
-    write_card(home, config, directory, known, adapter=adapter, command=command)
+    export_newest(home, config, directory, adapter=adapter, command=command)
     click.echo(str(directory))

@@ -25,6 +25,7 @@ async def _give_way(learner: Learner, pause: Pause) -> None:
     await learner.save()
     await learner.policy.release()
     guest.began()
+    learner.checkpointed()
     logger.info("paused: %s", said(pause))
     with activity.doing("paused", said(pause)):
         while (now := guest.reason()) is not None and not learner.stopping:

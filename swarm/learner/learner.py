@@ -63,6 +63,7 @@ class Learner:
         self._pool = pool
         self._standing = standing
         self._stop = trio.Event()
+        self._saved, self._save_asked = trio.Event(), False
         self._restore(state)
 
     @property
@@ -112,7 +113,8 @@ class Learner:
         self._guard.trained({"": _learned(batch, report).get(self.context.key, 0.0), **finished.weight_from})
         await self._credit(batch, report)
         self.round += 1
-        if self.round % self.context.config.checkpoint.every_rounds == 0 and await self._healthy():
+        due = self.round % self.context.config.checkpoint.every_rounds == 0
+        if await self._healthy() if due else self._save_asked:
             await self.save()
 
     def _finished(self, own: Sequence[ScoredGroup], batch: RoundBatch, report: TrainReport | None) -> RoundFinished:
@@ -180,12 +182,24 @@ class Learner:
 
     # What survives a restart
 
+    async def save_after_round(self) -> None:
+        """Wait until the newest checkpoint holds this policy as a whole round leaves it; while paused it does."""
+        if not self.guest.paused:
+            self._save_asked = True
+            await self._saved.wait()
+
+    def checkpointed(self) -> None:
+        """Tell whoever waits that the newest checkpoint holds this policy."""
+        self._saved.set()
+        self._saved, self._save_asked = trio.Event(), False
+
     async def save(self) -> None:
         """Write a checkpoint: the policy and the state of its learning."""
         with self.activity.doing("saving a checkpoint"):
             path = self.context.home.checkpoints
             await self.policy.save(path, self.state())
             await self._on_disk(lambda folder: checkpoint.prune(folder, self.context.config.checkpoint.keep))
+        self.checkpointed()
         self.context.emit(Checkpointed(self.context.identity.peer_id, self.round, str(path)))
 
     async def recover(self) -> None:
@@ -193,6 +207,7 @@ class Learner:
         newest = await self.newest_checkpoint()
         await self.policy.restart(newest)
         self._restore(checkpoint.node_state(newest) if newest else {})
+        self.checkpointed()
 
     async def newest_checkpoint(self) -> Path | None:
         """Return the folder of the newest whole checkpoint, None where there is none."""

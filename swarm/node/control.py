@@ -13,12 +13,11 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import trio
 
-from swarm.errors import ConfigError, HomeError, SwarmdError
+from swarm.errors import ConfigError, SwarmdError
 from swarm.home import write_atomically
 from swarm.node.node import Node
 from swarm.node.punctuality import Punctuality
@@ -62,17 +61,9 @@ def _verbs(node: Node, punctuality: Punctuality) -> dict[str, Verb]:
         node.learner.stop()
         return {"stopping": True, "after": node.learner.activity.state}
 
-    async def on_export(request: Mapping[str, Any]) -> Any:
-        target = Path(str(request.get("to", "")))
-        if not target.is_absolute() or not _is_unicode(str(target)):
-            raise HomeError("the directory to export to must be an absolute path of valid Unicode")
-        if node.learner.guest.paused:
-            return {"paused": True}  # its memory is given back: the newest checkpoint is this policy
-        await node.learner.policy.export(target, adapter=request.get("adapter") is True)
-        # Read at once: the next update cannot have been answered yet, so this is the policy that was written.
-        tag = node.learner.policy.tag
-        known = {"round": node.learner.round, "totals": dict(node.learner.totals)}
-        return {"to": str(target), "model": tag.model, "step": tag.step, "digest": tag.digest.hex(), **known}
+    async def on_save(request: Mapping[str, Any]) -> Any:
+        await node.learner.save_after_round()
+        return {"round": node.learner.round}
 
     async def on_pause(request: Mapping[str, Any]) -> Any:
         seconds = request.get("seconds")
@@ -95,7 +86,7 @@ def _verbs(node: Node, punctuality: Punctuality) -> dict[str, Verb]:
         "peers": on_peers,
         "invite": on_invite,
         "stop": on_stop,
-        "export": on_export,
+        "save": on_save,
         "pause": on_pause,
         "resume": on_resume,
     }
@@ -136,7 +127,3 @@ async def _result(line: bytes, verbs: Mapping[str, Verb], token: str) -> dict[st
     if verb is None:
         raise ConfigError(f"the control socket knows {', '.join(verbs)}, not {request.get('verb')!r}")
     return {"ok": True, "result": await verb(request)}
-
-
-def _is_unicode(text: str) -> bool:
-    return text == text.encode(errors="ignore").decode()

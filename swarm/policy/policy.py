@@ -164,9 +164,9 @@ class Policy:
         self._tag = PolicyTag(*answer["tag"])
         self._count(checkpoint_seconds=answer["seconds"])
 
-    async def export(self, directory: Path, *, adapter: bool = False) -> None:
-        """Write a plain Hugging Face folder into a new or empty `directory`; with `adapter` only the adapter, as peft does."""
-        await self._request("export", {"directory": str(directory), "adapter": adapter}, cost=SAVE_COST)
+    async def export(self, directory: Path) -> None:
+        """Write a plain Hugging Face folder, an adapter merged into its base; `directory` is new or empty."""
+        await self._request("export", str(directory), cost=SAVE_COST)
 
     async def release(self) -> None:
         """End the child, which gives back all memory that the policy holds, a GPU's too; `resume` or `restart` begins anew."""

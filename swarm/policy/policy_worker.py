@@ -203,19 +203,19 @@ class Worker:
         path = checkpoint.write(Path(body["directory"]), self._optimizer.steps, meta, body["node_state"], self._fill)
         return {"tag": self._tag(), "path": str(path), "seconds": time.perf_counter() - started}
 
-    def export(self, body: Mapping[str, Any]) -> None:
-        """Write a plain Hugging Face folder, or with `adapter` a peft one; refuses one that holds anything, and leaves nothing
-        behind if it fails."""
-        target = Path(body["directory"])
-        if body["adapter"] and self._policy.adapter is None:
-            raise PolicyError("this policy has no adapter: all weights are trained; export the model")
+    def export(self, directory: str) -> None:
+        """Write a plain Hugging Face folder, an adapter merged into its base.
+
+        Refuses a folder that holds anything, and leaves nothing behind where it fails.
+        """
+        target = Path(directory)
         partial = target.with_name(f".writing-{target.name}")
         try:
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise PolicyError(f"{target} exists and is not an empty folder; name a new one")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            self._policy.save(partial, adapter_of=public_name(self._config) if body["adapter"] else None)
+            self._policy.save(partial)
             if target.exists():
                 target.rmdir()
             partial.rename(target)

@@ -13,55 +13,76 @@ import trio
 from protocols.manifest import EnvironmentRule, Range
 from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import Config
-from swarm.errors import HomeError, PolicyError
+from swarm.errors import HomeError, PolicyError, SwarmdError
 from swarm.home import Home, storage, write_atomically
 from swarm.policy import checkpoint
 from swarm.pool.store.store import Store
 from swarm.serving.card import Provenance, card, public_base
 from swarm.serving.comparison import known_evaluations
-from swarm.serving.trained import open_policy
+from swarm.serving.trained import mark, open_policy
 
 
-def export_newest(home: Home, config: Config, directory: Path, *, adapter: bool) -> dict[str, Any]:
-    """Copy the model out of the newest checkpoint, or its adapter; or merge that into its base, which loads both.
+def export_newest(home: Home, config: Config, directory: Path, *, adapter: bool, command: str) -> None:
+    """Write the newest checkpoint's policy and its card into `directory`, which is new or empty.
 
-    Returns what the checkpoint's node knew (see `write_card`). Raises `SwarmdError`; nothing is left behind then.
+    An adapter is merged into its base, or with `adapter` written alone. Raises `SwarmdError`, and
+    leaves nothing behind then.
     """
-    newest = checkpoint.newest(home.checkpoints)
-    if newest is None:
-        raise HomeError(f"{home.checkpoints} holds no whole checkpoint; the node writes them while it learns")
-    has_adapter = checkpoint.has_adapter(newest)
+    partial = directory.with_name(f".{directory.name}-partial")
+    with storage(directory.parent):
+        try:
+            known = _fill(home, config, partial, adapter=adapter)
+            text = card(_provenance(home, config, known, adapter=adapter, command=command))
+            write_atomically(partial / "README.md", text.encode(), mode=0o644)
+            partial.replace(directory)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fill(home: Home, config: Config, target: Path, *, adapter: bool) -> Mapping[str, Any]:
+    """Write the policy into `target`; the description and the node's state of its checkpoint.
+
+    A running daemon may remove or replace the checkpoint meanwhile. Then the newest one is taken anew.
+    """
+    while (path := checkpoint.newest(home.checkpoints)) is not None:
+        before = mark(path)
+        try:
+            known = {**checkpoint.node_state(path), **checkpoint.meta(path)}
+            _write(config, path, target, adapter=adapter)
+        except (OSError, SwarmdError):
+            if mark(path) == before:
+                raise
+        else:
+            if mark(path) == before:
+                return known
+    raise HomeError(f"{home.checkpoints} holds no whole checkpoint yet; the node writes them while it learns")
+
+
+def _write(config: Config, path: Path, target: Path, *, adapter: bool) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    has_adapter = checkpoint.has_adapter(path)
     if adapter and not has_adapter:
         raise PolicyError("this policy has no adapter: all weights are trained; export it without --adapter")
     if has_adapter and not adapter:
-        trio.run(_merge, config, newest, directory)
+        trio.run(_merge, config, path, target)
     else:
-        partial = directory.with_name(f".{directory.name}-partial")
-        with storage(directory.parent):
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(newest / checkpoint.MODEL, partial)
-            partial.replace(directory)
-    meta, state = checkpoint.meta(newest), checkpoint.node_state(newest)
-    known = {"step": meta["step"], "digest": meta.get("digest", "")}
-    return {**known, "round": state.get("round", 0), "totals": state.get("totals", {})}
+        shutil.copytree(path / checkpoint.MODEL, target)
 
 
-async def _merge(config: Config, path: Path, directory: Path) -> None:
+async def _merge(config: Config, path: Path, target: Path) -> None:
     async with open_policy(config, path) as policy:
-        await policy.export(directory)
+        await policy.export(target)
 
 
-def write_card(home: Home, config: Config, directory: Path, known: Mapping[str, Any], *, adapter: bool, command: str) -> None:
-    """Write README.md into an exported folder; `known` has the policy's `step` and `digest`, the node's `round` and `totals`."""
+def _provenance(home: Home, config: Config, known: Mapping[str, Any], *, adapter: bool, command: str) -> Provenance:
     manifest = find_manifest(config.swarm.manifest, home)
-    totals = known.get("totals", {})
-    evaluation = next((each for each in reversed(known_evaluations(home)) if each["digest"] == known["digest"]), None)
-    made = Provenance(
+    totals, digest = known.get("totals", {}), known.get("digest", "")
+    return Provenance(
         base=public_base(config.policy.model),
         revision=config.policy.revision,
         adapter=adapter,
         step=known["step"],
-        digest=known["digest"],
+        digest=digest,
         round=known.get("round", 0),
         own_groups=totals.get("groups_trained_own", 0),
         foreign_groups=totals.get("groups_trained_foreign", 0),
@@ -71,9 +92,8 @@ def write_card(home: Home, config: Config, directory: Path, known: Mapping[str, 
         environments=tuple(map(_described, manifest.environments)) if manifest else (),
         training=_training(config, adapter=adapter),
         command=command,
-        evaluation=evaluation,
+        evaluation=next((each for each in reversed(known_evaluations(home)) if each["digest"] == digest), None),
     )
-    write_atomically(directory / "README.md", card(made).encode(), mode=0o644)
 
 
 def _described(rule: EnvironmentRule) -> str:

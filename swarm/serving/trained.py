@@ -69,7 +69,7 @@ class Trained:
         self._home = home
         self._policy = policy
         self._path = path
-        self._mark = _mark(path)
+        self._mark = mark(path)
         self._turn = trio.CapacityLimiter(1)
 
     @property
@@ -119,11 +119,11 @@ class Trained:
         while True:
             await trio.sleep(FOLLOW_S)
             names = await trio.to_thread.run_sync(checkpoint.every, self._home.checkpoints)
-            if names and _mark(names[0]) != self._mark:
+            if names and mark(names[0]) != self._mark:
                 await self._take_up(names[0])
 
     async def _take_up(self, seen: Path) -> None:
-        self._mark = _mark(seen)
+        self._mark = mark(seen)
         newest = await trio.to_thread.run_sync(checkpoint.newest, self._home.checkpoints)
         try:
             async with self._turn:
@@ -136,7 +136,7 @@ class Trained:
             logger.warning("the checkpoint %s cannot be loaded: %s", newest, error)
 
 
-def _mark(path: Path | None) -> tuple[str, int] | None:
+def mark(path: Path | None) -> tuple[str, int] | None:
     """What tells a checkpoint from another one of the same step."""
     try:
         return None if path is None else (path.name, (path / checkpoint.META).stat().st_mtime_ns)

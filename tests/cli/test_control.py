@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def test_a_refusal_keeps_its_message_and_exit_code(home: Home) -> None:
     refusal = json.dumps({"ok": False, "error": "the disk is full", "exit_code": 4}).encode() + b"\n"
     with answering(home, lambda request: refusal):
         with pytest.raises(SwarmdError, match="the disk is full") as caught:
-            ask(home, "export", to="/x")
+            ask(home, "save")
         shown = swarmd(home, "status")
     assert caught.value.exit_code == 4
     assert (shown.exit_code, shown.stderr) == (4, "Error: the disk is full\n")
@@ -140,12 +141,12 @@ def test_invite(home: Home) -> None:
 
 
 def test_export_asks_the_daemon_for_the_current_policy(home: Home, tmp_path: Path) -> None:
-    def exported(request: dict[str, Any]) -> bytes:
-        Path(request["to"]).mkdir()
-        totals = {"groups_trained_own": 7, "groups_trained_foreign": 0}
-        return result({"to": request["to"], "step": 4, "digest": "abc", "round": 5, "totals": totals})(request)
+    def saved(request: dict[str, Any]) -> bytes:
+        state = {"round": 5, "totals": {"groups_trained_own": 7, "groups_trained_foreign": 0}}
+        checkpoint.write(home.checkpoints, 4, {"digest": "abc"}, state, lambda folder: (folder / checkpoint.MODEL).mkdir())
+        return result({"round": 5})(request)
 
-    with answering(home, exported) as requests:
+    with answering(home, saved) as requests:
         assert swarmd(home, "export", "--to", str(tmp_path / "out")).exit_code == 0
         card = (tmp_path / "out" / "README.md").read_text()
         assert "4, in 5 rounds" in card
@@ -156,7 +157,7 @@ def test_export_asks_the_daemon_for_the_current_policy(home: Home, tmp_path: Pat
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "mine").touch()
         assert swarmd(home, "export", "--to", str(tmp_path / "full")).exit_code == 4
-    assert [(each["verb"], each["to"]) for each in requests] == [("export", str(tmp_path / "out"))]
+    assert [each["verb"] for each in requests] == ["save"]
 
 
 def test_export_without_a_daemon_takes_the_newest_whole_checkpoint(home: Home, tmp_path: Path) -> None:
@@ -175,6 +176,38 @@ def test_export_without_a_daemon_takes_the_newest_whole_checkpoint(home: Home, t
         assert sorted(file.name for file in target.iterdir()) == ["README.md", "config.json"]
         assert (target / "config.json").read_text() == "2"
     assert swarmd(home, "export", "--to", "/dev/null/out").exit_code in (2, 4)
+    refused = swarmd(home, "export", "--adapter", "--to", str(tmp_path / "thin"))
+    assert (refused.exit_code, "no adapter" in refused.stderr) == (9, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "home", "out"]
+
+
+@pytest.mark.parametrize("how", ["removed before", "removed meanwhile", "replaced meanwhile"])
+def test_a_daemon_goes_on_saving_while_a_checkpoint_is_exported(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def save(step: int, text: str) -> Path:
+        def fill(folder: Path) -> None:
+            (folder / checkpoint.MODEL).mkdir()
+            (folder / checkpoint.MODEL / "config.json").write_text(text)
+
+        return checkpoint.write(home.checkpoints, step, {}, {}, fill)
+
+    save(1, "old")
+    copy, copied = shutil.copytree, list[str]()
+
+    def disturbed(source: Path, target: Path) -> None:
+        if not copied:
+            copied.append("once")
+            if how != "removed before":
+                copy(source, target)
+            save(1 if how == "replaced meanwhile" else 2, "new")
+            checkpoint.remove_older(home.checkpoints, 1)
+        copy(source, target, dirs_exist_ok=True)
+
+    monkeypatch.setattr("swarm.serving.exporting.shutil.copytree", disturbed)
+    assert swarmd(home, "export", "--to", str(tmp_path / "out")).exit_code == 0
+    assert (tmp_path / "out" / "config.json").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "out"]
 
 
 DAEMON = """

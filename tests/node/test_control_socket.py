@@ -17,6 +17,7 @@ from protocols.invite import Invite
 from swarm.clock import WallClock
 from swarm.node.control import serve_control
 from swarm.node.punctuality import Punctuality
+from swarm.policy import checkpoint
 
 # What `issues` and docs promise of `status --json`.
 STATUS: dict[str, type | tuple[type, ...]] = {
@@ -111,13 +112,13 @@ async def test_the_operator_steers_and_nobody_else(tmp_path: Path) -> None:
         for verb in ("dance", None, ["status"]):
             answer = await ask(verb)
             assert not answer["ok"]
-            assert "knows status, peers, invite, stop, export" in answer["error"]
-        for target in ("relative", "", None, "/no such\udcff", "\ud800"):
-            assert (await ask("export", to=target))["exit_code"] == 4
-        exported = await ask("export", to=str(tmp_path / "exported"))
-        assert exported["result"]["to"] == str(tmp_path / "exported")
-        assert (tmp_path / "exported" / "model.safetensors").exists()
-        assert not (await ask("export", to=str(tmp_path / "exported")))["ok"], "what is there already is not overwritten"
+            assert "knows status, peers, invite, stop, save" in answer["error"]
+        told = (await ask("save"))["result"]
+        newest = checkpoint.newest(node.context.home.checkpoints)
+        assert newest is not None
+        assert (newest / checkpoint.MODEL / "model.safetensors").exists()
+        saved = checkpoint.node_state(newest)
+        assert (saved["round"], saved["totals"]) == (told["round"], node.learner.totals), "as a whole round left it"
 
         for seconds in (0, -1, 1e12, "2h", [1]):
             assert (await ask("pause", seconds=seconds))["exit_code"] == 3
@@ -126,7 +127,9 @@ async def test_the_operator_steers_and_nobody_else(tmp_path: Path) -> None:
             while not (await ask("status"))["result"]["paused"]["in_effect"]:
                 await trio.sleep(0.05)
         assert (await ask("status"))["result"]["policy"]["pid"] is None
-        assert (await ask("export", to=str(tmp_path / "again")))["result"] == {"paused": True}, "a checkpoint holds it"
+        before = checkpoint.every(node.context.home.checkpoints)
+        assert (await ask("save"))["ok"], "a checkpoint holds it"
+        assert checkpoint.every(node.context.home.checkpoints) == before
         assert (await ask("resume"))["result"]["paused"] is None
         assert (await ask("pause", seconds=None))["result"]["paused"]["until"] is None
         assert (await ask("resume"))["result"]["paused"] is None

@@ -12,14 +12,16 @@ import torch
 from tiny_models import write_model
 from transformers import AutoModelForCausalLM
 
-from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
+from swarm.config.schema import Config, GenerationSection, PolicySection, TrainingSection
 from swarm.errors import PolicyError
+from swarm.home import Home
 from swarm.policy import checkpoint
 from swarm.policy.model import model
 from swarm.policy.model.adapter import AdapterSpec
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.policy_worker import Worker
 from swarm.records import Turn
+from swarm.serving.exporting import export_newest
 
 IDS = torch.arange(4, 24)[None]
 CPU = torch.device("cpu")
@@ -149,22 +151,24 @@ def test_exports_answer_as_the_policy_does(tmp_path, architecture):
     folder = write_model(tmp_path / "model", architecture)
     worker = opened(folder)
     one_round(worker, 1)
-    worker.export({"directory": str(tmp_path / "merged"), "adapter": False})
-    worker.export({"directory": str(tmp_path / "adapter"), "adapter": True})
+    worker.export(str(tmp_path / "merged"))
+    adapter = saved(worker, tmp_path / "checkpoints") / checkpoint.MODEL
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     base = AutoModelForCausalLM.from_pretrained(folder)
     with torch.no_grad():
         assert torch.allclose(merged(IDS).logits, logits(worker), atol=1e-4)
         assert not torch.allclose(base(IDS).logits, logits(worker), atol=1e-2)
-        loaded = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+        loaded = peft.PeftModel.from_pretrained(base, adapter).eval()
         assert torch.allclose(loaded(IDS).logits, logits(worker), atol=1e-4)
-    told = peft.PeftConfig.from_pretrained(tmp_path / "adapter")
+    told = peft.PeftConfig.from_pretrained(adapter)
     assert told.base_model_name_or_path == "model", "a path would name people"
 
 
 def test_a_policy_without_an_adapter_exports_none(model_folder, tmp_path):
+    home = Home(tmp_path / "home")
+    saved(opened(model_folder, adapter="none"), home.checkpoints)
     with pytest.raises(PolicyError, match="no adapter"):
-        opened(model_folder, adapter="none").export({"directory": str(tmp_path / "a"), "adapter": True})
+        export_newest(home, Config(), tmp_path / "a", adapter=True, command="")
 
 
 @pytest.mark.parametrize("adapter", ["none", "lora"])
@@ -217,7 +221,7 @@ def test_over_real_weights_in_4_bits_it_learns_resumes_and_is_merged(tmp_path, m
     again = opened(folder, saved(worker, tmp_path / "checkpoints"), adapter="qlora", device=device)
     assert again.hello(None)["tag"] == worker.hello(None)["tag"]
     torch.testing.assert_close(logits(again), after, atol=near, rtol=0)
-    worker.export({"directory": str(tmp_path / "whole"), "adapter": False})
+    worker.export(str(tmp_path / "whole"))
     whole = AutoModelForCausalLM.from_pretrained(tmp_path / "whole", dtype=torch.float32)
     with torch.no_grad():
         torch.testing.assert_close(whole(IDS).logits, after, atol=near, rtol=0)
