@@ -55,11 +55,14 @@ ALSO = {("swarm.cli", f"swarm.{room}") for room in ("sim", "bench", "serving", "
     (room, "swarm") for room in FLOORS if room != "protocols"
 }
 
+# The policy's own process; its handle, and what reads its checkpoints, do without.
+MODEL = {"swarm.policy.model", "swarm.policy.engine", "swarm.policy.update", "swarm.policy.fit", "swarm.policy.policy_worker"}
 # Libraries that only these rooms may import.
 ONLY_IN = {
-    "torch": {"swarm.policy"},
-    "transformers": {"swarm.policy"},
-    "safetensors": {"swarm.policy"},
+    "torch": MODEL,
+    "transformers": MODEL,
+    "safetensors": MODEL,
+    "peft": {"swarm.policy.model"},
     "libp2p": {"swarm.net.libp2p"},
     "multiaddr": {"swarm.net.libp2p"},
     "reasoning_gym": {"swarm.tasks"},
@@ -155,6 +158,9 @@ def test_no_room_imports_what_the_floors_forbid() -> None:
         ("swarm.sim.simulation", "import swarm.cli.output"),
         ("swarm.cli.start", "def start():\n    import torch"),
         ("swarm.pool.store.packing", "import pickle"),
+        ("swarm.policy.policy", "import torch"),
+        ("swarm.policy.checkpoint", "from safetensors.torch import load_file"),
+        ("swarm.policy.second", "def late():\n    import transformers"),
         ("swarm.utils", "import os"),
     ],
 )
@@ -167,6 +173,7 @@ def test_the_check_finds(module: str, source: str) -> None:
     [
         ("swarm.home", "import os\nfrom swarm.errors import HomeError"),
         ("swarm.policy.model.model", "import torch, transformers"),
+        ("swarm.policy.policy_worker", "import torch"),
         ("swarm.net.libp2p.host", "import libp2p, trio\nfrom swarm.net.network import Network\nfrom ..inbox import Inbox"),
         ("swarm.roles.solver", "from swarm.policy.policy import Policy\nfrom swarm.tasks.scoring import Scorer"),
         ("swarm.cli.start", "from swarm import __version__\nfrom swarm.sim.options import SimulationOptions\nimport torchlight"),

@@ -33,7 +33,8 @@ from swarm.policy.engine.likelihood import log_likelihoods
 from swarm.policy.fit.fitting import RATES, kind_of_training, recomputes
 from swarm.policy.fit.memory import Memory
 from swarm.policy.model.adapter import AdapterSpec
-from swarm.policy.model.model import LanguageModel, device_for, load, load_base, public_name
+from swarm.policy.model.model import LanguageModel, device_for, load, load_base
+from swarm.policy.public_name import public_name
 from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.rounds import train
 from swarm.policy.update.trainer import Trainer
@@ -224,14 +225,14 @@ class Worker:
             raise HomeError(f"cannot write {target}: {error}; free space or choose another folder") from None
 
     def _tag(self) -> list[Any]:
-        return [public_name(self._config), self._digest, self._optimizer.steps]
+        return [public_name(self._config.model), self._digest, self._optimizer.steps]
 
     def _fill(self, folder: Path) -> None:
         tensors = {f"optimizer:{name}": tensor for name, tensor in self._optimizer.state().items()}
         tensors["random:cpu"] = torch.get_rng_state()
         if self._policy.device.type == "cuda":
             tensors["random:cuda"] = torch.cuda.get_rng_state(self._policy.device)
-        self._policy.save(folder / checkpoint.MODEL, adapter_of=public_name(self._config))
+        self._policy.save(folder / checkpoint.MODEL, adapter_of=public_name(self._config.model))
         try:
             save_file(tensors, folder / checkpoint.OPTIMIZER)
         except SafetensorError as error:  # the library's own wrapping of an operating system error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import swarm
@@ -36,12 +35,6 @@ class Provenance:
     training: str
     command: str
     evaluation: Mapping[str, Any] | None = None
-
-
-def public_base(model: str) -> str:
-    """How a base model is called in public: a local folder by its last name only, since paths name people."""
-    folder = Path(model).expanduser()
-    return folder.resolve().name if folder.is_dir() else model
 
 
 def card(made: Provenance) -> str:

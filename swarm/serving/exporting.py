@@ -16,8 +16,9 @@ from swarm.config.schema import Config
 from swarm.errors import HomeError, PolicyError, SwarmdError
 from swarm.home import Home, storage, write_atomically
 from swarm.policy import checkpoint
+from swarm.policy.public_name import public_name
 from swarm.pool.store.store import Store
-from swarm.serving.card import Provenance, card, public_base
+from swarm.serving.card import Provenance, card
 from swarm.serving.comparison import known_evaluations
 from swarm.serving.trained import mark, open_policy
 
@@ -78,7 +79,7 @@ def _provenance(home: Home, config: Config, known: Mapping[str, Any], *, adapter
     manifest = find_manifest(config.swarm.manifest, home)
     totals, digest = known.get("totals", {}), known.get("digest", "")
     return Provenance(
-        base=public_base(config.policy.model),
+        base=public_name(config.policy.model),
         revision=config.policy.revision,
         adapter=adapter,
         step=known["step"],

@@ -18,7 +18,8 @@ from swarm.errors import PolicyError
 from swarm.home import Home
 from swarm.identity import create
 from swarm.policy import checkpoint
-from swarm.serving.card import Provenance, card, public_base
+from swarm.policy.public_name import public_name
+from swarm.serving.card import Provenance, card
 from swarm.serving.comparison import Evaluation, compare, known_evaluations, remember, wilson
 from swarm.serving.dialogue import Manner, run_chat
 from swarm.serving.trained import Wish
@@ -170,8 +171,8 @@ def test_the_card_says_where_a_model_is_from(tmp_path: Path) -> None:
         assert words in text
     assert "| a | 3 | 0.333 [0.061, 0.792] | 1.000 [0.439, 1.000] |" in text
     (tmp_path / "alice" / "model").mkdir(parents=True)
-    assert public_base(str(tmp_path / "alice" / "model")) == "model", "a path names people"
-    assert public_base("org/name") == "org/name"
+    assert public_name(str(tmp_path / "alice" / "model")) == "model", "a path names people"
+    assert public_name("org/name") == "org/name"
 
 
 def test_the_policy_is_evaluated_and_talked_to(home: Home) -> None:

@@ -12,7 +12,8 @@ from tokenizers.processors import TemplateProcessing
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
 from swarm.policy.engine.cache import CacheEngine
-from swarm.policy.model.model import LanguageModel, load_base, public_name
+from swarm.policy.model.model import LanguageModel, load_base
+from swarm.policy.public_name import public_name
 from swarm.records import Turn
 
 ARCHITECTURES = ["llama", "gpt2", "sliding", "gemma"]
@@ -172,9 +173,9 @@ def test_text_survives_decoding_and_encoding(llama):
 
 
 def test_names_in_public_hide_paths(model_folder):
-    assert public_name(PolicySection(model=str(model_folder))) == "tiny-llama"
-    assert public_name(PolicySection(model="embedded")) == "embedded"
-    assert public_name(PolicySection(model="org/name")) == "org/name"
+    assert public_name(str(model_folder)) == "tiny-llama"
+    assert public_name("embedded") == "embedded"
+    assert public_name("org/name") == "org/name"
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated weights", "no weights", "lacking a weight"])

@@ -231,12 +231,6 @@ def load(source: str | Path, config: PolicySection, *, revision: str = "", quant
     return LanguageModel(source, revision=revision, device=device, dtype=dtype_of(config.dtype, device), quantised=quantised)
 
 
-def public_name(config: PolicySection) -> str:
-    """How the model is called in front of peers: a local folder by its last name only, since paths name people."""
-    folder = Path(config.model).expanduser()
-    return folder.resolve().name if folder.is_dir() else config.model
-
-
 def device_for(config: PolicySection) -> torch.device:
     """The device of a configuration. "auto" is the CPU for the embedded model: too small for a GPU, and the same everywhere."""
     return device_of("cpu" if (config.device, config.model) == ("auto", "embedded") else config.device)
