@@ -29,9 +29,10 @@ def as_text(prompt: Prompt) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """scorer → policy: a recipe and what it rebuilds to. `prompts` maps renderings ("prose", "compact", …) to prompt texts.
+    """scorer → policy: a recipe and the task it rebuilds to. `prompts` maps renderings ("prose",
+    "compact", …) to texts.
 
-    `solutions` maps them to a completion that is right; it is known where the task was built and of no concern later.
+    `solutions` maps renderings to a right completion; only the node that built the task knows them.
     """
 
     recipe: Recipe
@@ -43,7 +44,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """policy → solver: one completion of the own policy, with the exact tokens that were sampled (end of sequence included)."""
+    """policy → solver: one completion of the own policy, with the exact tokens that were sampled
+    (end of sequence included)."""
 
     completion: Completion
     token_ids: tuple[int, ...]
@@ -61,11 +63,13 @@ class SolvedGroup:
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroup:
-    """evaluator or admission → pool → sampler: a group with rewards from this node's own verifier, never the sender's.
+    """evaluator or admission → pool → sampler: a group with rewards from this node's own verifier,
+    never the sender's.
 
-    `signer` is the solver's public key (32 bytes); `envelope` the id (32 bytes) of the envelope that carried it, empty for an
-    own group that was not published; `received_ms` this node's clock at admission (ms since 1970). `token_ids` are kept for
-    own groups only: foreign text is re-encoded under the own policy.
+    `signer` is the solver's public key (32 bytes); `envelope` the id (32 bytes) of the envelope
+    that carried it, empty for an own group that was not published; `received_ms` this node's clock
+    at admission (ms since 1970). `token_ids` are kept for own groups only: foreign text is
+    re-encoded under the own policy.
     """
 
     task: Task
@@ -85,15 +89,18 @@ class ScoredGroup:
 
     @property
     def informative(self) -> bool:
-        """Whether the rewards differ; a group that is all right or all wrong has zero advantage and teaches nothing."""
+        """Whether the rewards differ; a group that is all right or all wrong has zero advantage and
+        teaches nothing."""
         return min(self.rewards) != max(self.rewards)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingGroup:
-    """sampler → policy: one group to train on. `weights` (one per completion, 0 leaves it out) multiply the advantages.
+    """sampler → policy: one group to train on. `weights` (one per completion, 0 leaves it out)
+    multiply the advantages.
 
-    Tokens that the policy gives less than `min_probability` are left out, and completions with many of them; 0 trains on all.
+    Tokens that the policy gives less than `min_probability` are left out, and completions with many
+    of them; 0 trains on all.
     """
 
     prompt: Prompt
@@ -107,11 +114,13 @@ class TrainingGroup:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """policy → loop: what a round's `updates` did. Norms and losses are means over their steps; `tokens` were trained on.
+    """policy → loop: what a round's `updates` did. Norms and losses are means over their steps;
+    `tokens` were trained on.
 
-    `skipped` counts steps that were not applied, because their loss or gradient was not finite. `plausible` gives, per group,
-    the share of its tokens that `min_probability` let through; 1 where there are none. `out_of_memory` counts how often the
-    device ran out of memory, and the work was done again in smaller parts.
+    `skipped` counts steps that were not applied, because their loss or gradient was not finite.
+    `plausible` gives, per group, the share of its tokens that `min_probability` let through; 1
+    where there are none. `out_of_memory` counts how often the device ran out of memory, and the
+    work was done again in smaller parts.
     """
 
     tag: PolicyTag

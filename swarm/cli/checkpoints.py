@@ -26,8 +26,9 @@ _NEEDED_BY_DAEMON = 2
 def checkpoints(home: Home, as_json: bool, keep: int | None) -> None:
     """List the checkpoints, newest first, or remove old ones.
 
-    `canary` is the share of its own held-out tasks that the node solved then, `evaluated` what `swarmd eval` measured. What a
-    running daemon needs is not removed: the newest and the one before.
+    `canary` is the share of its own held-out tasks that the node solved then, `evaluated` what
+    `swarmd eval` measured. What a running daemon needs is not removed: the newest and the one
+    before.
     """
     from swarm.policy import checkpoint
     from swarm.serving.comparison import ALL, known_evaluations

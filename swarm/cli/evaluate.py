@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 def eval_(home: Home, as_json: bool, overrides: dict[str, str], checkpoint: str, tasks: int) -> None:
     """Measure held-out accuracy before and after training.
 
-    Per environment, the share of tasks that the base model and the checkpoint solve, with 95 % intervals (Wilson's); nobody
-    trains on these tasks. It runs beside a daemon or without one, and offline; --set policy.device=cpu leaves a GPU alone.
+    Per environment, the share of tasks that the base model and the checkpoint solve, with 95 %
+    intervals (Wilson's); nobody trains on these tasks. It runs beside a daemon or without one, and
+    offline; --set policy.device=cpu leaves a GPU alone.
     """
     from swarm.config.load import load
     from swarm.serving.measuring import run_evaluation

@@ -32,8 +32,9 @@ _TIMEOUT_S = 600.0
 def export(home: Home, directory: Path, adapter: bool) -> None:
     """Write the policy as a Hugging Face model, with a model card.
 
-    It is the policy of the newest checkpoint, which a running daemon writes first, when its round ends. The card (README.md) says
-    what it was trained from, in which swarm and on what, with the figures of `swarmd eval` if these weights were evaluated.
+    It is the policy of the newest checkpoint, which a running daemon writes first, when its round
+    ends. The card (README.md) says what it was trained from, in which swarm and on what, with the
+    figures of `swarmd eval` if these weights were evaluated.
     """
     from swarm.config.load import load
     from swarm.policy import checkpoint

@@ -19,8 +19,9 @@ from swarm.home import Home
 def serve(context: click.Context, home: Home, overrides: dict[str, str], port: int) -> None:
     """Answer OpenAI-compatible requests from the newest checkpoint.
 
-    /v1/models, /v1/completions and /v1/chat/completions, on 127.0.0.1 only and for any program of this machine; web pages are
-    refused. Newer checkpoints are taken up as the daemon writes them. Ctrl-C ends it; --set policy.device=cpu leaves a GPU alone.
+    /v1/models, /v1/completions and /v1/chat/completions, on 127.0.0.1 only and for any program of
+    this machine; web pages are refused. Newer checkpoints are taken up as the daemon writes them.
+    Ctrl-C ends it; --set policy.device=cpu leaves a GPU alone.
     """
     from swarm.config.load import load
     from swarm.serving.server import run_server

@@ -1,6 +1,8 @@
-"""The model: whether it is here, whether what trains it is installed, and whether the memory of its devices is enough.
+"""Checks the model: whether it is here, whether the packages it needs are installed, and whether
+its devices' memory is enough.
 
-The facts are `swarm.policy.fit.devices.model_facts`'s, which only torch can tell; here they are judged, without torch.
+The facts come from `swarm.policy.fit.devices`, since only torch can tell them. This file judges
+them without torch.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ HOW = {"none": "all weights are trained", "lora": "an adapter is trained", "qlor
 
 
 def model(config: Config, facts: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Whether the base model is here or can be fetched, and can be trained and sampled with what is installed."""
+    """Whether the base model is here or can be fetched, and can be trained and sampled with what is
+    installed."""
     name = config.policy.model
     if facts is None:
         yield skipped("model", "torch did not answer")
@@ -38,7 +41,10 @@ def model(config: Config, facts: Mapping[str, Any] | None) -> Iterator[Finding]:
 
 
 def memory(config: Config, facts: Mapping[str, Any] | None, *, running: bool) -> Iterator[Finding]:
-    """Whether each device that the policy uses has the memory for it. Beside a daemon, which has taken it, nobody can tell."""
+    """Whether each device of the policy has enough memory.
+
+    A running daemon has taken its part, so nothing is said beside one.
+    """
     if facts is None or running:
         return
     for place in facts["places"]:
@@ -55,7 +61,7 @@ def memory(config: Config, facts: Mapping[str, Any] | None, *, running: bool) ->
 
 
 def _smaller(facts: Mapping[str, Any]) -> str:
-    """What needs less, by the other ways of training that would fit."""
+    """Name a remedy: another way of training that fits, or a smaller model."""
     for kind, obstacle in facts["fits"].items():
         install = obstacle.partition(": ")[2]
         return f"set policy.adapter = {kind}{f' ({install})' if install else ''}, which fits, or {SMALLER}"

@@ -1,14 +1,16 @@
-"""Checkpoints that are whole or not there: what a kill or a full disk at any moment must leave behind.
+"""Checkpoints that are whole or not there: what a kill or a full disk at any moment must leave
+behind.
 
     <root>/step-00000123/
-        model/                  a plain Hugging Face folder, or of a LoRA policy the adapter as peft writes it
-        optimizer.safetensors   AdamW's moments, float32 copies of narrower weights, states of the random generators
+        model/                  a plain Hugging Face folder, or the adapter as peft writes it
+        optimizer.safetensors   AdamW's moments, rests of narrower weights, states of random generators
         node.json               the node's own state, opaque here
-        meta.json               written last: what this is, the SHA-256 of every other file, and of itself
+        meta.json               written last: a description, the SHA-256 of every file and of itself
 
-A checkpoint is written into a hidden sibling, flushed to the disk file by file, and renamed. A second checkpoint of the same
-step moves the first aside as `step-00000123.replaced` until it is in place. `newest` believes no name: it checks every
-sum and falls back to the checkpoint before. This file never imports torch, so that the node itself can use it.
+A checkpoint is written into a hidden sibling, flushed to the disk file by file, and renamed. A
+second checkpoint of the same step moves the first aside as `step-00000123.replaced` until it is in
+place. `newest` believes no name: it checks every sum and falls back to the checkpoint before. This
+file never imports torch, so that the node itself can use it.
 """
 
 from __future__ import annotations
@@ -65,12 +67,15 @@ def write(root: Path, step: int, meta: Mapping[str, Any], node_state: Mapping[st
 
 
 def newest(root: Path) -> Path | None:
-    """The latest checkpoint that is complete and undamaged, or None. Reads every byte of it: call it from a thread."""
+    """Return the newest checkpoint that is complete and undamaged, or None.
+
+    Reads every byte of it: call it from a thread.
+    """
     return next((path for path in every(root) if damage(path) is None), None)
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+    """Say what is wrong with a checkpoint, or None."""
     try:
         for name, expected in meta(path)["files"].items():
             if _sum(path / name) != expected:
@@ -83,31 +88,42 @@ def damage(path: Path) -> str | None:
 
 
 def meta(path: Path) -> dict[str, Any]:
-    """The description in a checkpoint: format, step, base model, file sums. Raises `HomeError` if there is none to be read."""
+    """Read the description of a checkpoint: format, step, base model, file sums.
+
+    Raises `HomeError` if it cannot be read.
+    """
     content = _json(path / META)
     if content.get("format") != FORMAT:
         raise HomeError(f"{path} has the checkpoint format {content.get('format')!r}, this version reads {FORMAT}; move it away")
-    # To the byte: JSON reads the same with a space more, and a space may once have been something else.
+    # To the byte: JSON reads the same with a space more, and a space may once have been something
+    # else.
     if (path / META).read_bytes() != _described(content) or content.pop("sum", None) != _content_sum(content):
         raise HomeError(f"{path / META} is damaged")
     return content
 
 
 def has_adapter(path: Path) -> bool:
-    """Whether a checkpoint holds an adapter, which is nothing without its base. Raises `HomeError` like `meta`."""
+    """Whether a checkpoint holds an adapter, which needs its base model.
+
+    Raises `HomeError` like `meta`.
+    """
     adapter = meta(path).get("adapter")
     return isinstance(adapter, dict) and adapter.get("kind") != "none"
 
 
 def node_state(path: Path) -> dict[str, Any]:
-    """The node's own state, as given when the checkpoint was written. Raises `HomeError` if it cannot be read."""
+    """Read the node's own state, as given when the checkpoint was written.
+
+    Raises `HomeError` if it cannot be read.
+    """
     return _json(path / NODE)
 
 
 def prune(root: Path, keep: int) -> None:
-    """Remove what is older than the latest `keep` whole checkpoints, and what killed writers left. `HomeError` if it cannot.
+    """Remove checkpoints older than the newest `keep` whole ones, and what killed writers left.
 
-    Reads every byte of those it keeps: call it from a thread.
+    Reads every byte of the checkpoints it keeps: call it from a thread. Raises `HomeError` if it
+    cannot remove them.
     """
     try:
         _sweep(root)
@@ -117,20 +133,27 @@ def prune(root: Path, keep: int) -> None:
 
 
 def remove_older(root: Path, keep: int) -> None:
-    """The same, but what is being written is left alone: a daemon may run. `HomeError` if it cannot."""
+    """Remove older checkpoints like `prune`, but leave unfinished ones alone: a daemon may be
+    writing.
+
+    Raises `HomeError`.
+    """
     try:
         kept = 0
         for path in every(root):
             if kept < keep and damage(path) is None:
                 kept += 1
-            elif kept:  # never remove anything while no whole checkpoint has been seen: it may still be of use to someone
+            elif kept:  # as long as no whole checkpoint was seen, a damaged one may still be of use
                 _remove(path)
     except OSError as error:
         raise HomeError(f"cannot remove old checkpoints in {root}: {error.strerror or error}; make it writable") from None
 
 
 def discard_newest(root: Path) -> None:
-    """Remove the latest whole checkpoint, because its policy is no good; the only one stays. `HomeError` if it cannot."""
+    """Remove the newest whole checkpoint because its policy is no good.
+
+    The only one stays. Raises `HomeError`.
+    """
     whole = [path for path in every(root) if damage(path) is None]
     try:
         if len(whole) > 1:
@@ -140,12 +163,12 @@ def discard_newest(root: Path) -> None:
 
 
 def unlisted(path: Path) -> list[Path]:
-    """Files in a checkpoint that its description does not name."""
+    """Return the files in a checkpoint that its description does not name."""
     return [file for file in _files(path) if file.relative_to(path).as_posix() not in {META, *meta(path)["files"]}]
 
 
 def every(root: Path) -> list[Path]:
-    """Every checkpoint by its name, whole or not, the latest first; what a killed writer left is none."""
+    """Return all checkpoint folders, newest first; damaged ones included, unfinished ones not."""
     found = []
     if root.is_dir():
         for path in root.iterdir():
@@ -174,7 +197,10 @@ def _remove(path: Path) -> None:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what killed writers left; one daemon at a time uses a home, so nobody is writing them now."""
+    """Remove what killed writers left.
+
+    One daemon at a time uses a home, so nobody is writing now.
+    """
     for path in root.glob(f"{_TEMPORARY}*"):
         with suppress(FileNotFoundError):  # an operator may be removing old ones
             shutil.rmtree(path)

@@ -1,6 +1,7 @@
-"""The handle on the policy: what the rest of the node sees of it. The policy itself lives in a child process (worker.py).
+"""The handle on the policy. The policy itself lives in a child process (policy_worker.py).
 
-Everything random follows from the `seed` of a call, so the same calls give the same policy, bit for bit, on the same CPU.
+Everything random follows from the `seed` of a call, so the same calls give the same policy, bit for
+bit, on the same CPU.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from swarm.errors import ChildFailed, HomeError, PolicyError
 from swarm.policy.second import Second
 from swarm.records import Prompt, Sample, TrainingGroup, TrainReport, as_text
 
-# What a virtual clock charges, in seconds per token: a fixed part, and a part per weight. Of the magnitude of one core.
+# What a virtual clock charges, in seconds per token: a fixed part, and a part per weight. Of the
+# magnitude of one core.
 GENERATE_COST, GENERATE_COST_PER_WEIGHT = 2e-5, 2e-10
 TRAIN_COST, TRAIN_COST_PER_WEIGHT = 4e-5, 1e-10
 LOAD_COST = SAVE_COST = 0.1
@@ -27,7 +29,10 @@ LOAD_COST = SAVE_COST = 0.1
 
 @dataclass(frozen=True, slots=True)
 class PolicyStatistics:
-    """Totals since the handle was made; seconds are the child's real time. Answering (evaluation) counts no generated tokens."""
+    """Totals since the handle was made.
+
+    Seconds are the child's real time; answers of evaluations count no tokens.
+    """
 
     generated_tokens: int = 0
     trained_tokens: int = 0
@@ -43,7 +48,8 @@ class PolicyStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer of the policy, with the tokens of its own and of the prompt; `finished` if it ended by itself."""
+    """One answer of the policy; `tokens` and `prompt_tokens` are counts, `finished` says that it
+    ended by itself."""
 
     text: str
     finished: bool
@@ -54,9 +60,10 @@ class Reply:
 class Policy:
     """The node's own policy. Use as an async context manager; one request is in flight at a time.
 
-    Where `policy.generation_device` names a second device and `handover` a file for the weights on their way there, a second
-    process generates, and `generate` and `log_likelihoods` go on while the first one trains or saves.
-    Every method may raise `ChildDied`, after which only `restart` helps, and `PolicyError` with what to do.
+    Where `policy.generation_device` names a second device, a second process generates there. Then
+    `generate` and `log_likelihoods` go on while the first process trains or saves; `handover` is
+    the file through which weights reach it. Every method may raise `ChildDied`, after which only
+    `restart` helps, and `PolicyError`, which says what to do.
     """
 
     def __init__(
@@ -81,14 +88,17 @@ class Policy:
 
     @property
     def tag(self) -> PolicyTag:
-        """Which policy this is now. Above 50 million weights the digest is that of the last load or checkpoint."""
+        """The policy as it is now.
+
+        Above 50 million weights the digest is that of the last load or checkpoint.
+        """
         if self._tag is None:
             raise RuntimeError("the policy has not been started")
         return self._tag
 
     @property
     def generated_by(self) -> PolicyTag:
-        """Which policy the completions of the newest `generate` are of."""
+        """The policy that wrote the completions of the newest `generate`."""
         if self._generated_by is None:
             raise RuntimeError("the policy has not generated anything")
         return self._generated_by
@@ -96,7 +106,8 @@ class Policy:
     async def generate(
         self, prompts: Sequence[Prompt], *, num_generations: int, max_completion_length: int, temperature: float, seed: int
     ) -> list[tuple[Sample, ...]]:
-        """Sample `num_generations` completions of at most `max_completion_length` tokens for every prompt, in one batched run."""
+        """Sample `num_generations` completions of at most `max_completion_length` tokens for each
+        prompt, in one run."""
         groups, seconds, self._generated_by = await self._sample(
             await self._generating(), prompts, num_generations, max_completion_length, temperature, seed
         )
@@ -105,7 +116,7 @@ class Policy:
         return groups
 
     async def answer(self, prompts: Sequence[Prompt], *, max_completion_length: int) -> list[str]:
-        """The likeliest completion of every prompt, token by token (greedy), as text."""
+        """Return the greedy completion of each prompt as text."""
         groups, seconds, _ = await self._sample(self._child, prompts, 1, max_completion_length, 0.0, 0)
         self._count(answer_seconds=seconds)
         return [group[0].completion.text for group in groups]
@@ -113,7 +124,8 @@ class Policy:
     async def converse(
         self, prompts: Sequence[Prompt], *, num_generations: int, max_completion_length: int, temperature: float, seed: int
     ) -> list[tuple[Reply, ...]]:
-        """What people and programs ask: for every prompt that many replies, cut where the model's positions end."""
+        """Answer people and programs: `num_generations` replies to each prompt, cut where the
+        model's positions end."""
         body = {
             "prompts": list(prompts),
             "num_generations": num_generations,
@@ -128,9 +140,10 @@ class Policy:
         ]
 
     async def log_likelihoods(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
-        """How likely (log-probability, nats) each text is as a whole answer to its prompt, end of sequence included.
+        """Return the log-probability (nats) of each text as the whole answer to its prompt, end of
+        sequence included.
 
-        Minus infinity for what the model cannot say. One batched pass.
+        Minus infinity for a text that the model cannot say. One batched pass.
         """
         if not texts:
             return []
@@ -141,7 +154,7 @@ class Policy:
         return likelihoods
 
     async def train(self, groups: Sequence[TrainingGroup]) -> TrainReport:
-        """One round's updates on own and foreign groups."""
+        """Make one round's updates on own and foreign groups."""
         # Of a foreign completion only the text counts: its `tokens` are a claim.
         lengths = (
             len(completion.text) + 1 if group.token_ids is None else len(group.token_ids[i])
@@ -159,29 +172,36 @@ class Policy:
         return report
 
     async def save(self, directory: Path, node_state: Mapping[str, Any]) -> None:
-        """Write the checkpoint `<directory>/step-<steps>` atomically. `HomeError` when the disk refuses, earlier ones intact."""
+        """Write the checkpoint `<directory>/step-<steps>` atomically.
+
+        Raises `HomeError` when the disk refuses; earlier checkpoints stay intact.
+        """
         answer = await self._request("save", {"directory": str(directory), "node_state": dict(node_state)}, cost=SAVE_COST)
         self._tag = PolicyTag(*answer["tag"])
         self._count(checkpoint_seconds=answer["seconds"])
 
     async def export(self, directory: Path) -> None:
-        """Write a plain Hugging Face folder, an adapter merged into its base; `directory` is new or empty."""
+        """Write a plain Hugging Face folder, an adapter merged into its base; `directory` is new or
+        empty."""
         await self._request("export", str(directory), cost=SAVE_COST)
 
     async def release(self) -> None:
-        """End the child, which gives back all memory that the policy holds, a GPU's too; `resume` or `restart` begins anew."""
+        """End the child, which frees all memory of the policy, a GPU's too.
+
+        `resume` or `restart` begins anew.
+        """
         await self._child.end()
         if self._second is not None:
             await self._second.end()
 
     async def resume(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint after `release`."""
+        """Continue from a checkpoint after `release`."""
         self._checkpoint = checkpoint
         self._child = self._new_child()
         await self._start()
 
     async def restart(self, checkpoint: Path | None) -> None:
-        """Begin anew from a checkpoint (None: from the base model), after the child died."""
+        """Begin anew from a checkpoint (None: the base model) after the child died."""
         self._kill()
         self._checkpoint = checkpoint
         self._child = self._new_child()
@@ -189,7 +209,7 @@ class Policy:
         await self._start()
 
     def take_busy_s(self) -> dict[str, float]:
-        """Seconds that each process of the policy computed since the last call; loading does not count."""
+        """Return the seconds that each process computed since the last call, loading left out."""
         first = round(self._child.take_busy_s(), 4)
         return (
             {"policy": first} if self._second is None else {"training": first, "generating": round(self._second.take_busy_s(), 4)}
@@ -241,7 +261,7 @@ class Policy:
         self._parameters = answer["parameters"]
 
     async def _generating(self) -> Child:
-        """The child that generates, with the newest weights."""
+        """Return the child that generates, with the newest weights."""
         return self._child if self._second is None else await self._second.newest(self.tag)
 
     async def _sample(
@@ -253,7 +273,7 @@ class Policy:
         temperature: float,
         seed: int,
     ) -> tuple[list[tuple[Sample, ...]], float, PolicyTag]:
-        """The groups, the child's seconds, and whose groups they are."""
+        """Return the groups, the child's seconds, and the policy that wrote them."""
         body = {
             "prompts": list(prompts),
             "num_generations": num_generations,
@@ -272,7 +292,7 @@ class Policy:
         try:
             return await (of or self._child).request(kind, body, cost=cost)
         except ChildFailed as error:
-            # The child's own words, as the error that they were there.
+            # The child's own error, as the class it had there.
             for known in (PolicyError, HomeError):
                 if error.remote_type == known.__name__:
                     raise known(str(error).removeprefix(f"{error.remote_type}: ")) from None

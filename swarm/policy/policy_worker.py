@@ -1,7 +1,8 @@
-"""The policy's child process: holds model, optimizer and engine, and answers the handle's requests (policy.py).
+"""The policy's child process: holds model, optimizer and engine, and answers the handle's requests
+(policy.py).
 
-The fork server imports this module once for all children, so importing it must neither run a torch operation nor start a
-thread nor touch a GPU: a fork would inherit half of it.
+The fork server imports this module once for all children, so importing it must neither run a torch
+operation nor start a thread nor touch a GPU: a fork would inherit half of it.
 """
 
 from __future__ import annotations
@@ -40,19 +41,24 @@ from swarm.policy.update.rounds import train
 from swarm.policy.update.trainer import Trainer
 from swarm.records import Prompt, TrainingGroup, Turn
 
-# Above this many weights hashing them takes longer than a fair share of a step, so the digest in the policy tag is
-# that of the last load or checkpoint.
+# Above this many weights hashing them takes longer than a fair share of a step, so the digest in
+# the policy tag is that of the last load or checkpoint.
 DIGEST_EVERY_STEP_BELOW = 50_000_000
 
 
 def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
-    """Make the handlers. `arguments`: sections `policy`, `generation`, `training` as mappings; `checkpoint`, a path or None;
-    `trained`, whether it will be; `handover`, a file to write the weights to after every update, or None."""
+    """Make the handlers of requests from `arguments`.
+
+    policy, generation, training   sections of settings, as mappings
+    checkpoint                     a path, or None for the base model
+    trained                        whether the policy will be trained
+    handover                       a file for the weights after every update, or None
+    """
     config = PolicySection(**arguments["policy"])
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its thread pool would fight the other processes for the cores
     disable_progress_bar()
     set_verbosity_error()
-    warnings.simplefilter("ignore", FutureWarning)  # what libraries have to tell each other
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries about each other
     torch.set_num_threads(config.threads)
     generation, training = GenerationSection(**arguments["generation"]), TrainingSection(**arguments["training"])
     worker = Worker(config, generation, training, handover=arguments.get("handover"))
@@ -70,7 +76,10 @@ def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
 
 
 class Worker:
-    """The policy's state and what can be asked of it. Bodies and answers are plain values for MessagePack."""
+    """The policy's state, and a method for each request.
+
+    Bodies and answers are plain values for MessagePack.
+    """
 
     def __init__(
         self, config: PolicySection, generation: GenerationSection, training: TrainingSection, *, handover: str | None = None
@@ -81,12 +90,14 @@ class Worker:
         self._handover = None if handover is None else Path(handover)
 
     def open(self, path: str | None, *, trained: bool = True) -> None:
-        """Load the base model, or continue from a checkpoint; without its optimizer's state where it will not be `trained`."""
+        """Load the base model or a checkpoint; the optimizer's state only where the policy will be
+        `trained`."""
         device = device_for(self._config)
         if device.type == "cuda":
             torch.cuda.set_device(device)  # streams, graphs and Triton's kernels go by the current one
         if path is None:
-            # What only answers is left as it is: what fits beside a daemon that trains would be another model.
+            # A policy that only answers gets no adapter of "auto": that depends on what is free
+            # beside a daemon.
             as_it_is = "none" if self._config.adapter == "auto" else self._config.adapter
             self._recipe = AdapterSpec.of(self._config, kind_of_training(self._config) if trained else as_it_is)
             self._policy = load_base(self._config, quantised=self._recipe.kind == "qlora")
@@ -101,7 +112,8 @@ class Worker:
             self._policy = self._continued(Path(path) / checkpoint.MODEL)
         if trained and recomputes(self._config, self._recipe):
             self._policy.recompute()
-        # Bit-exact resuming needs it; on a GPU some operations have no deterministic form and would be refused.
+        # Bit-exact resuming needs it; on a GPU some operations have no deterministic form and would
+        # be refused.
         torch.use_deterministic_algorithms(self._policy.device.type == "cpu")
         rate = self._training.learning_rate or RATES[self._recipe.kind]
         self._training = replace(self._training, learning_rate=rate)
@@ -120,15 +132,16 @@ class Worker:
         self._digest = self._policy.digest()
 
     def hello(self, _: Any) -> dict[str, Any]:
-        """What the handle needs to know: the tag, the number of weights and the kind of adapter."""
+        """Return what the handle needs: the tag, the number of weights and the kind of adapter."""
         return {"tag": self._tag(), "parameters": self._policy.size, "adapter": self._recipe.kind}
 
     def generate(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Per prompt, the samples as [text, finished, log-probability, token ids]."""
+        """Sample; per prompt, rows of [text, finished, log-probability, token ids]."""
         return self._sampled(self._policy.encode_prompts(list(map(_prompt, body["prompts"]))), body)
 
     def converse(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Like `generate`, cut where the model's positions end, and the number of tokens of each prompt.
+        """Like `generate`, cut where the model's positions end, and the number of tokens of each
+        prompt.
 
         A model without a chat template has learned to answer one prompt: of a conversation it gets
         the last turn.
@@ -164,12 +177,12 @@ class Worker:
         return {"tag": self._tag(), "groups": rows, "out_of_memory": shortages, "seconds": time.perf_counter() - started}
 
     def log_likelihoods(self, body: list[list[Any]]) -> list[float]:
-        """Of texts as answers to prompts: [prompts, texts]."""
+        """Return how likely texts are as answers to prompts; `body` is [prompts, texts]."""
         prompts, texts = body
         return log_likelihoods(self._policy, list(map(_prompt, prompts)), texts, self._generation.temperature, self._memory)
 
     def train(self, body: list[dict[str, Any]]) -> dict[str, Any]:
-        """One round's updates on the groups."""
+        """Make one round's updates on the groups."""
         started = time.perf_counter()
         figures = train(self._trainer, [_training_group(fields) for fields in body])
         if sum(weight.numel() for _, weight in self._policy.parameters) < DIGEST_EVERY_STEP_BELOW:
@@ -184,7 +197,7 @@ class Worker:
         }
 
     def take(self, path: str) -> int:
-        """Be the policy that another process handed over; its step."""
+        """Load the weights that another process handed over; return their step."""
         meta = self._policy.read_trained(Path(path))
         self._digest, self._optimizer.steps = bytes.fromhex(meta["digest"]), int(meta["steps"])
         return self._optimizer.steps
@@ -257,7 +270,10 @@ class Worker:
             )
 
     def _recorded_recipe(self, meta: Mapping[str, Any], path: str) -> AdapterSpec:
-        """What the checkpoint says was trained, where the settings do not ask for anything else."""
+        """Return what the checkpoint trained.
+
+        Raises `PolicyError` where the settings ask for anything else.
+        """
         recorded = AdapterSpec(**meta.get("adapter", asdict(AdapterSpec.of(self._config, "none"))))
         kind = recorded.kind if self._config.adapter == "auto" else self._config.adapter
         wanted = AdapterSpec.of(self._config, kind)
@@ -270,7 +286,7 @@ class Worker:
         return recorded
 
     def _continued(self, folder: Path) -> LanguageModel:
-        """The policy out of a checkpoint: all of it, or the base and the checkpoint's adapter."""
+        """Load a checkpoint's policy: all its weights, or the base and the checkpoint's adapter."""
         if self._recipe.kind == "none":
             return load(folder, self._config)
         policy = load_base(self._config, quantised=self._recipe.kind == "qlora")

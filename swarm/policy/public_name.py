@@ -6,6 +6,7 @@ from pathlib import Path
 
 
 def public_name(model: str) -> str:
-    """`policy.model` as others may see it: of a local folder only its last name, since paths name people."""
+    """`policy.model` as others may see it: of a local folder only its last name, since paths name
+    people."""
     folder = Path(model).expanduser()
     return folder.resolve().name if folder.is_dir() else model

@@ -1,8 +1,12 @@
-"""The policy once more, in a process of its own on `policy.generation_device`, where it generates while the first one trains.
+"""A second process of the policy, which generates on `policy.generation_device` while the first one
+trains.
 
-Weights go from the one to the other in a file: the training process writes it behind each update and puts it in place with one
-rename, and the generating one reads it before it generates again. So neither waits for the other, and what is read is one
-version, whole, which says itself which one. Of a policy with an adapter only the adapter goes that way.
+Experimental: not run on a GPU yet.
+
+The weights go over in a file. The training process writes it after each update and puts it in place
+with one rename; the generating process reads it before it generates again. So neither waits for the
+other, and a reader gets one whole version, which says which one it is. Of a policy with an adapter
+only the adapter goes over.
 """
 
 from __future__ import annotations
@@ -20,11 +24,14 @@ TAKE_COST_PER_WEIGHT = 1e-9  # seconds that a virtual clock charges for reading
 
 
 class Second:
-    """The generating process; `handover` is the file. `start` makes it equal to the first process, which has begun already."""
+    """The generating process; `handover` is the file of weights.
+
+    `start` follows the start of the first process.
+    """
 
     def __init__(self, config: PolicySection, sections: Mapping[str, Mapping[str, Any]], handover: Path, clock: Clock) -> None:
         self._niceness = config.niceness
-        # What a frozen base model is for is training's business.
+        # Only training needs the frozen base model, so none is loaded here.
         self._sections = {**sections, "training": {**sections["training"], "beta": 0.0}}
         self._device = config.generation_device
         self._handover = handover
@@ -33,8 +40,12 @@ class Second:
         self._step = self._weights = 0
 
     async def start(self, checkpoint: Path | None, adapter: str, step: int, weights: int) -> Child:
-        """Load what the first process has loaded: a checkpoint or the base, with this kind of adapter and so many weights;
-        the process, which does so when it is first asked for anything."""
+        """Start the process on what the first one has loaded: a checkpoint or the base, and this
+        kind of adapter.
+
+        `weights` is their number, by which reading them is charged. Loading happens at the first
+        request.
+        """
         policy = {**self._sections["policy"], "device": self._device, "adapter": adapter}
         path = None if checkpoint is None else str(checkpoint)
         arguments = {**self._sections, "policy": policy, "checkpoint": path, "trained": False}
@@ -44,14 +55,14 @@ class Second:
         return self._child
 
     async def newest(self, tag: PolicyTag) -> Child:
-        """The process that generates, with weights that are at least those of `tag`."""
+        """Return the generating process with the weights of `tag` or newer ones."""
         assert self._child is not None, "the second process is used before it was started"  # noqa: S101
         if self._step != tag.step:
             self._step = await self._child.request("take", str(self._handover), cost=TAKE_COST_PER_WEIGHT * self._weights)
         return self._child
 
     def take_busy_s(self) -> float:
-        """See `Child`."""
+        """Seconds computed since the last call (see `Child`)."""
         return 0.0 if self._child is None else self._child.take_busy_s()
 
     @property
@@ -60,12 +71,12 @@ class Second:
         return None if self._child is None else self._child.pid
 
     async def end(self) -> None:
-        """End the process, and wait until its memory is free."""
+        """End the process, and wait until its memory is free again."""
         if self._child is not None:
             await self._child.end()
 
     def kill(self) -> None:
-        """End the process at once, if it runs, and leave nothing behind."""
+        """Kill the process, if it runs, and remove the file."""
         if self._child is not None:
             self._child.kill()
         self._handover.unlink(missing_ok=True)

@@ -1,9 +1,11 @@
-"""Worked examples: tasks with their answers that a node shows to its own policy before each task, as earlier turns.
+"""Worked examples: tasks with their answers that a node shows to its own policy before each task,
+as earlier turns.
 
-A model that was not made for a task's form solves nothing until it has seen the form, and what never succeeds is never learned.
-So `policy.examples` of the environment's own problems, the same ones for each level, stand before what the policy is asked. None
-of them is held out. They are nobody else's business: the task on the wire is the same recipe in the same rendering, a foreign
-group is trained on under this node's own view of it, and nodes with and without examples learn from each other.
+A model that was not made for a task's form solves nothing until it has seen the form, and what
+never succeeds is never learned. So `policy.examples` of the environment's own problems, the same
+ones for each level, stand before what the policy is asked. None of them is held out. They stay on
+this node: the task on the wire is the same recipe in the same rendering, and a foreign group is
+trained on under this node's own view. So nodes with and without examples learn from each other.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ class Examples:
     before: Mapping[Level, Conversation] = field(default_factory=dict, hash=False)
 
     def shown(self, task: Task, rendering: str) -> Conversation:
-        """The prompt for the own policy."""
+        """Return the prompt for the own policy."""
         before = self.before.get(_level(task.recipe.environment, task.recipe.parameters), ())
         return (*before, Turn("user", task.prompts[rendering]))
 
@@ -36,7 +38,8 @@ NO_EXAMPLES = Examples()
 
 
 async def gather_examples(scorer: Scorer, manifest: Manifest, rendering: str, count: int) -> Examples:
-    """`count` examples for every environment of the swarm that has this rendering, at each of its levels.
+    """Build `count` examples for every environment of the swarm that has this rendering, at each of
+    its levels.
 
     Raises `ChildFailed` for an environment that is refused here.
     """

@@ -1,4 +1,4 @@
-"""The model card of an exported policy: what it was made of, how, and what it is known to be good for."""
+"""The model card of an exported policy: its origin, its training and its measured accuracy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from swarm.serving.comparison import ALL
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """`base` and `revision` name the base model; `digest` (hex) is over the trained weights; `groups` are those trained on.
+    """Where an exported policy is from.
 
-    `environments` are what the swarm's tasks are drawn from, with version and parameters; `training` says how. `signers` wrote
-    the foreign groups that the pool still holds. `evaluation` is `Evaluation.to_json` of these very weights, if they were
-    evaluated. `command` made the export.
+    `base` and `revision` name the base model; `digest` (hex) is over the trained weights; groups
+    are those trained on. `signers` wrote the foreign groups that the pool still holds.
+    `environments` are the swarm's, with version and parameters. `evaluation` is
+    `Evaluation.to_json` of these weights, None if they were not evaluated. `command` made the
+    export.
     """
 
     base: str
@@ -38,7 +40,7 @@ class Provenance:
 
 
 def card(made: Provenance) -> str:
-    """README.md, with the front matter that the hub reads."""
+    """Return README.md, with the front matter that the hub reads."""
     # Only a name at the hub can be linked to.
     base = [f"base_model: {json.dumps(made.base)}"] if "/" in made.base else []
     library = "peft" if made.adapter else "transformers"

@@ -1,7 +1,9 @@
-"""Before and after: how many held-out tasks the base model and a checkpoint solve, with intervals, and what is remembered of it.
+"""Compares how many held-out tasks the base model and a checkpoint solve, with intervals, and keeps
+the results.
 
-Accuracy is the share of tasks that are solved, that is rewarded with 1 in full, so its 95 % interval is Wilson's for a share. The
-tasks are the same before and after: those `won` and `lost` say more about the change than two intervals do.
+Accuracy is the share of tasks that are solved, that is, rewarded with 1. Its 95 % interval is
+Wilson's for a share. The tasks are the same before and after, so the numbers `won` and `lost` say
+more about the change than two intervals do.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class SolvedShare:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One environment: the base model, the checkpoint, and on how many tasks they differ. Without a checkpoint only the base."""
+    """One environment: the base model, the checkpoint (None without one), and on how many tasks
+    they differ."""
 
     environment: str
     base: SolvedShare
@@ -43,7 +46,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """`step` and `digest` (hex) are the checkpoint's, or the base model's; the last comparison is over all environments."""
+    """A measured policy: `step` and `digest` (hex) are the checkpoint's, or the base model's.
+
+    The last comparison is over all environments.
+    """
 
     model: str
     step: int
@@ -53,12 +59,13 @@ class Evaluation:
     comparisons: tuple[Comparison, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Convert to plain values."""
         return asdict(self)
 
 
 def wilson(right: int, count: int) -> SolvedShare:
-    """The share `right / count` with Wilson's score interval, which holds near 0 and 1 and for few tasks too."""
+    """Return the share `right / count` with Wilson's score interval, which also holds near 0 and 1
+    and for few tasks."""
     share, square = right / count, Z * Z / count
     centre = (share + square / 2) / (1 + square)
     half = Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
@@ -66,7 +73,7 @@ def wilson(right: int, count: int) -> SolvedShare:
 
 
 def compare(base: Mapping[str, Sequence[bool]], now: Mapping[str, Sequence[bool]] | None) -> tuple[Comparison, ...]:
-    """Each environment's comparison, and that of all tasks together."""
+    """Compare each environment, and then all tasks together."""
     before = {**base, ALL: [right for each in base.values() for right in each]}
     after = None if now is None else {**now, ALL: [right for name in base for right in now[name]]}
     return tuple(_compare(name, before[name], None if after is None else after[name]) for name in before)
@@ -84,13 +91,13 @@ def _compare(environment: str, base: Sequence[bool], now: Sequence[bool] | None)
 
 
 def remember(home: Home, evaluation: Evaluation) -> None:
-    """Keep a result in the home, in place of an older one of the same weights."""
+    """Keep a result in the home, in place of an older result of the same weights."""
     known = [each for each in known_evaluations(home) if each["digest"] != evaluation.digest]
     write_atomically(home.evaluations, json.dumps([*known, evaluation.to_json()][-KEPT:]).encode())
 
 
 def known_evaluations(home: Home) -> list[dict[str, Any]]:
-    """What was measured before, oldest first, as `Evaluation.to_json` gives it."""
+    """Return the results kept in the home, oldest first, as `Evaluation.to_json` gives them."""
     with storage(home.path):
         if not home.evaluations.exists():
             return []

@@ -16,7 +16,8 @@ from swarm.serving.trained import Trained, Wish, open_trained
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How answers are made: behind the turn `system`, if there is one, of at most `max_tokens` tokens.
+    """How answers are made: behind the turn `system`, if there is one, of at most `max_tokens`
+    tokens.
 
     Temperature 0 takes the likeliest tokens.
     """

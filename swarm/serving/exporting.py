@@ -43,7 +43,8 @@ def export_newest(home: Home, config: Config, directory: Path, *, adapter: bool,
 def _fill(home: Home, config: Config, target: Path, *, adapter: bool) -> Mapping[str, Any]:
     """Write the policy into `target`; the description and the node's state of its checkpoint.
 
-    A running daemon may remove or replace the checkpoint meanwhile. Then the newest one is taken anew.
+    A running daemon may remove or replace the checkpoint meanwhile. Then the newest one is taken
+    anew.
     """
     while (path := checkpoint.newest(home.checkpoints)) is not None:
         before = mark(path)
@@ -114,7 +115,7 @@ def _training(config: Config, *, adapter: bool) -> str:
 
 
 def _signers(home: Home, config: Config) -> int:
-    """Whose groups in the pool were trained on."""
+    """Count the signers of groups in the pool that were trained on."""
     if not home.pool.exists():
         return 0
     with closing(Store(home.pool, config.pool, read_only=True)) as store:

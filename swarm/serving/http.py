@@ -1,7 +1,9 @@
-"""HTTP/1.1 on one connection, for programs of this machine: h11 does the protocol, this file the bounds and the gate.
+"""HTTP/1.1 on one connection, for programs of this machine: h11 does the protocol, this file the
+bounds and the gate.
 
-Any web page can send requests to 127.0.0.1 through its visitor's browser, under a name of its own that it lets point there
-(DNS rebinding). So whoever does not call this server by its own name, or comes from a page of another, is refused.
+Any web page can send requests to 127.0.0.1 through its visitor's browser, under a name of its own
+that points there (DNS rebinding). So a request that calls this server by another name, or comes
+from another page, is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import trio
 
 MAX_HEAD_BYTES = 16384
 MAX_BODY_BYTES = 2**20
-REQUEST_WITHIN_S = 30.0  # from its first byte, or the answer before, to its last
+REQUEST_WITHIN_S = 30.0  # from its first byte, or from the answer before, to its last byte
 WRITTEN_WITHIN_S = 30.0
 DRAINED_WITHIN_S = 1.0
 NAMES = ("127.0.0.1", "localhost")
@@ -25,7 +27,7 @@ READ_BYTES = 65536
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked: `target` is the path with its query."""
+    """An HTTP request; `target` is the path with its query."""
 
     method: str
     target: str
@@ -35,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What is answered."""
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -44,7 +46,7 @@ class Response:
 
 
 class HttpError(Exception):
-    """A request that is refused, with the status and the sentence to say so; `code` is for programs."""
+    """A refused request: the status, a sentence, and a `code` for programs."""
 
     def __init__(self, status: int, message: str, code: str = "invalid_request_error") -> None:
         super().__init__(message)
@@ -52,7 +54,7 @@ class HttpError(Exception):
         self.code = code
 
     def response(self) -> Response:
-        """As OpenAI's servers put it."""
+        """Format the refusal like OpenAI's servers."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         headers = (("Retry-After", "5"),) if self.status in (429, 503) else ()
         return answer_json(
@@ -64,7 +66,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def answer_json(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    """A JSON document."""
+    """Return a JSON document."""
     return Response(status, json.dumps(value).encode(), headers=headers)
 
 
@@ -96,7 +98,7 @@ async def converse(stream: trio.abc.HalfCloseableStream, port: int, handler: Han
 
 
 async def _drain(stream: trio.abc.HalfCloseableStream) -> None:
-    """Read for a moment what is still being sent: closing upon it would take the answer back from the client."""
+    """Read for a moment what the client still sends: closing at once would cut off the answer."""
     left = 2 * MAX_BODY_BYTES
     with trio.move_on_after(DRAINED_WITHIN_S):
         await stream.send_eof()
@@ -105,7 +107,7 @@ async def _drain(stream: trio.abc.HalfCloseableStream) -> None:
 
 
 async def _request(connection: h11.Connection, stream: trio.abc.HalfCloseableStream, port: int) -> Request | None:
-    """The next request; None at the end of the connection. Raises `HttpError`."""
+    """Read the next request; None at the end of the connection. Raises `HttpError`."""
     head: h11.Request | None = None
     body = bytearray()
     while True:

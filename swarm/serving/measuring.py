@@ -1,5 +1,7 @@
-"""What training was good for: a checkpoint and the base model on the same held-out tasks, which no node of any swarm trains on
-(swarm/tasks/held_out.py), answered greedily."""
+"""Measures training: a checkpoint and the base model answer the same held-out tasks greedily.
+
+No node of any swarm trains on these tasks (swarm/tasks/held_out.py).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from swarm.tasks.scoring import Scorer
 
 
 def run_evaluation(home: Home, config: Config, which: str, tasks: int) -> Evaluation:
-    """Evaluate the checkpoint `which` (see `choose`) and the base on some `tasks` per environment, and remember the result.
+    """Evaluate the checkpoint `which` (see `choose`) and the base on `tasks` tasks per environment,
+    and keep the result.
 
     Works beside a daemon and without one, and needs no network. Raises `SwarmdError`.
     """

@@ -1,7 +1,8 @@
-"""OpenAI's completions and chat completions: what clients send, as a `Wish`, and the replies as what they expect.
+"""OpenAI's completions and chat completions: requests as a `Wish`, and replies in the form that
+clients expect.
 
-What this server does not do is refused where it is asked for and would change the answer; what it does not know is left alone,
-since clients send much that is meant for others.
+A parameter that this server lacks is refused if it would change the answer. Unknown parameters are
+ignored: clients send many that are meant for others.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAX_TOKENS, DEFAULT_TOKENS = 8192, 256
 MAX_REPLIES = 32  # of one request, over all its prompts
 MAX_STOPS = 8
 ROLES = ("system", "developer", "user", "assistant")
-# What would change the answer, with the values that do not.
+# Unsupported parameters, with the values that would not change the answer.
 NOT_DONE: dict[str, tuple[Any, ...]] = {
     "top_p": (1,),
     "presence_penalty": (0,),
@@ -40,7 +41,7 @@ NOT_DONE: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: the wish, and how its replies are cut and sent."""
+    """A parsed request: the wish, and how its replies are cut and sent."""
 
     wish: Wish
     model: str | None
@@ -50,7 +51,7 @@ class Asked:
 
 
 def read(request: Request, *, chat: bool) -> Asked:
-    """What a request asks for. Raises `HttpError`."""
+    """Parse a request. Raises `HttpError`."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HttpError(415, "send JSON, with the header Content-Type: application/json")
     try:
@@ -126,7 +127,7 @@ def _is_unicode(text: str) -> bool:
 def answer(
     asked: Asked, groups: Sequence[Sequence[Reply]], *, identity: str, created_s: int, model: str, weights: str
 ) -> Response:
-    """The replies, one choice each; streamed ones are whole, in one event each."""
+    """Format the replies, one choice each. A streamed reply comes whole, in one event."""
     replies = [reply for group in groups for reply in group]
     cut = [_cut(reply, asked.stops) for reply in replies]
     kind = "chat.completion" if asked.chat else "text_completion"
@@ -144,7 +145,7 @@ def answer(
 
 
 def _cut(reply: Reply, stops: Sequence[str]) -> tuple[str, str]:
-    """The text up to the first stop, and why it ended there."""
+    """Return the text up to the first stop, and why it ended there."""
     ends = [position for stop in stops if (position := reply.text.find(stop)) >= 0]
     if ends:
         return reply.text[: min(ends)], "stop"

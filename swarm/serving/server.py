@@ -25,13 +25,14 @@ logger = logging.getLogger(__name__)
 
 
 def run_server(home: Home, config: Config, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `ready` is told the address. Raises `SwarmdError`."""
+    """Serve until SIGINT or SIGTERM; call `ready` with the address. Raises `SwarmdError`."""
     trio.run(_main, home, config, port, ready)
 
 
 async def _main(home: Home, config: Config, port: int, ready: Callable[[str], None]) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        # First the port: loading a model only to find it taken would be a waste. Who connects meanwhile waits.
+        # First the port: a taken one should not cost the loading of a model. Clients that connect
+        # meanwhile wait.
         listeners = await _listen(port)
         port = listeners[0].socket.getsockname()[1]
         async with open_trained(home, config) as trained, trio.open_nursery() as nursery:
@@ -61,13 +62,13 @@ async def _serve(listeners: list[trio.SocketListener], port: int, endpoints: End
 
 
 class Endpoints:
-    """The addresses and what answers there."""
+    """Answers the requests to each address."""
 
     def __init__(self, trained: Trained) -> None:
         self._trained = trained
 
     async def handle(self, request: Request) -> Response:
-        """One request. Raises `HttpError`."""
+        """Answer one request. Raises `HttpError`."""
         path = request.target.partition("?")[0].rstrip("/")
         match request.method, path:
             case "GET", "/v1/models":

@@ -1,6 +1,7 @@
-"""The policy as a home has it: which checkpoint is meant, and the policy opened from it, beside a running daemon or without.
+"""Opens the policy of a home's checkpoint, beside a running daemon or without one.
 
-It is a process of its own. A daemon's policy is neither asked nor disturbed; its checkpoints are whole the moment they appear.
+It runs in a process of its own and never disturbs a daemon's policy; a daemon's checkpoints are
+whole the moment they appear.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ logger = logging.getLogger(__name__)
 
 
 def choose(home: Home, which: str) -> Path | None:
-    """The checkpoint that is meant: "newest", the number of its step, or "base", which is None: the model before any training.
+    """Find a checkpoint by "newest", by the number of its step, or by "base": None, the model
+    before any training.
 
-    Without any checkpoint the newest policy is the base. Reads every byte of it. Raises `HomeError`.
+    Without any checkpoint the newest policy is the base. Reads every byte of the checkpoint. Raises
+    `HomeError`.
     """
     if which == "base":
         return None
@@ -46,14 +49,18 @@ def choose(home: Home, which: str) -> Path | None:
 
 
 def open_policy(config: Config, path: Path | None) -> Policy:
-    """The policy of a checkpoint (None: the base model), to be entered; it is asked, never trained."""
+    """Return the policy of a checkpoint (None: the base model), to be entered; it answers and is
+    never trained."""
     alone = replace(config, training=replace(config.training, beta=0.0))  # beta would load a second copy of the base
     return Policy(alone, WallClock(), checkpoint=path, trained=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked: `samples` replies to each prompt, of at most `max_tokens` tokens; temperature 0 takes the likeliest ones."""
+    """A request: `samples` replies to each prompt, of at most `max_tokens` tokens.
+
+    Temperature 0 is greedy.
+    """
 
     prompts: tuple[Prompt, ...]
     samples: int = 1
@@ -63,7 +70,10 @@ class Wish:
 
 
 class Trained:
-    """The newest policy of a home, which follows the checkpoints that a daemon writes meanwhile. One wish at a time."""
+    """The newest policy of a home; follows the checkpoints that a daemon writes.
+
+    Answers one wish at a time.
+    """
 
     def __init__(self, home: Home, policy: Policy, path: Path | None) -> None:
         self._home = home
@@ -79,12 +89,12 @@ class Trained:
 
     @property
     def step(self) -> int:
-        """The updates it has had."""
+        """The number of its updates."""
         return self._policy.tag.step
 
     @property
     def digest(self) -> str:
-        """Of the weights, in hex."""
+        """The digest of its weights, in hex."""
         return self._policy.tag.digest.hex()
 
     @property
@@ -94,11 +104,11 @@ class Trained:
 
     @property
     def waiting(self) -> int:
-        """Wishes that wait for their turn."""
+        """The number of wishes that wait for their turn."""
         return self._turn.statistics().tasks_waiting
 
     async def answer(self, wish: Wish) -> list[tuple[Reply, ...]]:
-        """The replies to each prompt, in their order. Raises `SwarmdError`."""
+        """Return the replies to each prompt, in order. Raises `SwarmdError`."""
         async with self._turn:
             try:
                 return await self._policy.converse(
@@ -109,13 +119,13 @@ class Trained:
                     seed=wish.seed,
                 )
             except ChildDied:
-                # Killed for memory, perhaps: whoever asks next finds it there again.
+                # Killed for memory, perhaps: the next request finds the policy restarted.
                 gone = self._path is not None and not self._path.exists()
                 await self._policy.restart(await trio.to_thread.run_sync(choose, self._home, "newest") if gone else self._path)
                 raise
 
     async def follow(self) -> None:
-        """Take up newer checkpoints as they appear, until cancelled."""
+        """Load newer checkpoints as they appear, until cancelled."""
         while True:
             await trio.sleep(FOLLOW_S)
             names = await trio.to_thread.run_sync(checkpoint.every, self._home.checkpoints)
@@ -131,13 +141,15 @@ class Trained:
             self._path = newest
             logger.info("answering with step %d", self.step)
         except SwarmdError as error:
-            # The daemon may have removed it between two looks; the next look finds what is there then.
+            # The daemon may have removed it between two looks; the next look finds what is there
+            # then.
             self._mark = None
             logger.warning("the checkpoint %s cannot be loaded: %s", newest, error)
 
 
 def mark(path: Path | None) -> tuple[str, int] | None:
-    """What tells a checkpoint from another one of the same step."""
+    """Return what tells a checkpoint from another one of the same step; None for the base model, or
+    if it is gone."""
     try:
         return None if path is None else (path.name, (path / checkpoint.META).stat().st_mtime_ns)
     except OSError:
@@ -146,7 +158,7 @@ def mark(path: Path | None) -> tuple[str, int] | None:
 
 @asynccontextmanager
 async def open_trained(home: Home, config: Config, which: str = "newest") -> AsyncIterator[Trained]:
-    """The policy of a home's checkpoint. Raises the error of whatever cannot be opened."""
+    """Open the policy of a home's checkpoint. Raises `SwarmdError`."""
     path = await trio.to_thread.run_sync(choose, home, which)
     async with open_policy(config, path) as policy:
         yield Trained(home, policy, path)

@@ -1,12 +1,12 @@
 """Sampling completions: all completions of all prompts in one batched run on one key-value cache.
 
-`Engine` is the whole interface; anything that can sample with exact log-probabilities can stand in for `CacheEngine`, which is
-the one for small models and for every attention there is. engines.py says which one a policy has.
+`Engine` is the whole interface of the room; choose.py picks one for a policy. `CacheEngine` suits
+small models and every kind of attention.
 
-It forwards each prompt once and hands its cache to the G completions (see prefix.py). A row that has ended leaves
-the batch at once, so the tail of a round, a few long answers, is cheap. The log-probability of a token is that of the very
-distribution it was drawn from, the softmax at the sampling temperature; the end of sequence is a token like any other:
-sampled, kept and counted.
+It forwards each prompt once and hands its cache to the G completions (see prefix.py). A row that
+has ended leaves the batch at once, so the tail of a round, a few long answers, is cheap. The
+log-probability of a token is that of the very distribution it was drawn from, the softmax at the
+sampling temperature; the end of sequence is a token like any other: sampled, kept and counted.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from swarm.policy.model.prefix import Prefix, prefill
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One completion as tokens; `logprob` is the sum over them (nats). Included in both is what ended it: the end of sequence, or
-    the tokens of a stop string."""
+    """One completion as tokens; `logprob` is their sum (nats).
+
+    Both include what ended it: the end of sequence, or the tokens of a stop string.
+    """
 
     token_ids: list[int]
     finished: bool
@@ -35,19 +37,25 @@ class Sampled:
 
 
 class Engine(Protocol):
-    """What samples completions."""
+    """Samples completions, with the exact log-probability of each."""
 
     def sample(
         self, prompts: Sequence[Sequence[int]], *, num_generations: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Sampled]]:
-        """`num_generations` completions for every prompt, the same for the same seed; temperature 0 takes the likeliest token."""
+        """Sample `num_generations` completions for each prompt; the same seed gives the same ones.
+
+        Temperature 0 is greedy.
+        """
 
     def release(self) -> None:
-        """Give memory back that is only needed while sampling."""
+        """Free the memory that only sampling needs."""
 
 
 def check_room(language_model: LanguageModel, prompts: Sequence[Sequence[int]], max_tokens: int) -> int:
-    """Tokens of the longest prompt with its completion. Raises `PolicyError` when the model has fewer positions."""
+    """Return the tokens of the longest prompt with its completion.
+
+    Raises `PolicyError` when the model has fewer positions.
+    """
     longest = max(map(len, prompts))
     if longest + max_tokens > language_model.max_length:
         raise PolicyError(
@@ -58,7 +66,7 @@ def check_room(language_model: LanguageModel, prompts: Sequence[Sequence[int]], 
 
 
 class CacheEngine:
-    """The engine for any Hugging Face causal model."""
+    """An `Engine` for any Hugging Face causal model, on a growing key-value cache."""
 
     def __init__(self, language_model: LanguageModel, ends: Ends | None = None, memory: Memory | None = None) -> None:
         self._lm = language_model
@@ -72,7 +80,11 @@ class CacheEngine:
     def sample(
         self, prompts: Sequence[Sequence[int]], *, num_generations: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Sampled]]:
-        """See `Engine`. Raises `PolicyError` when a prompt leaves no room for `max_tokens`, or the weights are not finite."""
+        """See `Engine`.
+
+        Raises `PolicyError` when a prompt leaves no room for `max_tokens`, or a weight is not
+        finite.
+        """
         if not prompts:
             return []
         length = check_room(self._lm, prompts, max_tokens)
@@ -100,7 +112,7 @@ class CacheEngine:
         temperature: float,
         generator: torch.Generator,
     ) -> list[list[Sampled]]:
-        """The groups of some prompts, `at_once` completions of each in one run."""
+        """Sample the groups of some prompts, `at_once` completions of each in one run."""
         groups: list[list[Sampled]] = [[] for _ in prompts]
         for start in range(0, num_generations, at_once):
             count = min(at_once, num_generations - start)
@@ -113,7 +125,10 @@ class CacheEngine:
         return groups
 
     def _continue(self, prefix: Prefix, max_tokens: int, temperature: float, generator: torch.Generator) -> list[Sampled]:
-        """Sample every row of `prefix` (N of them) to its end or to `max_tokens`. R counts the rows that have not ended."""
+        """Sample every row of `prefix` (N of them) to its end or to `max_tokens`.
+
+        R counts the rows that have not ended.
+        """
         count = len(prefix.lengths)
         device = self._lm.device
         tokens = torch.zeros(count, max_tokens, dtype=torch.long, device=device)
@@ -154,13 +169,13 @@ class CacheEngine:
         return [Sampled(ids[:length], end, total) for ids, length, end, total in table]
 
     def _said(self, ids: torch.Tensor) -> torch.Tensor:
-        """Which of the rows [R, step + 1] end with their last token, by what they say."""
+        """Which of the rows [R, step + 1] complete a stop string with their last token."""
         step = ids.shape[1] - 1
         return torch.tensor([self._ends.length(row, step) is not None for row in ids.tolist()], device=ids.device)
 
 
 def _draw(distribution: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
-    """One token per row, [R, 1], from log-probabilities [R, V]."""
+    """Draw one token per row, [R, 1], from log-probabilities [R, V]."""
     if not distribution.isfinite().any(-1).all():
         raise PolicyError("the policy's weights give no finite probabilities; go back to an earlier checkpoint")
     if temperature == 0:

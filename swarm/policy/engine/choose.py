@@ -1,4 +1,4 @@
-"""Which engine a policy's completions come from (`generation.engine`)."""
+"""Chooses the engine that a policy's completions come from (`generation.engine`)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.update.layout import takes_any_mask
 
-# On a CPU a model of fewer weights is so quick that looking after slots costs more than they save.
+# On a CPU a model of fewer weights is so quick that slots cost more than they save.
 SLOTS_FROM = 10_000_000
 
 
 def ends_of(language_model: LanguageModel, generation: GenerationSection) -> Ends:
-    """What ends this model's completions."""
+    """Return what ends this model's completions."""
     return Ends(language_model.stop_ids, generation.stop, lambda ids: language_model.decode([ids])[0])
 
 
 def open_engine(language_model: LanguageModel, generation: GenerationSection, memory: Memory) -> Engine:
-    """The configured engine, or the best of transformers' for this model and device. Raises `PolicyError`."""
+    """Open the configured engine; for "auto", slots where model and device suit them.
+
+    Raises `PolicyError`.
+    """
     ends = ends_of(language_model, generation)
     if generation.engine == "vllm":
         from swarm.policy.engine.vllm import VllmEngine

@@ -1,11 +1,13 @@
-"""Continuous batching: as many completions in flight as there are slots (slots.py), and in a finished one's place the next.
+"""Continuous batching: one completion per slot (slots.py); when it ends, the next one takes its
+slot.
 
-A round's groups wait in order. Prompts are forwarded a few groups ahead, in one batch, without the completions; when a slot is
-free, it gets a copy of the prompt that is next. After every few steps the host looks which rows have ended. At the end, when
-nothing waits, the rows that are left are moved together, so that the tail of a round, a few long answers, is cheap.
+A round's groups wait in order. Prompts are forwarded a few groups ahead, in one batch, without the
+completions. A free slot gets a copy of the next prompt. Every few steps the host looks which rows
+have ended. When nothing waits, the rows that are left are moved together, so that the tail of a
+round, a few long answers, is cheap.
 
-Where memory runs out, whether for prompts or in a step, everything is dropped, the slots are halved, and the completions that
-had not ended are begun anew; they come out the same (slots.py says why).
+Where memory runs out, in a prompt or in a step, everything is dropped and the slots are halved. The
+completions that had not ended begin anew, and come out the same (slots.py says why).
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from swarm.policy.model.prefix import prefill
 # Groups whose prompts are forwarded together, at least, and their tokens at most.
 AHEAD = 8
 PREFILL_TOKENS = 16384
-# Steps of a GPU between two looks at what has ended: the host's work then hides behind the device's.
+# Steps of a GPU between two looks at what has ended: the host's work then hides behind the
+# device's.
 STRIDE = 8
 
 
@@ -42,7 +45,8 @@ class _Occupied:
 
 
 class SlotEngine:
-    """An `Engine` for models whose attention goes by masks and positions alone (packing.takes_any_mask)."""
+    """An `Engine` for models whose attention goes by masks and positions alone
+    (layout.takes_any_mask)."""
 
     def __init__(self, language_model: LanguageModel, ends: Ends, memory: Memory) -> None:
         self._lm = language_model
@@ -52,15 +56,18 @@ class SlotEngine:
         memory.on_shortage(self.release)
 
     def release(self) -> None:
-        """Give the cache's memory back; the next call makes it again."""
+        """Free the cache; the next call makes it again."""
         self._slots = None
 
     @torch.no_grad()
     def sample(
         self, prompts: Sequence[Sequence[int]], *, num_generations: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Sampled]]:
-        """See `Engine`. Raises `PolicyError` when a prompt leaves no room for `max_tokens`, the weights are not finite, or memory
-        does not suffice for one completion."""
+        """See `Engine`.
+
+        Raises `PolicyError` when a prompt leaves no room for `max_tokens`, a weight is not finite,
+        or the memory is too small for one completion.
+        """
         if not prompts:
             return []
         length = check_room(self._lm, prompts, max_tokens)
@@ -87,7 +94,7 @@ class SlotEngine:
 
 
 class _Run:
-    """One call's completions that have not ended yet, through the slots."""
+    """One call's completions on their way through the slots."""
 
     def __init__(
         self,
@@ -109,7 +116,7 @@ class _Run:
         self._ready: deque[tuple[list[int], Tensor, Tensor]] = deque()  # completions to begin, keys and values, logits
 
     def finish(self, done: dict[int, Sampled], uniforms: Tensor, temperature: float) -> None:
-        """Sample all that is not `done`, and put it there."""
+        """Sample every completion that is not in `done`, and put it there."""
         waiting = deque(self._waiting(done))
         while True:
             self._admit(waiting)
@@ -126,7 +133,7 @@ class _Run:
                     self._rows[slot] = None
 
     def _look(self, row: _Occupied, tokens: list[int], logprobs: list[float]) -> Sampled | None:
-        """Take a row's new tokens; the completion, if it has ended in them."""
+        """Take a row's new tokens; return the completion if it ends in them."""
         seen = len(row.ids)
         row.ids += tokens
         row.logprobs += logprobs
@@ -137,7 +144,7 @@ class _Run:
         return Sampled(row.ids[:kept], length is not None, sum(row.logprobs[:kept]))
 
     def _waiting(self, done: dict[int, Sampled]) -> Iterator[tuple[int, list[int]]]:
-        """Each prompt with its completions that are not done."""
+        """Yield each prompt with the numbers of its completions that are not done."""
         for prompt in range(len(self._prompts)):
             first = prompt * self._generations
             if left := [number for number in range(first, first + self._generations) if number not in done]:
@@ -158,7 +165,7 @@ class _Run:
                 self._ready.popleft()
 
     def _prefill(self, waiting: deque[tuple[int, list[int]]], free: int) -> None:
-        """Forward the next groups' prompts: as many as the free slots want, or a few ahead."""
+        """Forward the next groups' prompts: enough for the free slots, and a few ahead."""
         most = max(-(-free // self._generations), min(AHEAD, self._slots.count // self._generations))
         part: list[tuple[int, list[int]]] = []
         width = 0
@@ -174,7 +181,7 @@ class _Run:
             self._ready.append((numbers, torch.stack([torch.stack(pair) for pair in pairs]), prefix.last[place]))
 
     def _close_up(self) -> int:
-        """Move the rows that are left to the front; how many slots then take part in a step."""
+        """Move the rows that are left to the front; return how many slots take part in a step."""
         live = [slot for slot, row in enumerate(self._rows) if row is not None]
         wanted = len(live)
         if self._slots.replays:  # few shapes

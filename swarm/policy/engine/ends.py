@@ -1,7 +1,7 @@
-"""Where a completion ends: at an end-of-sequence token, or where the model has said one of the configured texts.
+"""Where a completion ends: at an end-of-sequence token, or behind a configured stop string.
 
-A stop string is to the text what the end of sequence is to the tokens: the tokens that say it are sampled, kept, counted and
-trained on, since saying it is what ended the answer; only the text is cut before it.
+The tokens of a stop string are sampled, kept, counted and trained on like the end of sequence,
+since they ended the answer. Only the text is cut before it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 
 
 class Ends:
-    """What ends a completion. `decode` gives the exact text of token ids."""
+    """Finds the end of a completion. `decode` gives the exact text of token ids."""
 
     def __init__(self, stop_ids: Sequence[int], stop: Sequence[str], decode: Callable[[Sequence[int]], str]) -> None:
         self._stop_ids = frozenset(stop_ids)
         self._stop = tuple(text for text in stop if text)
         self._decode = decode
-        # A token says at least one byte, so no stop string takes more; and a few for what a tokenizer does at a text's beginning.
+        # A token is at least one byte, so no stop string takes more tokens; a few more for what a
+        # tokenizer adds at a beginning.
         self._reach = max((len(text.encode()) for text in self._stop), default=0) + 4
 
     @property
@@ -25,7 +26,10 @@ class Ends:
         return bool(self._stop)
 
     def length(self, ids: Sequence[int], seen: int) -> int | None:
-        """How many of `ids` belong to the completion, if it ends in them; the first `seen` of them do not end it."""
+        """Return how many of `ids` belong to the completion, or None where it has not ended.
+
+        The first `seen` do not end it.
+        """
         found = next((place + 1 for place in range(seen, len(ids)) if ids[place] in self._stop_ids), None)
         if self._stop and self._said(ids[max(0, seen - self._reach) : found]):
             for length in range(seen + 1, (found or len(ids)) + 1):
@@ -34,7 +38,7 @@ class Ends:
         return found
 
     def cut(self, text: str) -> str:
-        """The text up to the first stop string."""
+        """Return the text up to the first stop string."""
         return text[: min((place for stop in self._stop if (place := text.find(stop)) >= 0), default=len(text))]
 
     def _said(self, ids: Sequence[int]) -> bool:

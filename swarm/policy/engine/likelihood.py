@@ -1,4 +1,4 @@
-"""How likely a policy is to say given texts: one batched pass, nothing is generated."""
+"""How likely a policy is to say given texts: one batched pass without sampling."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ def log_likelihoods(
     temperature: float,
     memory: Memory | None = None,
 ) -> list[float]:
-    """Log-probability (nats, end of sequence included) of each text as the answer to its prompt when sampled at `temperature`.
+    """Return the log-probability (nats) of each text as the answer to its prompt, sampled at
+    `temperature`.
 
-    Minus infinity for a text that this model cannot say: its vocabulary lacks a character, or it is too long. Where memory runs
-    out, fewer are taken at once; raises `PolicyError` when it does not suffice for one.
+    The end of sequence is included. Minus infinity for a text that the model cannot say: its
+    vocabulary lacks a character, or the text is too long. Where memory runs out, fewer texts are
+    taken at once; raises `PolicyError` when one is too many.
     """
     encoded = language_model.encode_prompts(prompts)
     completions = language_model.encode_completions(texts, [True] * len(texts))
@@ -45,7 +47,7 @@ def log_likelihoods(
 def _scored(
     language_model: LanguageModel, prompts: Sequence[list[int]], completions: Sequence[list[int]], temperature: float
 ) -> list[float]:
-    """The same for token ids, in one pass."""
+    """Return the log-probabilities of token ids, in one pass."""
     device, width = language_model.device, max(map(len, completions))
     lengths = torch.tensor([len(ids) for ids in completions], device=device)
     mask = (torch.arange(width, device=device) < lengths[:, None]).long()

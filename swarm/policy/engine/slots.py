@@ -1,4 +1,7 @@
-"""A fixed number of completions in flight, each in a slot of one key-value cache that is allocated once.
+"""A fixed number of completions in flight, each in a slot of one key-value cache that is allocated
+once.
+
+On a GPU decoding steps are recorded as CUDA graphs. Experimental: not run on a GPU yet.
 
 A slot's keys and values lie from its first place on, prompt and completion without a gap:
 
@@ -6,15 +9,15 @@ A slot's keys and values lie from its first place on, prompt and completion with
     slot 1  [prompt][completion ...]
     slot 2  [prompt][completion ............]
 
-so a token's place is its position, and what a row may see is all places up to its own. A slot is filled by copying its prompt's
-keys and values, which were computed once for the group. Nothing here ever moves in memory, which is what lets a CUDA device
-record one decoding step (some 600 kernels for 24 layers) as a graph and replay it: launching them one by one takes several
-times as long as they run. A graph has fixed shapes, so there is one for each number of rows and width of cache that is met,
-both rounded up.
+so a token's place is its position, and a row sees all places up to its own. A slot is filled by
+copying its prompt's keys and values, which were computed once for the group. Nothing here ever
+moves in memory, so a CUDA device can record one decoding step (some 600 kernels for 24 layers) as a
+graph and replay it; launching the kernels one by one takes several times as long as they run. A
+graph has fixed shapes: there is one for each number of rows and width of cache, both rounded up.
 
-The token of a row at a place is decided by one uniform number that belongs to that completion and that place, through the
-cumulated distribution. So what is sampled follows from the seed alone: not from the number of slots, nor from which completion
-is in which, nor from whether a completion had to be begun again because memory ran out.
+One uniform number per completion and place decides its token, through the cumulated distribution.
+So the seed alone decides what is sampled. The number of slots, the slot of a completion, and a
+second beginning after memory ran out change nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ WIDTH = 64
 
 
 class SlotCache:
-    """What a Hugging Face model takes for its cache: S slots of L places, of which it is shown the first rows and places."""
+    """A cache as Hugging Face models take it: S slots of L places, of which a step sees the first
+    rows and places."""
 
     def __init__(self, keys_and_values: Tensor) -> None:
         self.whole = keys_and_values  # [layers, 2, S, heads, L, head width]
@@ -45,11 +49,12 @@ class SlotCache:
         self.places = torch.empty(0)
 
     def show(self, rows: int, width: int, places: Tensor) -> None:
-        """The part that the next step reads; it writes at `places` [rows]."""
+        """Set the part that the next step reads; it writes at `places` [rows]."""
         self.rows, self.width, self.places = rows, width, places
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Take one place's keys and values [rows, heads, 1, head width] of a layer; all that are to be seen."""
+        """Keep a layer's keys and values of one place [rows, heads, 1, head width]; return all that
+        the step sees."""
         where = self.places[:, None, None, None].expand_as(keys)
         held = self.whole[layer, :, : self.rows]
         held[0].scatter_(2, where, keys)
@@ -57,12 +62,12 @@ class SlotCache:
         return held[0, :, :, : self.width], held[1, :, :, : self.width]
 
     def get_seq_length(self, *_: Any) -> int:
-        """Nothing goes by it: positions and masks are given."""
+        """Unused: positions and masks are given."""
         return 0
 
 
 class Slots:
-    """S rows of at most L tokens, their prompts included. R of them, the first ones, take part in a step."""
+    """S rows of at most L tokens, prompts included. The first R of them take part in a step."""
 
     def __init__(self, language_model: LanguageModel, count: int, length: int) -> None:
         self._lm = language_model
@@ -74,7 +79,7 @@ class Slots:
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         device = language_model.device
         vocabulary = language_model.model.get_input_embeddings().num_embeddings
-        # Zeros: what no row sees is multiplied by 0, and whatever else lies in memory may be a NaN.
+        # Zeros: unseen places are multiplied by 0, and uninitialised memory may hold a NaN.
         whole = torch.zeros(
             config.num_hidden_layers, 2, count, heads, self.length, width, dtype=language_model.dtype, device=device
         )
@@ -98,8 +103,11 @@ class Slots:
         return self._graphs is not None
 
     def fill(self, slots: Sequence[int], completions: Sequence[int], prompt: Tensor, logits: Tensor) -> None:
-        """Put completions of one prompt into free slots: its keys and values [layers, 2, heads, P, head width], and the logits
-        [V] of what comes next."""
+        """Put completions of one prompt into free slots.
+
+        `prompt` is its keys and values [layers, 2, heads, P, head width], `logits` [V] those of the
+        next token.
+        """
         where = torch.tensor(slots, device=self._lm.device)
         width = prompt.shape[3]
         self._cache.whole[:, :, where, :, :width] = prompt[:, :, None]
@@ -109,14 +117,18 @@ class Slots:
         self._steps[where] = 0
 
     def move(self, source: int, target: int) -> None:
-        """Put a row into another, free, slot."""
+        """Move a row to a free slot."""
         self._cache.whole[:, :, target] = self._cache.whole[:, :, source]
         for each in (self._logits, self._tokens, self._places, self._completions, self._steps):
             each[target] = each[source]
 
     def advance(self, rows: int, furthest: int, steps: int, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """Sample `steps` tokens of each of the first `rows` slots, the `furthest` of which has so many places: tokens and their
-        log-probabilities, [rows, steps] on the CPU. `uniforms` is [completions, places], in [0, 1)."""
+        """Sample `steps` tokens of each of the first `rows` slots, the longest of which has
+        `furthest` places.
+
+        Returns tokens and their log-probabilities, [rows, steps] on the CPU. `uniforms` is
+        [completions, places], in [0, 1).
+        """
         tokens = torch.empty(rows, steps, dtype=torch.long, device=self._lm.device)
         logprobs = torch.empty(rows, steps, device=self._lm.device)
         sound = torch.ones((), dtype=torch.bool, device=self._lm.device)
@@ -129,7 +141,7 @@ class Slots:
             self._tokens[:rows] = token
             width = min(self.length, -(-(furthest + step + 1) // WIDTH) * WIDTH)
             self._forward(rows, width)
-            # A row that has ended goes on writing into its own slot until somebody looks; it must not leave it.
+            # A row that has ended writes on until somebody looks, but never outside its own slot.
             self._places[:rows] = (self._places[:rows] + 1).clamp(max=self._last)
             self._steps[:rows] += 1
         if not sound:
@@ -137,7 +149,8 @@ class Slots:
         return tokens.cpu(), logprobs.cpu()
 
     def _forward(self, rows: int, width: int) -> None:
-        """The tokens of the first `rows` slots through the model, behind the first `width` places: their next logits."""
+        """Forward the tokens of the first `rows` slots behind the first `width` places, and keep
+        their logits."""
         if self._graphs is None:
             self._plain(rows, width)
             return
@@ -148,7 +161,7 @@ class Slots:
             except RuntimeError as error:
                 if ran_out(error):
                     raise
-                logger.warning("decoding steps are not recorded, which makes them slower: %s", error)
+                logger.warning("decoding steps cannot be recorded as CUDA graphs, so they are slower: %s", error)
                 self._graphs = None
                 self._plain(rows, width)
                 return
@@ -163,8 +176,8 @@ class Slots:
         self._logits[:rows] = logits[:, 0]
 
     def _record(self, rows: int, width: int) -> Any:
-        # A first run on a side stream, as recording asks for: libraries make their workspaces in it. It may be repeated, since
-        # a step writes what it writes again.
+        # Recording needs a first run on a side stream, in which libraries make their workspaces. A
+        # step may be repeated: it writes the same again.
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -178,7 +191,8 @@ class Slots:
 
 
 def draw(logits: Tensor, temperature: float, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """One token for each row of `logits` [R, V], by its number in `uniform` [R]; with its log-probability. Each is [R]."""
+    """Draw one token per row of `logits` [R, V] by `uniform` [R]; return tokens and their
+    log-probabilities, each [R]."""
     scaled = logits.float()
     if temperature not in (0, 1):
         scaled = scaled / temperature

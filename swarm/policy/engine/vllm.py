@@ -1,12 +1,15 @@
-"""vLLM as the engine (`generation.engine = "vllm"`): faster for long answers and large models, on a CUDA card of some size.
+"""vLLM as the engine (`generation.engine = "vllm"`): faster for long answers and large models on a
+CUDA card.
 
-It runs in this very process and keeps its own copy of the weights and its own cache. Between two calls both are given back (its
-sleep mode, level 2), so that training has the card. Each call wakes it, hands it the weights as they are now, from GPU memory
-to GPU memory, and then gives it its cache back, without the prefixes that were computed with older ones. With an adapter it
-is handed the merged model.
+Experimental: not run on a GPU yet.
 
-vLLM's log-probabilities are made by its own kernels, so they differ from training's by some rounding; they are of the
-distribution that was sampled from, at its temperature (`logprobs_mode`).
+vLLM runs in this process, with its own copy of the weights and its own cache. Between two calls it
+frees both (sleep mode, level 2), so that training has the card. Each call wakes it, copies the
+present weights from GPU memory to GPU memory, and then lets it make its cache again, without
+prefixes of older weights. Of a policy with an adapter it gets the merged model.
+
+vLLM's own kernels compute its log-probabilities, so they differ from training's by rounding. They
+are those of the distribution that was sampled from, at its temperature (`logprobs_mode`).
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class VllmEngine:
     """An `Engine`. Raises `PolicyError` where vLLM is not installed, or there is no CUDA card."""
 
     def __init__(self, language_model: LanguageModel, ends: Ends, stop: Sequence[str], memory: Memory) -> None:
-        # Weights can only be handed over inside one process; it is read when vLLM is imported.
+        # Weights can only be handed over inside one process. vLLM reads this when it is imported.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         try:
             import vllm
@@ -101,7 +104,7 @@ class VllmEngine:
         return [[sampled(each, self._ends, max_tokens) for each in output.outputs] for output in outputs]
 
     def release(self) -> None:
-        """It sleeps between two calls: there is nothing more to give back."""
+        """Does nothing: vLLM sleeps between two calls."""
 
     def _hand_over(self) -> None:
         weights = list(self._weights())
@@ -114,7 +117,7 @@ class VllmEngine:
 
 
 def sampled(output: Any, ends: Ends, max_tokens: int) -> Sampled:
-    """One of vLLM's completions as ours. It may hold tokens behind the one that ended it, which are left out."""
+    """Convert one of vLLM's completions; tokens behind the one that ended it are left out."""
     ids = list(output.token_ids)
     length = ends.length(ids, 0)
     kept = ids[: min(length or max_tokens, max_tokens)]

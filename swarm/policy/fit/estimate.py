@@ -1,15 +1,16 @@
-"""What training a model will take of memory, in bytes, before anything is loaded: arithmetic on its shape.
+"""Estimates the bytes of memory that training a model takes, from its shape, before it is loaded.
 
-    weights    each weight in the type it is kept in; in 4 bits 0.55 bytes (with the scales), but for the embeddings
-    training   12 bytes for each weight that is trained: gradient, AdamW's two moments, and what is kept beside a bfloat16
-               weight; in an adapter 16, since its weights are float32 themselves
-    working    one forward and backward pass over `PASS_TOKENS` tokens with gradient checkpointing, or the keys and values of
-               `ROWS` completions of `ROW_TOKENS` tokens with their prompts, whichever is more. More memory only makes it faster:
-               policy.memory decides how much of it is used.
+    weights    each weight in its type; in 4 bits 0.55 bytes (with the scales), embeddings left out
+    training   12 bytes for each trained weight: gradient, AdamW's two moments, and the other half
+               of a bfloat16 weight; in an adapter 16, since its own weights are float32
+    working    the larger of two: one forward and backward pass over `PASS_TOKENS` tokens with
+               gradient checkpointing; keys and values of `ROWS` completions of `ROW_TOKENS` tokens
+               with their prompts. More memory only makes it faster, as policy.memory allows.
     process    the libraries and, on a GPU, its context
 
-It assumes a decoder of equal layers with gated or plain feed-forward blocks, attention that never writes out its table of scores,
-and logits made in slices. Against measured peaks it should be within a quarter; it knows no fragments and no second program.
+It assumes a decoder of equal layers with gated or plain feed-forward blocks, attention that never
+writes out its table of scores, and logits made in slices. It should be within a quarter of measured
+peaks; it knows no fragments and no second program.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ UNGATED = frozenset({"bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_n
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A decoder: `inner` is the feed-forward width over all experts, `queries` and `cached` the widths of the attention's
-    queries and of its keys (and of its values)."""
+    """A decoder.
+
+    `inner` is the feed-forward width over all experts; `queries` and `cached` are the widths of all
+    query heads and of all key (and value) heads.
+    """
 
     layers: int
     hidden: int
@@ -62,15 +66,16 @@ class Shape:
         return self.embeddings + self.matrices
 
     def adapter(self, rank: int) -> int:
-        """Weights of LoRA matrices of this rank beside every linear layer; experts that share one matrix have none."""
+        """Return the weights of LoRA matrices of this rank beside every linear layer; experts that
+        share one matrix have none."""
         attention = 4 * self.hidden + 2 * self.queries + 2 * self.cached
         return self.layers * rank * (attention + (3 if self.gated else 2) * (self.hidden + self.inner))
 
     def pass_bytes(self, item: int, *, recompute: bool) -> int:
         """Bytes that a training pass keeps for each token, with values of `item` bytes.
 
-        With `recompute` (gradient checkpointing) each layer keeps its input, and one layer at a time
-        everything.
+        With `recompute` (gradient checkpointing) each layer keeps its input, and one layer at a
+        time everything.
         """
         layer = (16 * self.hidden + 4 * self.inner) * item
         return layer + self.layers * self.hidden * item if recompute else layer * self.layers
@@ -82,7 +87,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes."""
+    """Bytes of memory, by purpose."""
 
     weights: int
     training: int
@@ -91,12 +96,12 @@ class Estimate:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum."""
         return self.weights + self.training + self.working + self.process
 
 
 def shape_of(config: Mapping[str, Any]) -> Shape:
-    """The shape that a model's config.json gives. Raises `KeyError` with what it lacks."""
+    """Read the shape from a model's config.json. Raises `KeyError` with the key that it lacks."""
     text = {**config, **(config.get("text_config") or {})}
     hidden = int(_first(text, "hidden_size", "n_embd", "d_model"))
     heads = int(_first(text, "num_attention_heads", "n_head", "num_heads"))
@@ -116,7 +121,8 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
 
 
 def estimate(shape: Shape, kind: str, *, item: int, rank: int, recompute: bool = True, weights: int = 0) -> Estimate:
-    """What training in one of `KINDS` takes with weights of `item` bytes; their number is `weights`, if that is known better."""
+    """Estimate training in one of `KINDS` with weights of `item` bytes; `weights` is their number
+    where it is known exactly."""
     count = weights or shape.weights
     kept = shape.embeddings * item + (count - shape.embeddings) * (FOUR_BITS if kind == "qlora" else item)
     trained = count * TRAINED_BYTES if kind == "none" else shape.adapter(rank) * ADAPTER_BYTES

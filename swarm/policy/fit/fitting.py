@@ -1,8 +1,10 @@
-"""How a model is trained here where the settings leave it open: all of it, or an adapter; with layers recomputed or not.
+"""Decides how a model is trained where the settings say "auto": all weights or an adapter, layers
+recomputed or not.
 
-Training all weights learns most per step and needs no choice of a rank, so it is taken as long as it fits. An adapter is
-next: the same base, a hundredth of the gradients and moments. The base in 4 bits is last, since its rounding is felt in
-every answer. What fits is estimate.py's arithmetic against the budget that policy.memory gives, never a trial.
+Training all weights learns most per step and needs no choice of a rank, so it comes first. An
+adapter is next: the same base, a hundredth of the gradients and moments. The base in 4 bits is
+last, since its rounding is felt in every answer. The first that fits is taken, by estimate.py's
+arithmetic against the budget of policy.memory, never by a trial.
 """
 
 from __future__ import annotations
@@ -21,16 +23,19 @@ from swarm.policy.model.hub import why_not
 from swarm.policy.model.model import device_for, dtype_of, source_of
 from swarm.policy.model.packaged_smollm2 import NAME as SMOLLM2
 
-# The package that a kind of training, or an engine, needs besides swarmd's own, and the extra that installs it.
+# The package that a kind of training, or an engine, needs besides swarmd's own, and the extra that
+# installs it.
 PACKAGES = {"qlora": ("bitsandbytes", "gpu"), "vllm": ("vllm", "vllm")}
 ONLY_ON_CUDA = ("qlora", "vllm")
 
-# Of AdamW, where the settings leave it open: usual for reinforcement learning of language models, an adapter ten times the whole.
+# Default learning rates: usual for reinforcement learning of language models; for an adapter ten
+# times as high.
 RATES = {"none": 1e-6, "lora": 1e-5, "qlora": 1e-5}
 
 
 def kind_of_training(config: PolicySection) -> str:
-    """One of `KINDS`: the configured one, or for "auto" the first that fits; if none does, the smallest, which may run out."""
+    """Return one of `KINDS`: the configured one, or for "auto" the first that fits, else the
+    smallest."""
     if config.adapter != "auto":
         return config.adapter
     if config.model == "embedded":
@@ -44,7 +49,8 @@ def kind_of_training(config: PolicySection) -> str:
 
 
 def obstacle(way: str, device: str) -> str:
-    """What keeps a kind of training, or an engine, from working on a type of device here, with the remedy; or nothing."""
+    """Say what keeps a kind of training or an engine from working on a type of device here, with
+    the remedy; "" if nothing does."""
     if way in ONLY_ON_CUDA and device != "cuda":
         return "needs a CUDA GPU"
     package, extra = PACKAGES.get(way, ("", ""))
@@ -52,7 +58,8 @@ def obstacle(way: str, device: str) -> str:
 
 
 def recomputes(config: PolicySection, recipe: AdapterSpec) -> bool:
-    """Whether layers are forwarded again in the backward pass: where the settings say so, or for "auto" it would not fit else."""
+    """Whether to recompute layers in the backward pass: as the settings say, or for "auto" where it
+    would not fit otherwise."""
     if config.gradient_checkpointing != "auto":
         return config.gradient_checkpointing == "on"
     if config.model == "embedded":
@@ -64,7 +71,7 @@ def recomputes(config: PolicySection, recipe: AdapterSpec) -> bool:
 
 
 def model_shape(config: PolicySection) -> Shape:
-    """The base model's shape, by its config.json. Raises `PolicyError`."""
+    """Read the base model's shape from its config.json. Raises `PolicyError`."""
     if config.model == SMOLLM2:
         return SMOLLM2_SHAPE  # its config.json is there only after the package has been unpacked
     source = source_of(config)

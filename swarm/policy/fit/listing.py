@@ -1,5 +1,7 @@
-"""What could be `policy.model` on this machine: the models that come with swarmd, those that are here, and well-known ones; for
-each what training it would take of memory, and in which way it fits.
+"""Lists what could be `policy.model` on this machine: models that come with swarmd, models that are
+here, and well-known ones.
+
+For each it gives the memory that training takes, and the first way of training that fits.
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ from swarm.policy.model.packaged_smollm2 import is_installed
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model. `where`: here (nothing to fetch), hub, or consent (the hub, once its owner is asked).
+    """A model. `where`: here (nothing to fetch), hub, or consent (the hub, once its owner is
+    asked).
 
-    `needs` are bytes per way of training: none (all weights), lora, qlora. `fits` is the first of these that there is memory
-    for, or None; `why_not` says, for each other one, what is missing.
+    `needs` are bytes per way of training: none (all weights), lora, qlora. `fits` is the first of
+    these that fits, or None; `why_not` says what the others lack.
     """
 
     model: str
@@ -40,7 +43,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The choices, for a device on which the policy may use `memory` bytes and keeps weights as `dtype`."""
+    """The choices for a device, on which the policy may use `memory` bytes and keeps weights as
+    `dtype`."""
 
     device: str
     dtype: str
@@ -49,7 +53,10 @@ class Listing:
 
 
 def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path | None = None) -> Listing:
-    """Look at this machine, at its hub `cache` and at `folders`. Raises `PolicyError` when the configured device is not there."""
+    """Look at this machine, its hub `cache` and `folders`.
+
+    Raises `PolicyError` when the configured device is missing.
+    """
     device = device_for(config)
     dtype = dtype_of(config.dtype, device)
     memory = budget(device, config.memory)
@@ -79,7 +86,7 @@ def _folders(paths: Sequence[Path]) -> Iterator[tuple[Path, Shape]]:
 
 
 def _cached(cache: Path) -> Iterator[tuple[str, Shape]]:
-    """The causal models in the hub's cache, whose weights have been fetched."""
+    """Yield the causal models in the hub's cache whose weights have been fetched."""
     for folder in sorted(cache.glob("models--*--*")):
         for snapshot in sorted(folder.glob("snapshots/*")):
             if any(snapshot.glob("*.safetensors")) and (shape := _described(snapshot)):
@@ -92,7 +99,8 @@ def _read(folder: Path) -> Shape:
 
 
 def _described(folder: Path) -> Shape | None:
-    """The shape in a model folder's config.json; None for what is no language model, or cannot be read."""
+    """Read the shape from a model folder's config.json; None if it is unreadable or no language
+    model's."""
     try:
         return _read(folder)
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,10 +1,12 @@
-"""How much of the device's memory the policy may use, and what it does when there is less.
+"""How much of the device's memory the policy may use, and what happens when there is less.
 
-One dial, `policy.memory`, gives a budget in bytes. Weights, gradients and the optimizer's state take their part of it whatever
-happens; what is left decides how many completions are sampled at once (`slots`) and how many tokens a training pass has
-(`micro_batch_tokens`). Both are estimates from the model's shape. Where an estimate was too high, or somebody else took the
-memory, the device runs out: whoever was at work drops what it holds, asks for `fewer_slots` or a `smaller_micro_batch`, and does
-the same work again in smaller pieces. Nothing is lost but time, every such shortage is counted, and the smaller size stays.
+One dial, `policy.memory`, gives a budget in bytes. Weights, gradients and the optimizer's state
+always take their part. The rest decides how many completions are sampled at once (`slots`) and how
+many tokens a training pass has (`micro_batch_tokens`). Both are estimates from the model's shape.
+Where an estimate was too high, or another program took the memory, the device runs out. Then the
+work at hand is dropped (`Attempt`), the size is lowered (`fewer_slots`, `smaller_micro_batch`), and
+the same work is done in smaller pieces. It costs only time; every shortage is counted, and the
+smaller size stays.
 """
 
 from __future__ import annotations
@@ -22,15 +24,20 @@ from swarm.errors import PolicyError
 from swarm.policy.fit.estimate import GIB, TRAINED_BYTES, Shape, shape_of
 from swarm.policy.model.model import LanguageModel
 
-# Rows sampled at once; more only add memory, since by then the machine's arithmetic is busy. And texts scored at once.
+# Rows sampled at once: more need memory and gain nothing, since the arithmetic is busy by then. And
+# texts scored at once.
 MAX_ROWS = 1024
 SCORED_ROWS = 64
-# What estimates leave free: fragments, the libraries' workspaces, one slice of logits.
+# The part that estimates leave free for fragments, the libraries' workspaces and one slice of
+# logits.
 MARGIN = 0.1
 
 
 class Memory:
-    """The policy's memory. A shortage at the smallest size is a `PolicyError`, every other one is counted."""
+    """The sizes that the policy's memory allows.
+
+    A shortage lowers a size and is counted; at the smallest size it raises `PolicyError`.
+    """
 
     def __init__(self, language_model: LanguageModel, share: float, *, trained: bool = True) -> None:
         self._device = language_model.device
@@ -46,33 +53,39 @@ class Memory:
         self._held: list[Callable[[], None]] = []
 
     def take_shortages(self) -> int:
-        """How often memory ran out since the last call."""
+        """Return how often memory ran out since the last call."""
         taken, self._shortages = self._shortages, 0
         return taken
 
     def on_shortage(self, drop: Callable[[], None]) -> None:
-        """Have `drop` called, which forgets what can be made again, whenever memory ran out."""
+        """Call `drop`, which frees what can be made again, whenever memory has run out."""
         self._held.append(drop)
 
     def slots(self, length: int) -> int:
-        """How many completions may be sampled at once when each, with its prompt, may have `length` tokens."""
+        """Return how many completions may be sampled at once, each with its prompt of at most
+        `length` tokens."""
         return max(1, min(self.most_slots, int(self._free // (self._slot_bytes + self._place_bytes * length))))
 
     def share(self) -> float:
-        """The part of a GPU's memory that generation may have while training has none, the policy's own weights left out."""
+        """Return the part of a GPU's memory that generation may take beside the policy's own
+        weights while nothing is trained."""
         return max(0.05, self._free / torch.cuda.mem_get_info(self._device)[1])
 
     def holds(self, size: int) -> bool:
-        """Whether so many bytes may be kept while something else is done, which then has that much less."""
+        """Whether `size` bytes may stay allocated between two calls of sampling; training then has
+        that much less."""
         self._kept = size if size <= self._free // 4 else 0
         return self._kept == size
 
     def micro_batch_tokens(self, most: int) -> int:
-        """Tokens of one forward and backward pass."""
+        """Return the tokens of one forward and backward pass, at most `most`."""
         return max(1, min(most, self._most_tokens, int((self._free - self._kept) // self._token_bytes)))
 
     def fewer_slots(self, now: int) -> None:
-        """Memory ran out with so many completions at once."""
+        """Halve the slots after `now` of them ran out of memory.
+
+        Raises `PolicyError` if it was one.
+        """
         self._shortage()
         if now <= 1:
             raise PolicyError(
@@ -82,7 +95,10 @@ class Memory:
         self.most_slots = now // 2
 
     def fewer_scored(self, now: int) -> None:
-        """Memory ran out with so many texts scored at once."""
+        """Halve the texts scored at once after `now` of them ran out of memory.
+
+        Raises `PolicyError` if it was one.
+        """
         self._shortage()
         if now <= 1:
             raise PolicyError(
@@ -91,7 +107,10 @@ class Memory:
         self.most_scored = now // 2
 
     def smaller_micro_batch(self, tokens: int, rows: int, *, again: bool) -> None:
-        """Memory ran out in a pass over so many tokens of so many completions; `again` with one alone, and all else freed."""
+        """Halve the micro-batch after a pass ran out of memory.
+
+        Raises `PolicyError` if one completion alone failed twice (`again`).
+        """
         self._shortage()
         if rows <= 1 and again:
             raise PolicyError(
@@ -101,7 +120,10 @@ class Memory:
         self._most_tokens = max(1, tokens // 2)
 
     def step_failed(self, again: bool) -> None:
-        """Memory ran out in the optimizer's step; `again` after it had been freed of everything else."""
+        """Free memory after the optimizer's step ran out of it.
+
+        Raises `PolicyError` the second time (`again`).
+        """
         self._shortage()
         if again:
             raise PolicyError(
@@ -120,8 +142,8 @@ class Memory:
 class Attempt:
     """Work that may run out of memory: `with Attempt() as tried:` ends quietly then.
 
-    Afterwards `tried.ran_out` says whether it did; every other error passes. Make room only after the
-    block: inside it the error still holds the tensors of all frames that it came through.
+    Afterwards `tried.ran_out` says whether it did; every other error passes. Make room only after
+    the block: inside it the error still holds the tensors of all frames that it came through.
     """
 
     ran_out = False
@@ -135,8 +157,9 @@ class Attempt:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whichever device."""
-    # The CPU's allocator and Apple's GPU have no class of their own for it, nor have NVIDIA's libraries.
+    """Whether an error says that memory ran out, on any device."""
+    # The CPU's allocator and Apple's GPU have no class of their own for it, nor have NVIDIA's
+    # libraries.
     words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
@@ -144,7 +167,7 @@ def ran_out(error: BaseException) -> bool:
 
 
 def give_back(device: torch.device) -> None:
-    """Return to the system what nobody refers to any more."""
+    """Return unreferenced memory to the system."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -153,7 +176,7 @@ def give_back(device: torch.device) -> None:
 
 
 def budget(device: torch.device, share: float) -> int:
-    """Bytes that the policy may use: the setting `policy.memory` for this device."""
+    """Return the bytes that the policy may use on this device: the setting `policy.memory`."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         ours = torch.cuda.memory_reserved(device)
@@ -167,7 +190,8 @@ def budget(device: torch.device, share: float) -> int:
 
 
 def machine_bytes() -> int:
-    """The machine's memory, or what a container's limit leaves of it; 8 GiB where nothing says."""
+    """Return the bytes of the machine's memory, or of a container's limit; 8 GiB where the system
+    does not say."""
     names = getattr(os, "sysconf_names", {})
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in names else 8 * GIB
     limit = Path("/sys/fs/cgroup/memory.max")
@@ -178,7 +202,7 @@ def machine_bytes() -> int:
 
 
 def resident_bytes(language_model: LanguageModel, *, trained: bool = True) -> int:
-    """Bytes of the weights, and of what training keeps for each that is `trained`."""
+    """Return the bytes of the weights, and with `trained` of what training keeps beside them."""
     total = 0
     for weight in language_model.model.parameters():
         total += weight.numel() * weight.element_size()
@@ -188,7 +212,8 @@ def resident_bytes(language_model: LanguageModel, *, trained: bool = True) -> in
 
 
 def slot_bytes(language_model: LanguageModel) -> tuple[int, int]:
-    """Bytes of a completion that is sampled: a fixed part, and a part per token of it and its prompt."""
+    """Bytes of a completion that is sampled: a fixed part, and a part per token of it and its
+    prompt."""
     shape, size = _shape(language_model), language_model.dtype.itemsize
     # The fixed part: logits, and in float32 what draws from them.
     return shape.vocabulary * (size + 5 * 4), shape.cache_bytes(size)
@@ -200,7 +225,8 @@ def token_bytes(language_model: LanguageModel) -> int:
 
 
 def checkpoints_layers(language_model: LanguageModel) -> bool:
-    """Whether layers are forwarded again in the backward pass instead of being remembered (gradient checkpointing)."""
+    """Whether layers are forwarded again in the backward pass instead of being remembered (gradient
+    checkpointing)."""
     return any(getattr(module, "gradient_checkpointing", False) for module in language_model.model.modules())
 
 

@@ -1,8 +1,10 @@
-"""LoRA (arXiv 2106.09685): the base stays as it is, and beside each of its linear layers two thin matrices are trained.
+"""LoRA (arXiv 2106.09685): the base stays frozen, and two thin matrices are trained beside each of
+its linear layers.
 
-The layers are put into the model in place, so that everybody else goes on calling the very same model. The adapter is float32
-over base weights of any type: steps too small for bfloat16 add up. It begins as no change at all (B is zero), with an A that
-is the same on every node. Of a base in 4 bits (QLoRA, arXiv 2305.14314) each layer's weights are made whole as it is used.
+peft puts the layers into the model in place, so callers go on using the same model. The adapter is
+float32 over base weights of any type, so that steps too small for bfloat16 add up. It begins as no
+change (B is zero), with the same A on every node. With a base in 4 bits (QLoRA, arXiv 2305.14314)
+each layer's weights are dequantised as they are used.
 
 peft is imported where it is used: it takes seconds, and most nodes do without.
 """
@@ -27,7 +29,10 @@ INSTALL_4BIT = "pip install 'swarmd[gpu]'"
 
 @dataclass(frozen=True, slots=True)
 class AdapterSpec:
-    """What is trained, as a checkpoint tells it: `kind` is none, lora or qlora; with "none" the rest is idle."""
+    """What is trained, as a checkpoint records it.
+
+    `kind` is none, lora or qlora; with "none" the rest is unused.
+    """
 
     kind: str
     rank: int
@@ -36,12 +41,15 @@ class AdapterSpec:
 
     @classmethod
     def of(cls, config: PolicySection, kind: str) -> Self:
-        """The configured one."""
+        """Take the configured rank, alpha and targets."""
         return cls(kind, config.lora_rank, config.lora_alpha, config.lora_targets)
 
 
 class Adapter:
-    """LoRA layers inside `model`, whose other weights are frozen from now on. `PolicyError` without a target."""
+    """LoRA layers inside `model`, whose other weights are frozen.
+
+    Raises `PolicyError` where no layer is a target.
+    """
 
     def __init__(self, model: Any, recipe: AdapterSpec) -> None:
         import peft  # not with the module: it takes a second, and most policies have no adapter
@@ -64,19 +72,23 @@ class Adapter:
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """The model without the adapter: the base."""
+        """Turn the adapter off inside the block: the model is the base."""
         with self._peft.disable_adapter():
             yield
 
     def save(self, directory: Path, base: str) -> None:
-        """Write a peft folder (adapter_config.json, adapter_model.safetensors), which names `base` as what it belongs to."""
+        """Write a peft folder (adapter_config.json, adapter_model.safetensors) that names `base` as
+        its base model."""
         self._peft.peft_config["default"].base_model_name_or_path = base
         # Embeddings are never trained; "auto" would ask the hub whether they have been.
         self._peft.save_pretrained(directory, save_embedding_layers=False)
         (directory / "README.md").unlink(missing_ok=True)  # a template with nothing filled in
 
     def load(self, folder: Path) -> None:
-        """Take the weights that `save` wrote. Raises `PolicyError` when they are not those of this adapter."""
+        """Load the weights that `save` wrote.
+
+        Raises `PolicyError` when they belong to another model.
+        """
         import peft
 
         weights = load_file(folder / WEIGHTS)
@@ -86,7 +98,8 @@ class Adapter:
         peft.set_peft_model_state_dict(self._peft, weights)
 
     def merged(self) -> Any:
-        """A plain model with the adapter added to its weights, in the type of the base; unchanged weights are shared."""
+        """Return a plain model with the adapter added to its weights, in the base's type; unchanged
+        weights are shared."""
         from peft.tuners.lora import LoraLayer
         from peft.utils.integrations import dequantize_module_weight
 
@@ -112,8 +125,11 @@ class Adapter:
 
 
 def four_bits(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """How transformers is told to load a base in 4 bits onto `device` and to compute in `dtype`. Raises `PolicyError` where that
-    cannot be done."""
+    """Return transformers' options to load a base in 4 bits onto `device` and to compute in
+    `dtype`.
+
+    Raises `PolicyError` where that cannot be done.
+    """
     if device.type != "cuda":
         raise PolicyError(
             f"policy.adapter = qlora keeps the base in 4 bits, which bitsandbytes does on a CUDA GPU, and the policy runs on "

@@ -1,4 +1,5 @@
-"""Why a model could not be loaded, and what to do: the hub's and the system's errors as one sentence."""
+"""Why a model could not be loaded, and what to do: the hub's and the system's errors as one
+sentence."""
 
 from __future__ import annotations
 
@@ -11,9 +12,12 @@ NAMES = "policy.model must be embedded, smollm2, a model folder or a name at the
 
 
 def why_not(error: BaseException) -> str:
-    """What went wrong in loading a model, and the remedy. Libraries wrap what they caught, so its causes are looked at too."""
+    """Say what went wrong in loading a model, and the remedy.
+
+    Libraries wrap errors, so their causes are looked at too.
+    """
     for each in _causes(error):
-        # A gated repository is said to be not found, too, and both come as an OSError: the order matters.
+        # The order matters: a gated repository is also "not found", and both are an OSError.
         match each:
             case GatedRepoError():
                 return "its owner asks for consent: agree to the terms on its page at the hub, then log in with `hf auth login`"

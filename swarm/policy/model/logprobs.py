@@ -1,12 +1,14 @@
 """Log-probabilities of chosen tokens without the whole table of logits.
 
-With a vocabulary V of 150,000 the logits of 32,000 tokens are 20 GB as float32, and a softmax with its backward pass holds
-several such tables, where the model itself is 1 GB. But only one number per token is wanted. So the head is applied to as many
-tokens at a time as give `SLICE` logits, and each slice is forgotten: forward keeps the hidden states and one normaliser per
-token, and backward makes every slice once more. One multiplication by the head more buys all of that memory.
+With a vocabulary V of 150,000 the logits of 32,000 tokens are 20 GB as float32, and a softmax with
+its backward pass holds several such tables, where the model itself is 1 GB. But only one number per
+token is wanted. So the head is applied to a few tokens at a time, `SLICE` logits, and each slice is
+freed: the forward pass keeps the hidden states and one normaliser per token, and the backward pass
+makes every slice again. One more multiplication by the head saves all of that memory.
 
-Where liger-kernel is installed and the device is a GPU, its fused kernel does the same with fewer passes over each slice. Small
-tables, such as the embedded model's, are made whole: that is as fast as it gets.
+Where liger-kernel is installed and the device is a GPU, its fused kernel does the same with fewer
+passes over each slice (experimental: not run on a GPU yet). Small tables, such as the embedded
+model's, are made whole, which is fastest.
 """
 
 from __future__ import annotations
@@ -25,12 +27,13 @@ PLAIN_HEADS = frozenset({
     "gemma", "gemma3_text", "gpt2", "llama", "ministral", "mistral", "olmo2", "olmo3", "phi3", "qwen2", "qwen3", "smollm3",
     "stablelm", "starcoder2",
 })  # fmt: skip
-# Before this release its gradients of single tokens' losses were wrong.
+# The first release whose gradients of single tokens' losses are right.
 LIGER = (0, 8, 5)
 
 
 def plain_head(model: Any) -> nn.Linear | None:
-    """The head of a Hugging Face causal model, if its logits are nothing but that head's output."""
+    """Return the head of a Hugging Face causal model, or None if its logits are more than that
+    head's output."""
     head = model.get_output_embeddings()
     if getattr(model.config, "final_logit_softcapping", None):
         return None
@@ -38,12 +41,13 @@ def plain_head(model: Any) -> nn.Linear | None:
 
 
 def worth_slicing(tokens: int, vocabulary: int) -> bool:
-    """Whether so many tokens' logits are a table too large to be made whole."""
+    """Whether the logits of `tokens` tokens are a table too large to be made whole."""
     return tokens * vocabulary > SLICE
 
 
 def token_logprobs(hidden: Tensor, weight: Tensor, ids: Tensor, temperature: float) -> Tensor:
-    """Log-probability (nats, float32) of `ids` [N] under softmax(hidden [N, H] · weightᵀ / temperature), weight [V, H]."""
+    """Return log-probabilities (nats, float32) of `ids` [N] under softmax(hidden [N, H] · weightᵀ /
+    temperature), weight [V, H]."""
     fused = _fused() if hidden.device.type == "cuda" else None
     if fused is not None:
         return -fused(weight, hidden if temperature == 1 else hidden / temperature, ids)  # type: ignore[no-any-return]
@@ -51,7 +55,7 @@ def token_logprobs(hidden: Tensor, weight: Tensor, ids: Tensor, temperature: flo
 
 
 def full_logprobs(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
-    """The same from logits [..., V] that are there."""
+    """Return log-probabilities (nats, float32) of `ids` [...] from whole logits [..., V]."""
     return (logits.float() / temperature).log_softmax(-1).gather(-1, ids[..., None])[..., 0]
 
 
@@ -100,7 +104,8 @@ def _logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
 
 @cache
 def _fused() -> Any:
-    """liger-kernel's fused head and cross-entropy, one loss per token; None where it is not installed, or too old."""
+    """Return liger-kernel's fused head and cross-entropy, one loss per token; None where it is
+    missing or too old."""
     try:
         version = metadata.version("liger-kernel")
     except metadata.PackageNotFoundError:

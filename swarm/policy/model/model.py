@@ -1,7 +1,9 @@
-"""A Hugging Face causal language model with its tokenizer: loading, saving, text to tokens and back, and one forward pass.
+"""A Hugging Face causal language model with its tokenizer: loading, saving, text to tokens and
+back, and one forward pass.
 
-Everything that differs between models is settled here, so that generation and the update see only token ids and logits:
-which keyword arguments the forward pass takes, which tokens end a sequence, whether prompts are wrapped in a chat template.
+This file settles everything that differs between models, so that generation and the update see only
+token ids and logits: which keyword arguments the forward pass takes, which tokens end a sequence,
+how a chat template wraps a prompt.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ EMBEDDED = Path(__file__).parent.parent / "embedded"
 
 
 class LanguageModel:
-    """A causal model on one device, in evaluation mode: no dropout, in training too. `PolicyError` if it cannot be loaded."""
+    """A causal model on one device, always in evaluation mode: no dropout.
+
+    Raises `PolicyError` if it cannot be loaded.
+    """
 
     def __init__(
         self, source: str | Path, *, revision: str, device: torch.device, dtype: torch.dtype, quantised: bool = False
@@ -55,7 +60,7 @@ class LanguageModel:
         layers = self.new_cache().layers
         if "past_key_values" not in self._takes or not all(hasattr(layer, "batch_select_indices") for layer in layers):
             raise PolicyError(f"the model {source} keeps no attention cache; choose one with attention layers only")
-        # Every token sees all before it, by an implementation that takes any mask.
+        # Whether every token sees all before it, by an implementation that takes any mask.
         self.full_attention = model.config._attn_implementation == "sdpa" and all(type(layer) is DynamicLayer for layer in layers)
         self.stop_ids = _stop_ids(model, self.tokenizer)
         self.pad_id: int = self.stop_ids[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
@@ -68,40 +73,45 @@ class LanguageModel:
         self._recomputed: list[torch.nn.Module] = []
 
     def adapt(self, recipe: AdapterSpec) -> None:
-        """Train an adapter from now on, and leave the weights as they are."""
+        """Train an adapter from now on; the base's weights stay as they are."""
         self.base_digest = self.digest()
         self.adapter = Adapter(self.model, recipe)
         self.parameters = [(name, each) for name, each in sorted(self.model.named_parameters()) if each.requires_grad]
 
     def original(self) -> AbstractContextManager[None]:
-        """The model as it was before it had an adapter."""
+        """Inside the block the model is the base, without its adapter."""
         return nullcontext() if self.adapter is None else self.adapter.off()
 
     def recompute(self) -> None:
-        """Gradient checkpointing: passes without a cache keep only what goes into each layer, and make the rest again when the
-        gradient is computed, which is the same gradient for a third more time. Raises `PolicyError` where the model cannot."""
+        """Turn gradient checkpointing on: passes without a cache keep only each layer's input, and
+        recompute the rest for the gradient.
+
+        The gradient is the same for a third more time. Raises `PolicyError` where the model cannot.
+        """
         layers = [module for module in self.model.modules() if isinstance(module, GradientCheckpointingLayer)]
         if not (self.model.supports_gradient_checkpointing and layers):
             raise PolicyError("this model has no gradient checkpointing; set policy.gradient_checkpointing = off")
-        # Newer releases of transformers call it otherwise, and warn of the name they had.
+        # transformers has renamed it and warns of the older name.
         enable = getattr(self.model, "activation_checkpointing_enable", None) or self.model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
         self._recomputed = layers
 
     def _forwards(self, cache: Any) -> None:
-        # The layers recompute where they believe to be trained, and would then forget the cache. Only they: no dropout below.
+        # Layers recompute in training mode, and would then drop the cache. Set on the layers only,
+        # so that no dropout is on.
         for layer in self._recomputed:
             layer.training = cache is None and torch.is_grad_enabled()
 
     def new_cache(self) -> Any:
-        """An empty key-value cache with this model's layers."""
+        """Return an empty key-value cache for this model's layers."""
         return DynamicCache(config=self.model.config)
 
     def logits(self, ids: Tensor, mask: Tensor | None, positions: Tensor, cache: Any, *, last_only: bool = False) -> Tensor:
-        """One forward pass behind what `cache` holds (and then holds too): logits [B, T, V], or [B, 1, V] with `last_only`.
+        """Forward `ids` behind what `cache` holds, and add them to it. Returns logits [B, T, V], or
+        [B, 1, V] with `last_only`.
 
-        `ids` and `positions` are [B, T]; `mask` is [B, cached + T] with 0 for padding, or None without any, or says for every
-        token whether it sees every other, [B, 1, T, T].
+        `ids` and `positions` are [B, T]. `mask` is [B, cached + T] with 0 for padding; or [B, 1, T,
+        T], whether a token sees another; or None for no padding.
         """
         self._forwards(cache)
         options: dict[str, Any] = {"logits_to_keep": 1} if last_only and "logits_to_keep" in self._takes else {}
@@ -112,7 +122,7 @@ class LanguageModel:
         return logits[:, -1:] if last_only else logits
 
     def hidden(self, ids: Tensor, mask: Tensor | None, positions: Tensor, cache: Any) -> Tensor:
-        """Like `logits`, but what the head makes them of: [B, T, H]."""
+        """Forward like `logits`, but return the hidden states that the head would take, [B, T, H]."""
         self._forwards(cache)
         options = {"position_ids": positions} if "position_ids" in self._takes else {}
         decoder = self.model.get_decoder()
@@ -120,13 +130,15 @@ class LanguageModel:
         return states.last_hidden_state  # type: ignore[no-any-return]
 
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Token ids of each prompt: a text as it stands, a conversation through the chat template.
+        """Return the token ids of each prompt: a text as it stands, a conversation through the chat
+        template.
 
-        Without a template the turns of a conversation are the lines of one text. Raises `PolicyError`
-        where the template refuses a conversation.
+        Without a template the turns of a conversation are the lines of one text. Raises
+        `PolicyError` where the template refuses a conversation.
         """
         rows = [self._encode(prompt) for prompt in prompts]
-        # A model must be given something to continue: an empty prompt is its start (or end) of text.
+        # A model must be given something to continue: an empty prompt is its start (or end) of
+        # text.
         start = self.pad_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
         return [row or [start] for row in rows]
 
@@ -144,9 +156,11 @@ class LanguageModel:
         return ids
 
     def encode_completions(self, texts: Sequence[str], finished: Sequence[bool]) -> list[list[int]]:
-        """Token ids of completions known as text, end of sequence added to finished ones. Special tokens in a text stay text.
+        """Return the token ids of completions, with the end of sequence behind finished ones.
+        Special tokens in a text stay text.
 
-        A text with characters that the vocabulary lacks gets no tokens at all: this model could never say it.
+        A text with a character that the vocabulary lacks gets no tokens: this model could never say
+        it.
         """
         if not texts:
             return []
@@ -157,14 +171,15 @@ class LanguageModel:
         ]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """The exact text of each row of token ids, special tokens left out."""
+        """Return the exact text of each row of token ids, without special tokens."""
         texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return texts
 
     def digest(self) -> bytes:
-        """SHA-256 over name, type, shape and bytes of every weight in the order of their names; tied weights count once.
+        """Return the SHA-256 over name, type, shape and bytes of every weight, by name; tied
+        weights count once.
 
-        With an adapter: over the base's digest and the adapter's weights.
+        With an adapter it is over the base's digest and the adapter's weights.
         """
         total = hashlib.sha256(self.base_digest)
         for name, parameter in self.parameters:
@@ -173,7 +188,10 @@ class LanguageModel:
         return total.digest()
 
     def write_trained(self, path: Path, meta: dict[str, str]) -> None:
-        """Put the weights that are trained into a file, in place as a whole. Raises `HomeError` when the disk refuses."""
+        """Write the trained weights and `meta` into a file, atomically.
+
+        Raises `HomeError` when the disk refuses.
+        """
         beside = path.with_name(f".{path.name}")
         try:
             save_file({name: weight.detach().cpu().contiguous() for name, weight in self.parameters}, beside, meta)
@@ -185,7 +203,7 @@ class LanguageModel:
 
     @torch.no_grad()
     def read_trained(self, path: Path) -> dict[str, str]:
-        """Take the weights that `write_trained` put there; what it noted of them."""
+        """Load the weights written by `write_trained`; return their metadata."""
         with safe_open(path, "pt") as file:
             for name, weight in self.parameters:
                 weight.copy_(file.get_tensor(name))
@@ -193,8 +211,11 @@ class LanguageModel:
             return meta
 
     def save(self, directory: Path, *, adapter_of: str | None = None) -> None:
-        """Write a plain Hugging Face folder, an adapter merged into its base; or, `adapter_of` the named base, the adapter as
-        peft does, where there is one. Raises OSError when the disk refuses."""
+        """Write a plain Hugging Face folder, an adapter merged into its base.
+
+        With `adapter_of`, the name of its base, an adapter is written alone, as peft does. Raises
+        `OSError` when the disk refuses.
+        """
         try:
             if self.adapter is None:
                 self.model.save_pretrained(directory)
@@ -204,14 +225,15 @@ class LanguageModel:
                 self.adapter.save(directory, adapter_of)
             self.tokenizer.save_pretrained(directory)
         except Exception as error:
-            # What safetensors and tokenizers make of an operating system error: the latter a bare Exception.
+            # safetensors and tokenizers wrap an operating system error, the latter in a bare
+            # Exception.
             if type(error) in (SafetensorError, Exception):
                 raise OSError(str(error)) from error
             raise
 
 
 def source_of(config: PolicySection) -> str | Path:
-    """Where the base model that the configuration names is: a folder, or a name at the hub."""
+    """Return where the configured base model is: a folder, or a name at the hub."""
     if config.model == "embedded":
         return EMBEDDED
     if config.model == SMOLLM2:
@@ -221,23 +243,26 @@ def source_of(config: PolicySection) -> str | Path:
 
 
 def load_base(config: PolicySection, *, quantised: bool = False) -> LanguageModel:
-    """The base model that the configuration names, `quantised` to 4 bits or not."""
+    """Load the configured base model, `quantised` to 4 bits or not."""
     return load(source_of(config), config, revision=config.revision, quantised=quantised)
 
 
 def load(source: str | Path, config: PolicySection, *, revision: str = "", quantised: bool = False) -> LanguageModel:
-    """A model from a folder or the hub, on the configured device and in the configured type."""
+    """Load a model from a folder or the hub, on the configured device and in the configured type."""
     device = device_for(config)
     return LanguageModel(source, revision=revision, device=device, dtype=dtype_of(config.dtype, device), quantised=quantised)
 
 
 def device_for(config: PolicySection) -> torch.device:
-    """The device of a configuration. "auto" is the CPU for the embedded model: too small for a GPU, and the same everywhere."""
+    """Return the configured device.
+
+    "auto" is the CPU for the embedded model: it is too small for a GPU, and the same everywhere.
+    """
     return device_of("cpu" if (config.device, config.model) == ("auto", "embedded") else config.device)
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a setting. Raises `PolicyError` where this machine has none such."""
+    """Return the device of a setting. Raises `PolicyError` where this machine lacks it."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -249,7 +274,7 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """The type of a setting `policy.dtype` on this device."""
+    """Return the type that the setting `policy.dtype` means on this device."""
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" and _has_bfloat16(device) else "float32"
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -259,13 +284,13 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether a CUDA card computes in it; older ones only imitate it, slowly."""
+    """Whether a CUDA card computes in bfloat16; older ones emulate it, slowly."""
     with torch.cuda.device(device):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Every token that ends a sequence, the tokenizer's own end of sequence first."""
+    """Return every token that ends a sequence, the tokenizer's own end of sequence first."""
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
     more = configured if isinstance(configured, list) else [configured]
     ids = [token for token in [tokenizer.eos_token_id, *more] if token is not None]

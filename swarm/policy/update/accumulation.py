@@ -1,9 +1,10 @@
-"""The gradient of a batch, part by part, on a device that may run out of memory at any of them.
+"""The gradient of a batch, part by part, on a device that may run out of memory in any part.
 
-A backward pass that breaks off half-way has already added the gradient of the last layers, and nothing tells that from what was
-there before. So after a shortage the gradient is not mended but begun anew, with the parts that were too large cut in half.
-That costs the passes made so far, once: the smaller size stays (memory.py). What a part remembers of the first pass, its old
-log-probabilities above all, is cut with it, since after an optimizer step it could not be computed again.
+A backward pass that breaks off half-way has already added the gradient of the last layers, and
+nothing separates that from what was there before. So after a shortage the gradient is begun anew,
+with the parts that were too large cut in half. That costs the passes made so far, once: the smaller
+size stays (memory.py). What a part keeps from the first pass, above all its old log-probabilities,
+is cut with it: after an optimizer step it could not be computed again.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from swarm.policy.update.trainer import Trainer
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """What the first pass over a micro-batch finds out, each [B, T]: log-probabilities under the policy as the update begins and
-    under the base model, and 1 for the tokens that are trained on."""
+    """Results of the first pass over a micro-batch, each [B, T]: log-probabilities (nats) under the
+    policy as the update begins and under the base model, and 1 for the tokens that are trained on.
+    """
 
     old: Tensor
     base: Tensor
@@ -32,13 +34,13 @@ class First:
 
 @dataclass(slots=True)
 class Part:
-    """A micro-batch, and what its first pass found out, once it is over."""
+    """A micro-batch, and the results of its first pass once that is over."""
 
     micro: MicroBatch
     first: First | None = None
 
     def halves(self, policy: LanguageModel) -> list[Part]:
-        """The same in two parts, or in one where there is one completion."""
+        """Return two halves, or one part where there is one completion."""
         return [Part(micro, self._cut(rows, micro.ids.shape[1])) for rows, micro in halves(policy, self.micro)]
 
     def _cut(self, rows: slice, width: int) -> First | None:
@@ -48,7 +50,8 @@ class Part:
 
 
 def in_smaller_parts(trainer: Trainer, parts: list[Part], backward: Callable[[Part], Tensor]) -> tuple[list[Part], Tensor]:
-    """Leave the gradient of all parts on the weights; the parts as they were cut at last, and the sum of what `backward` says.
+    """Leave the gradient of all parts on the weights. Returns the parts as last cut, and the sum of
+    `backward`'s results [3].
 
     Raises `PolicyError` when not even one completion fits into memory.
     """
@@ -73,7 +76,10 @@ def in_smaller_parts(trainer: Trainer, parts: list[Part], backward: Callable[[Pa
 
 
 def step(trainer: Trainer) -> float | None:
-    """The optimizer's step, tried once more with all else out of memory; it changes nothing before it has all it needs."""
+    """Make the optimizer's step; after a shortage try once more.
+
+    A step changes nothing before it has all its memory.
+    """
     for again in (False, True):
         with Attempt():
             return trainer.optimizer.step()

@@ -1,4 +1,5 @@
-"""The group advantage: how much better a completion did than the others of its group (GRPO, arXiv 2402.03300, section 4.1.2)."""
+"""The group advantage: how much better a completion did than the others of its group (GRPO, arXiv
+2402.03300, section 4.1.2)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ EPSILON = 1e-4
 
 
 def group_advantages(rewards: Sequence[float], scale_rewards: str) -> list[float]:
-    """Rewards of one group less their mean; "group" divides by their sample standard deviation, "none" does not (Dr. GRPO).
+    """Return one group's rewards minus their mean; "group" divides by their sample standard
+    deviation, "none" does not (Dr. GRPO).
 
     A group whose rewards are all equal, or of one completion, has advantage 0 throughout.
     """

@@ -1,7 +1,8 @@
-"""From groups to tensors: which completions are trained on, with what weight in the loss, in which micro-batches.
+"""Turns groups into tensors: which completions are trained on, with what weight in the loss, in
+which micro-batches.
 
-The weight of every token is settled here, over the whole batch, so that adding up the gradients of any split into
-micro-batches gives the gradient of the whole.
+Every token gets its weight here, over the whole batch. So the gradients of any split into
+micro-batches add up to the gradient of the whole.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ class MicroBatch:
 
     @property
     def tokens(self) -> int:
-        """What the micro-batch's budget is compared with: tokens, padding included, each prompt once."""
+        """The size that a micro-batch's budget limits: tokens, padding included, each prompt once."""
         return len(self.prompts) * max(map(len, self.prompts)) + self.ids.numel()
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one update trains on; `completions` and `tokens` count equal ones of a group once."""
+    """The training data of one update; `completions` and `tokens` count equal answers of a group
+    once."""
 
     micro_batches: list[MicroBatch]
     groups: int
@@ -62,11 +64,13 @@ class _Row:
 def make_batch(
     language_model: LanguageModel, groups: Sequence[TrainingGroup], settings: TrainingSection, tokens: int | None = None
 ) -> Batch:
-    """Encode, weigh and split into micro-batches of at most `tokens`, or as many as the settings allow.
+    """Encode, weigh and split groups into micro-batches of at most `tokens`, by default the
+    setting's.
 
-    Left out altogether: completions of weight 0, without tokens (the vocabulary may lack a peer's), or too long for the model.
-    Counted in the averages but not forwarded, since they add nothing: those of advantage 0 (with beta > 0 they add KL).
-    `mask_truncated_completions` works as in TRL: their tokens count nowhere, the completions do in "grpo"'s mean.
+    Left out altogether: completions of weight 0, without tokens (the vocabulary may lack a peer's),
+    or too long for the model. Counted in the averages but not forwarded, since they add nothing:
+    those of advantage 0 (with beta > 0 they add KL). `mask_truncated_completions` works as in TRL:
+    their tokens count nowhere, the completions do in "grpo"'s mean.
     """
     prompts = language_model.encode_prompts([group.prompt for group in groups])
     candidates: list[tuple[int, list[int], float, bool]] = []  # prompt, ids, advantage, masked
@@ -78,7 +82,8 @@ def make_batch(
                 masked = settings.mask_truncated_completions and not completion.finished
                 candidates.append((number, ids, advantage * weight, masked))
     counted = sum(len(ids) for _, ids, _, masked in candidates if not masked)
-    # Equal answers have equal gradients, and good answers are often equal: each is forwarded once, with the shares of all.
+    # Equal answers have equal gradients, and good answers are often equal: each is forwarded once,
+    # with the shares of all.
     shares: dict[tuple[int, tuple[int, ...], float], float] = {}
     for number, ids, advantage, masked in candidates:
         if not masked and (advantage != 0 or settings.beta > 0):
@@ -86,7 +91,8 @@ def make_batch(
             share = _token_share(settings.loss_type, len(ids), counted, len(candidates))
             shares[same] = shares.get(same, 0.0) + share
     rows = [_Row(number, list(ids), advantage, share) for (number, ids, advantage), share in shares.items()]
-    # Prompts of similar length together, so that little is spent on padding; the order is a function of the input alone.
+    # Prompts of similar length together, so that little is spent on padding; the order is a
+    # function of the input alone.
     rows.sort(key=lambda row: (len(prompts[row.prompt]), row.prompt))
     parts = _split(rows, prompts, tokens or settings.micro_batch_tokens, repeats_prompts(language_model))
     least = [math.log(group.min_probability) if group.min_probability > 0 else -math.inf for group in groups]
@@ -95,8 +101,8 @@ def make_batch(
 
 
 def _token_ids(language_model: LanguageModel, groups: Sequence[TrainingGroup]) -> list[list[list[int]]]:
-    """Per group, the tokens of its completions: as sampled for own groups, re-encoded from the text for foreign ones (none for
-    those of weight 0)."""
+    """Return per group the tokens of its completions: as sampled for own groups, encoded from the
+    text for foreign ones; an empty list for those of weight 0."""
     foreign = [
         completion
         for group in groups
@@ -122,8 +128,11 @@ def _token_share(loss_type: str, length: int, tokens: int, completions: int) -> 
 
 
 def _split(rows: Sequence[_Row], prompts: Sequence[Sequence[int]], budget: int, repeated: bool) -> list[list[_Row]]:
-    """Consecutive rows whose padded tokens, each prompt counted once unless `repeated`, stay within `budget`; a single row may
-    exceed it."""
+    """Split rows in order so that a part's padded tokens stay within `budget`; a single row may
+    exceed it.
+
+    Each prompt counts once, unless prompts are `repeated`.
+    """
     parts: list[list[_Row]] = []
     owners: set[int] = set()
     width = longest = 0
@@ -140,7 +149,10 @@ def _split(rows: Sequence[_Row], prompts: Sequence[Sequence[int]], budget: int, 
 
 
 def halves(language_model: LanguageModel, micro: MicroBatch) -> list[tuple[slice, MicroBatch]]:
-    """A micro-batch as two, and which of its rows each has; one row stays one."""
+    """Split a micro-batch in two; return each half with its slice of rows.
+
+    One row stays one part.
+    """
     count = len(micro.ids)
     middle = (count + 1) // 2
     parts = [slice(0, middle)] if count == 1 else [slice(0, middle), slice(middle, count)]

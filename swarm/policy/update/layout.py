@@ -1,20 +1,23 @@
-"""The layouts without a cache. The packed one, for training on short completions: a prompt and all its completions in one row.
+"""Two layouts without a cache.
+
+The packed one, for short completions, puts a prompt and all its completions in one row:
 
     [prompt][completion 1][completion 2] ... [padding]
 
-The mask lets a completion see its prompt and itself, but not its siblings, and each one's positions go on from the prompt's;
-so every token gets exactly what it would get alone. One forward pass does what prefix.py does in two, and completions of
-unlike length cost no padding: on the embedded model a training step takes half the time. The price is attention over the
-whole row, which grows with the square of its length, so long rows are left to prefix.py; so are models whose attention this
-mask does not describe (sliding windows, position biases), by allowing only families known to be right.
+The mask lets a completion see its prompt and itself but not its siblings, and its positions go on
+from the prompt's. So every token gets exactly what it would get alone. One forward pass does what
+prefix.py does in two, and completions of unlike length cost no padding: on the embedded model a
+training step takes half the time. The price is attention over the whole row, which grows with the
+square of its length, so long rows are left to prefix.py. So are models whose attention this mask
+does not describe (sliding windows, position biases): only families known to be right are packed.
 
 The plain one has a row per completion, its prompt repeated:
 
     [prompt][completion][padding]
 
-Every token sees all before it, which needs no mask: on a GPU the attention kernels that never make a table of scores take it,
-which is worth more than the prompts. And layers can be forwarded again in the backward pass (gradient checkpointing), which
-a cache would not survive.
+Every token sees all before it, which needs no mask. So a GPU's attention kernels never make a table
+of scores, which saves more than repeated prompts cost. And layers can be recomputed in the backward
+pass (gradient checkpointing), which a cache would not survive.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ FAMILIES = frozenset({"gpt2", "llama", "mistral", "qwen2", "qwen3"})
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """B completions of R prompts in R rows of W tokens (B rows in the plain layout). N is the number of completion tokens."""
+    """B completions of R prompts in R rows of W tokens (B rows in the plain layout).
+
+    N is the number of completion tokens.
+    """
 
     ids: Tensor  # [R, W]
     positions: Tensor  # [R, W]
@@ -46,8 +52,10 @@ class Packing:
 def pack(
     language_model: LanguageModel, prompts: Sequence[Sequence[int]], owners: Sequence[int], rows: Sequence[Sequence[int]]
 ) -> Packing | None:
-    """Lay out completions `rows`, each continuing prompt `owners[i]`; None where prefix.py's layout is the better one."""
-    # The last token of a completion is never an input: its log-probability comes from the token before it.
+    """Lay out completions `rows`, each continuing prompt `owners[i]`; None where prefix.py's layout
+    is better."""
+    # The last token of a completion is never an input: its log-probability comes from the token
+    # before it.
     widths = [len(prompt) for prompt in prompts]
     for owner, row in zip(owners, rows, strict=True):
         widths[owner] += len(row) - 1
@@ -78,7 +86,8 @@ def pack(
 
 
 def packed_logprobs(language_model: LanguageModel, packing: Packing, ids: Tensor, mask: Tensor, temperature: float) -> Tensor:
-    """Like `prefix.completion_logprobs`: log-probability of every token of the completions `ids` [B, T], zero on padding."""
+    """Return the log-probability (nats) of every token of `ids` [B, T], zero on padding, like
+    `prefix.completion_logprobs`."""
     filled = mask.bool()
     head = plain_head(language_model.model)
     if head is not None and worth_slicing(packing.ids.numel(), len(head.weight)):
@@ -92,12 +101,12 @@ def packed_logprobs(language_model: LanguageModel, packing: Packing, ids: Tensor
 
 
 def takes_any_mask(language_model: LanguageModel) -> bool:
-    """Whether a mask of who sees whom, and positions, are all that the model's attention goes by."""
+    """Whether the model's attention depends on masks and positions alone."""
     return language_model.full_attention and language_model.model.config.model_type in FAMILIES
 
 
 def repeats_prompts(language_model: LanguageModel) -> bool:
-    """Whether long completions are laid out plainly."""
+    """Whether long completions get the plain layout, which repeats their prompt."""
     return language_model.device.type == "cuda" or checkpoints_layers(language_model)
 
 

@@ -1,9 +1,11 @@
-"""AdamW (arXiv 1711.05101) with gradient-norm clipping, whose whole state is named tensors and one count.
+"""AdamW (arXiv 1711.05101) with gradient-norm clipping, whose whole state is named tensors and one
+count.
 
-Weights in bfloat16 would lose every step that is too small for them. So each has the other half of its float32 value beside it,
-in 16 bits: rounded to bfloat16 that value is the weight which the model computes with, and whole it is the one that is stepped.
-That is exact, costs two bytes where a float32 copy costs four, and goes slice by slice, so that no copy of all weights or
-gradients ever exists: 14 bytes per weight with gradient and moments.
+A bfloat16 weight would lose every step that is too small for it. So the other half of its float32
+value is kept beside it, in 16 bits. The step changes the whole value; the model computes with its
+rounding to bfloat16. That is exact, and costs two bytes where a float32 copy costs four. It goes
+slice by slice, so no copy of all weights or gradients ever exists: 14 bytes per weight with
+gradient and moments.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ EPSILON = 1e-8
 
 
 class Optimizer:
-    """Steps the given weights, which may be float32 or bfloat16."""
+    """Steps the given weights, float32 or bfloat16."""
 
     def __init__(self, parameters: Sequence[tuple[str, torch.nn.Parameter]], settings: TrainingSection) -> None:
         self._names = [name for name, _ in parameters]
@@ -47,9 +49,11 @@ class Optimizer:
             weight.grad = None
 
     def step(self) -> float | None:
-        """Apply the gradients that backward passes left on the weights; their norm before clipping, or None if it is not finite.
+        """Apply the gradients on the weights; return their norm before clipping, or None if it is
+        not finite.
 
-        In the latter case nothing is changed, nor when memory runs out: all that a step needs is there before it begins.
+        Nothing changes then, nor when memory runs out: all that a step needs is allocated before it
+        begins.
         """
         self._make_state()
         limit = self._settings.max_grad_norm or float("inf")
@@ -69,7 +73,8 @@ class Optimizer:
         return norm
 
     def state(self) -> dict[str, Tensor]:
-        """Everything but `steps` and the settings, by weight name; empty before the first step."""
+        """Return the state without `steps` and the settings, by weight name; empty before the first
+        step."""
         return {
             f"{part}:{name}": value
             for name, weight in zip(self._names, self._weights, strict=True)
@@ -77,7 +82,10 @@ class Optimizer:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], steps: int) -> None:
-        """Continue where `state` was taken. Raises `PolicyError` when it belongs to other weights."""
+        """Continue from what `state` returned.
+
+        Raises `PolicyError` when it belongs to other weights.
+        """
         weights = dict(zip(self._names, self._weights, strict=True))
         for key, value in tensors.items():
             part, name = key.split(":", 1)
@@ -88,7 +96,8 @@ class Optimizer:
         self.steps = steps
 
     def _make_state(self) -> None:
-        """What AdamW makes in its first step, and the halves of narrow weights; whole or not at all for each weight."""
+        """Allocate AdamW's moments and the halves of narrow weights; for each weight all of it or
+        nothing."""
         for weight in self._weights:
             if weight.grad is not None and not self._adamw.state.get(weight):
                 state = {
@@ -99,7 +108,7 @@ class Optimizer:
                 if weight.dtype != torch.float32:
                     state["rest"] = torch.zeros_like(weight, dtype=torch.int16)
                 self._adamw.state[weight] = state
-        if self._narrow:  # what the slices take: the allocator keeps it for them
+        if self._narrow:  # the memory of the slices, which the allocator then keeps for them
             largest = min(SLICE, max(weight.numel() for weight in self._weights))
             torch.empty(5 * largest, dtype=torch.float32, device=self._weights[0].device)
 
@@ -138,12 +147,13 @@ class Optimizer:
 
 
 def joined(narrow: Tensor, rest: Tensor) -> Tensor:
-    """The float32 values whose bfloat16 rounding and whose remainder (int16) these are."""
+    """Join bfloat16 roundings and int16 remainders into the float32 values."""
     return (narrow.view(torch.int16).int() << 16).add_(rest).view(torch.float32)
 
 
 def split(wide: Tensor, narrow: Tensor, rest: Tensor) -> None:
-    """Write float32 values as their bfloat16 rounding and the remainder of their bits: `joined` gives them back exactly."""
+    """Write float32 values as bfloat16 roundings and int16 remainders; `joined` gives them back
+    exactly."""
     bits = wide.view(torch.int32)
     high = (bits + 0x8000) >> 16
     narrow.view(torch.int16).copy_(high)

@@ -1,10 +1,11 @@
-"""How many updates a round's groups make.
+"""Divides a round's groups among several updates.
 
-An optimizer step moves the weights about as far whatever the size of its batch: AdamW divides by the gradient's own size, so a
-larger batch buys a better direction, not a longer way. A node in a swarm has several times as many groups as one alone, and
-would learn little faster from them in one step. So they make several steps of about `training.groups_per_update` groups each,
-and later of more (schedule.py). Every step sees the policy as the step before it left it, and own and foreign groups in about
-the round's proportion.
+An optimizer step moves the weights about equally far whatever the size of its batch: AdamW divides
+by the gradient's own size, so a larger batch gives a better direction, not a longer way. A node in
+a swarm has several times as many groups as one alone, and would learn little faster from them in
+one step. So they make several steps of about `training.groups_per_update` groups each, and later of
+more (schedule.py). Every step sees the policy as the step before left it, and own and foreign
+groups in about the round's proportion.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from swarm.records import TrainingGroup
 
 @dataclass(frozen=True, slots=True)
 class RoundFigures:
-    """Means over the round's updates that had something to train on; sums; `plausible` per group, in their order."""
+    """Figures of a round: means over the updates that had something to train on, sums, and
+    `plausible` per group in order."""
 
     updates: int
     loss: float
@@ -64,6 +66,7 @@ def train(trainer: Trainer, groups: Sequence[TrainingGroup]) -> RoundFigures:
 
 
 def in_updates(groups: int, per_update: float) -> list[range]:
-    """Which of a round's groups each update takes: every n-th, so that each has its part of those that come first."""
+    """Return the groups that each update takes: every n-th, so that each has its part of the own
+    ones, which come first."""
     updates = max(1, round(groups / per_update)) if per_update else 1
     return [range(first, groups, updates) for first in range(min(updates, max(groups, 1)))]

@@ -14,8 +14,8 @@ from swarm.policy.update.optimizer import Optimizer
 class Trainer:
     """A policy, its optimizer and how they are trained.
 
-    `reference` is the frozen base model, needed where `settings.beta` > 0. `temperature` is the one that
-    completions are sampled at.
+    `reference` is the frozen base model, needed where `settings.beta` > 0. `temperature` is the one
+    that completions are sampled at.
     """
 
     policy: LanguageModel

@@ -1,18 +1,24 @@
-"""The policy update on one screen: group advantages in, one optimizer step per pass out. How it differs from plain GRPO
-(arXiv 2402.03300, equation 3):
+"""The policy update on one screen: group advantages in, one optimizer step per pass out.
 
-- The batch mixes own and foreign groups. Foreign text has no log-probabilities under this policy, so the old ones are this
-  policy's own as the update begins, for own text too: the ratio is exactly 1 in the first pass, and no second model is kept.
+It differs from plain GRPO (arXiv 2402.03300, equation 3):
+
+- The batch mixes own and foreign groups. Foreign text has no log-probabilities under this policy,
+  so the old ones are this policy's own as the update begins, for own text too: the ratio is exactly
+  1 in the first pass, and no second model is kept.
 - Clip-higher (DAPO, arXiv 2503.14476): the upper clip may be wider than the lower one.
-- `loss_type` "dapo" averages over all tokens of the batch, so a long answer's tokens weigh as much as a short one's; "grpo"
-  averages within each completion first.
-- `scale_rewards` "none" does not divide the advantage by the group's standard deviation (Dr. GRPO, arXiv 2503.20783).
-- A weight per completion multiplies its advantage. The KL penalty to the frozen base model is off by default; it is the k3
-  estimator times the ratio, whose gradient is that of the reverse KL (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
-- The end-of-sequence token is trained like any other. Sequences that would add nothing to the gradient are never forwarded.
-- Of foreign text only what is plausible is trained on (plausibility.py).
+- `loss_type` "dapo" averages over all tokens of the batch, so a long answer's tokens weigh as much
+  as a short one's; "grpo" averages within each completion first.
+- `scale_rewards` "none" does not divide the advantage by the group's standard deviation (Dr. GRPO,
+  arXiv 2503.20783).
+- A weight per completion multiplies its advantage. The KL penalty to the frozen base model is off
+  by default; it is the k3 estimator times the ratio, whose gradient is that of the reverse KL
+  (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
+- The end-of-sequence token is trained like any other. Sequences that would add nothing to the
+  gradient are never forwarded.
+- Only plausible tokens of foreign text are trained on (plausibility.py).
 - No dropout. A step whose loss or gradient is not finite is left out and counted, never applied.
-- Where memory runs out, the gradient is begun anew in smaller parts (accumulation.py); the step is the same.
+- Where memory runs out, the gradient is begun anew in smaller parts (accumulation.py); the step is
+  the same.
 """
 
 from __future__ import annotations
@@ -34,9 +40,10 @@ from swarm.policy.update.trainer import Trainer
 
 @dataclass(frozen=True, slots=True)
 class UpdateFigures:
-    """Means over the steps that were applied (0 when none was), and the number of those that were not.
+    """Means over the steps that were applied (0 without any), and the number of those left out.
 
-    `plausible` is the share of each group's tokens that plausibility.py let through, 1 where it has none.
+    `plausible` is the share of each group's tokens that plausibility.py let through, 1 for a group
+    without tokens.
     """
 
     loss: float
@@ -55,7 +62,8 @@ def update(trainer: Trainer, batch: Batch) -> UpdateFigures:
     passes = settings.num_iterations if parts else 0
 
     def backward(part: Part) -> Tensor:
-        """Add a part's gradient to that on the weights; its loss, clipped tokens and KL, [3]."""
+        """Add a part's gradient to that on the weights; return its loss, clipped tokens and KL,
+        [3]."""
         micro = part.micro
         logprobs = micro_batch_logprobs(trainer.policy, micro, temperature)  # [B, T]
         if part.first is None:
@@ -82,7 +90,11 @@ def update(trainer: Trainer, batch: Batch) -> UpdateFigures:
 def token_losses(
     logprobs: Tensor, old: Tensor, base: Tensor, advantages: Tensor, settings: TrainingSection
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, whether the clip stopped the gradient, and KL to the base, per token: [B, T] from [B, T] and advantages [B, 1]."""
+    """Return per token [B, T]: loss, whether the clip stopped the gradient, and KL to the base
+    (nats).
+
+    The log-probabilities are [B, T], the advantages [B, 1].
+    """
     ratio = (logprobs - old).exp()
     clipped_ratio = ratio.clamp(1 - settings.epsilon, 1 + settings.epsilon_high)
     loss = -torch.min(ratio * advantages, clipped_ratio * advantages)
@@ -95,7 +107,8 @@ def token_losses(
 
 
 def micro_batch_logprobs(language_model: LanguageModel, micro: MicroBatch, temperature: float) -> Tensor:
-    """Log-probability of every completion token [B, T], in whichever layout is cheaper; they give the same numbers."""
+    """Return the log-probability (nats) of every completion token [B, T], in the cheaper layout;
+    both give the same numbers."""
     if micro.packing is not None:
         return packed_logprobs(language_model, micro.packing, micro.ids, micro.mask, temperature)
     return completion_logprobs(language_model, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)
