@@ -29,7 +29,7 @@ def _shape(layers: int, hidden: int, inner: int, heads: tuple[int, int, int], vo
 
 SMOLLM2_SHAPE = _shape(30, 576, 1536, (9, 3, 64), 49152)
 # The model that `policy.model = "embedded"` names, which is always here.
-EMBEDDED_LICENCE = "as swarmd"
+EMBEDDED_LICENCE = "Apache-2.0"
 KNOWN = (
     Known("HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", SMOLLM2_SHAPE),
     Known("HuggingFaceTB/SmolLM2-360M-Instruct", "Apache-2.0", _shape(32, 960, 2560, (15, 5, 64), 49152)),
