@@ -35,8 +35,8 @@ class Split:
         most, share = self._settings.external, self._settings.foreign_time
         if not share or not self._foreign_s:
             return most
-        fit = round(share / (1 - share) * self._own_s / self._foreign_s)
-        return min(max(fit, self._settings.local), most)
+        fit = share / (1 - share) * self._own_s / self._foreign_s  # as good as infinite where a foreign group costs nothing
+        return min(max(round(min(fit, most)), self._settings.local), most)
 
     def measured(self, seconds: Mapping[str, float], own: int, foreign: int) -> None:
         """A round's seconds per activity, and the own and foreign groups it trained on."""

@@ -43,6 +43,12 @@ def test_a_round_without_foreign_groups_says_nothing() -> None:
     assert split.external == 12
 
 
+def test_foreign_groups_that_cost_next_to_nothing_are_drawn_up_to_j() -> None:
+    split = Split(TrainingSection(local=2, external=8, foreign_time=0.5))
+    split.measured({"generating": 1e3, "training": 1e-320}, 0, 1)
+    assert split.external == 8
+
+
 def test_it_follows_a_machine_that_changes() -> None:
     split = Split(SETTINGS)
     for group_s, expected in ((0.1, 12), (1.0, 6), (0.1, 12)):
