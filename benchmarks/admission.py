@@ -34,7 +34,7 @@ from swarm.identity import Identity
 from swarm.pool.admission.admission import Admission
 from swarm.pool.admission.opened import Opened
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store.store import Store, StoredEnvelope
 from swarm.records import ScoredGroup, Task
 from swarm.tasks.scoring import Scorer
@@ -197,7 +197,7 @@ async def whole(bench: Bench, data: Sequence[bytes]) -> tuple[int, float, float]
                 await scorer.score(group.recipe, 0, group.rendering, [])  # the first task of a kind loads its words
             key = Ed25519PrivateKey.from_private_bytes(bytes([255]) * 32)
             context = Context(Home(Path(folder)), Identity(key), Config(), bench.manifest, clock)
-            admission = Admission(context, pool, Standing(), scorer.score, nobody, bench.beacon)
+            admission = Admission(context, pool, PeerScores(), scorer.score, nobody, bench.beacon)
             before, begun, admitted = child_cpu_s(), time.process_time(), 0
             for each in data:
                 opened = admission.screen(each)

@@ -23,7 +23,7 @@ from swarm.config.schema import DefencesSection, PoolSection
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Skill
 from swarm.pool.sampling.signer_quotas import quotas_of, weigh
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store.candidates import Eligible, candidates
 from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup, Task
@@ -42,21 +42,21 @@ class ListeningNode:
     store: Store
     sampler: str = "useful"
     random: Random = field(default_factory=lambda: Random(1))
-    standing: Standing = field(default_factory=Standing)
+    standing: PeerScores = field(default_factory=PeerScores)
     now_ms: int = START_MS
     round: int = 0
 
     def receive(self, signers: list[bytes], characters: int = 20) -> None:
         """One new group of each of these, admitted now."""
         groups = [self._group(signer, self.round * 1000 + number, characters) for number, signer in enumerate(signers)]
-        self.store.add_groups(groups, own=False, old=self.standing.old(self.now_ms))
+        self.store.add_groups(groups, own=False, established=self.standing.established_signers(self.now_ms))
 
     def train(self, own_groups: int = LOCAL) -> dict[bytes, float]:
         """One round: each signer's part of the batch's weight."""
         sampler, defences, settings = SAMPLERS[self.sampler], DefencesSection(), SamplingSection()
         since_ms = self.now_ms - int(settings.max_age_s * 1000)
         eligible = Eligible(settings.max_uses, since_ms, settings.max_policy_age, "compact", ("toy/add",))
-        found = candidates(self.store, eligible, 512, self.standing.old(self.now_ms))
+        found = candidates(self.store, eligible, 512, self.standing.established_signers(self.now_ms))
         own = [self._group(OWN_KEY, index, 20) for index in range(own_groups)]
         quotas = quotas_of(self.standing, {each.signer for each in found}, defences, self.now_ms)
         drawn = sampler.draw(own, found, Budget(LOCAL, EXTERNAL), Skill(), self.random, quotas)
@@ -108,7 +108,7 @@ def scenario(
             batch = node.train()
             shares[-1].append(sum(share for signer, share in batch.items() if signer in set(crowd)))
             if minute % 60 == 59:
-                known = node.standing.old(node.now_ms)
+                known = node.standing.established_signers(node.now_ms)
                 established.append([sum(signer in known for signer in each) for each in (crowd, old)])
         store.close()
     return {

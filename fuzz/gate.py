@@ -31,7 +31,7 @@ from swarm.home import Home
 from swarm.identity import Identity
 from swarm.pool.admission.admission import Admission
 from swarm.pool.admission.checks import agree
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.records import Task
 from swarm.tasks.environment import VerifierError, find, load_environments
 from swarm.tasks.held_out import training_problem
@@ -112,7 +112,7 @@ class Gate:
             self._pool = InlinePool()
         # A pool in this thread, and a clock that stands still: for all that admission asks of them.
         context = Context(Home(Path("no home")), Identity(OWN_KEY), Config(), EMBEDDED, StillClock())
-        admission = Admission(context, self._pool, Standing(), rescore, no_body, beacon)  # type: ignore[arg-type]
+        admission = Admission(context, self._pool, PeerScores(), rescore, no_body, beacon)  # type: ignore[arg-type]
         opened = admission.screen(data)
         if isinstance(opened, Reason):
             return opened, trio.run(admission.unread, data, opened)

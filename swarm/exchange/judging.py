@@ -9,13 +9,13 @@ import trio
 from protocols.peer_id import public_key
 from swarm.clock import Clock
 from swarm.net.network import Network
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 
 EVERY_S = 5.0
 SILENCED = "standing: too many failed checks of what it signed"
 
 
-async def judge_peers(standing: Standing, clock: Clock, network: Network) -> None:
+async def judge_peers(standing: PeerScores, clock: Clock, network: Network) -> None:
     """Every few seconds tell the network of each connected peer's standing: less for points, nothing for who is silenced.
 
     Only what was held against a peer counts here. Credit does not: a mesh in which the established prefer each other would

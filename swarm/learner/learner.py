@@ -28,7 +28,7 @@ from swarm.learner.round_batch import RoundBatch
 from swarm.learner.sampling import Sampling
 from swarm.policy import checkpoint
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store import standing_table
 from swarm.records import ScoredGroup, TrainReport
 from swarm.roles.roles import Roles
@@ -46,7 +46,7 @@ class Learner:
     """The state of one node's learning, begun from the `state` of a checkpoint; an empty one is the beginning."""
 
     def __init__(
-        self, context: Context, pool: Pool, standing: Standing, roles: Roles, company: Company, state: Mapping[str, Any]
+        self, context: Context, pool: Pool, standing: PeerScores, roles: Roles, company: Company, state: Mapping[str, Any]
     ) -> None:
         config = context.config
         self.context = context
@@ -88,9 +88,9 @@ class Learner:
 
     def heard(self, groups: Sequence[ScoredGroup]) -> None:
         """Take note of foreign groups that were admitted to the pool."""
-        old = self._standing.old(self.context.now_ms())
+        established = self._standing.established_signers(self.context.now_ms())
         # What newcomers can do says nothing beside those who are known.
-        self.roles.proposer.curriculum.hear(group for group in groups if not old or group.signer in old)
+        self.roles.proposer.curriculum.hear(group for group in groups if not established or group.signer in established)
         self.freshness.arrived(len(groups))
 
     # The end of a round

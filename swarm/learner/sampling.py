@@ -13,7 +13,7 @@ from swarm.pool.pool import Pool
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Skill, training_group
 from swarm.pool.sampling.signer_quotas import quotas_of, weigh
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store.candidates import Candidate, Eligible, candidates
 from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup
@@ -26,7 +26,7 @@ CANDIDATES = 512
 class Sampling:
     """One node's draws, by the sampler of its settings."""
 
-    def __init__(self, context: Context, pool: Pool, standing: Standing, roles: Roles, activity: Activity) -> None:
+    def __init__(self, context: Context, pool: Pool, standing: PeerScores, roles: Roles, activity: Activity) -> None:
         self._context = context
         self._pool = pool
         self._standing = standing
@@ -65,7 +65,7 @@ class Sampling:
     async def candidates(self) -> list[Candidate]:
         """Return the foreign groups that may be drawn now."""
         settings, now_ms = self._context.config.sampling, self._context.now_ms()
-        old = self._standing.old(now_ms)
+        established = self._standing.established_signers(now_ms)
         eligible = Eligible(
             max_uses=settings.max_uses,
             since_ms=now_ms - int(settings.max_age_s * 1000),
@@ -73,7 +73,7 @@ class Sampling:
             rendering=self._view.rendering,
             environments=tuple(rule.name for rule in self._context.manifest.environments),
         )
-        return await self._pool.run(lambda store: candidates(store, eligible, CANDIDATES, old))
+        return await self._pool.run(lambda store: candidates(store, eligible, CANDIDATES, established))
 
     async def useful(self) -> int:
         """Return how many of the candidates the sampler has a use for."""

@@ -24,7 +24,7 @@ from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store import proof_table, standing_table
 from swarm.roles.proposer import Proposer, chosen_rules
 from swarm.roles.roles import Roles
@@ -82,9 +82,9 @@ async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterato
     context.emit(NodeStopped(name, learner.round))
 
 
-async def _open_standing(config: Config, pool: Pool) -> Standing:
+async def _open_standing(config: Config, pool: Pool) -> PeerScores:
     """What is remembered of the signers."""
-    standing = Standing(config.defences.newcomer_share)
+    standing = PeerScores(config.defences.newcomer_share)
     standing.restore(await pool.run(standing_table.load))
     standing.convict(await pool.run(proof_table.equivocators))
     return standing

@@ -18,7 +18,7 @@ from swarm.pool.admission.admission import Admission
 from swarm.pool.admission.opened import open_message
 from swarm.pool.admission.refusal import Admitted
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 
 OWN = Peer(99)
 
@@ -45,7 +45,7 @@ class Gate:
 
     def reopened(self) -> Admission:
         context = context_of(OWN.private_key, self.clock)
-        return Admission(context, self.pool, Standing(), self.judge, self.fetch, lambda epoch: local_beacon(RULES.id, epoch))
+        return Admission(context, self.pool, PeerScores(), self.judge, self.fetch, lambda epoch: local_beacon(RULES.id, epoch))
 
     async def fetch(self, body_hash: bytes, size: int, forwarder: str, signer: bytes) -> bytes:
         self.fetched.append((body_hash, size, forwarder, signer))

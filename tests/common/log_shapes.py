@@ -32,7 +32,7 @@ from swarm.identity import Identity
 from swarm.net.simulated import MemoryNetwork
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store.log_table import begin
 from swarm.pool.store.proof_table import equivocators
 
@@ -116,7 +116,7 @@ class LogMedium:
         emitted: list[Any] = []
         context = context_of(identity.private_key, self.clock, config=config, listeners=[emitted.append])
         async with Pool(path, config.pool, self.clock) as pool:
-            standing, uplink = Standing(), Uplink()
+            standing, uplink = PeerScores(), Uplink()
             standing.convict(await pool.run(equivocators))
             beacon = LocalBeacon(RULES)
             admission = Admission(context, pool, standing, Judge(), uplink.fetch_body, beacon.value)

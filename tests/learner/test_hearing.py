@@ -16,7 +16,7 @@ KNOWN, NEW = bytes([1]) * 32, bytes([2]) * 32
 
 def learner_that_knows(established: frozenset[bytes]) -> Any:
     return SimpleNamespace(
-        _standing=SimpleNamespace(old=lambda ms: established),
+        _standing=SimpleNamespace(established_signers=lambda ms: established),
         context=SimpleNamespace(now_ms=lambda: NOW_MS),
         freshness=SimpleNamespace(arrived=lambda count: None),
         roles=SimpleNamespace(proposer=SimpleNamespace(curriculum=Curriculum([("toy/add", 0), ("toy/add", 1)], adaptive=True))),

@@ -24,7 +24,7 @@ from swarm.errors import NetworkError
 from swarm.pool.admission.epochs import CLOCK_SKEW_MS
 from swarm.pool.admission.opened import Opened
 from swarm.pool.admission.pulls import MAX_PULLS, MAX_PULLS_PER_SIGNER
-from swarm.pool.standing.standing import BLAMED, LIMIT
+from swarm.pool.standing.peer_scores import BLAMED, LIMIT
 
 
 @pytest.fixture

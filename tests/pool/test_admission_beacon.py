@@ -11,7 +11,7 @@ from protocols.reasons import Reason
 from swarm.config.schema import PoolSection
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 
 
 async def no_body(body_hash: bytes, size: int, forwarder: str, signer: bytes) -> bytes:
@@ -22,7 +22,7 @@ async def test_an_unknown_value_refuses_the_groups_and_blames_nobody(tmp_path: P
     known: dict[int, bytes] = {}
     async with Pool(tmp_path / "pool.sqlite", PoolSection(), StillClock()) as pool:
         judge = Judge()
-        admission = Admission(context_of(OWN.private_key, StillClock()), pool, Standing(), judge, no_body, known.get)
+        admission = Admission(context_of(OWN.private_key, StillClock()), pool, PeerScores(), judge, no_body, known.get)
         peer = Peer(1)
         first = await admit_bytes(admission, peer.publish())
         assert [refusal.reason for refusal in first.refusals] == [Reason.BEACON]
@@ -37,7 +37,7 @@ async def test_an_unknown_value_refuses_the_groups_and_blames_nobody(tmp_path: P
 
 async def test_beacon_refusals_never_cost_standing(tmp_path: Path) -> None:
     async with Pool(tmp_path / "pool.sqlite", PoolSection(), StillClock()) as pool:
-        admission = Admission(context_of(OWN.private_key, StillClock()), pool, Standing(), Judge(), no_body, {}.get)
+        admission = Admission(context_of(OWN.private_key, StillClock()), pool, PeerScores(), Judge(), no_body, {}.get)
         peer = Peer(1)
         for _ in range(20):
             (refusal,) = (await admit_bytes(admission, peer.publish())).refusals

@@ -21,7 +21,7 @@ from swarm.config.schema import PoolSection
 from swarm.pool.admission.admission import Admission
 from swarm.pool.admission.opened import Opened
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.tasks.scoring import Scorer
 
 VALID = [Peer(number).publish() for number in range(1, 4)]
@@ -89,7 +89,7 @@ async def test_the_real_verifier_judges(tmp_path: Path) -> None:
 
     async with Scorer(1, 20, clock) as scorer, Pool(tmp_path / "pool.sqlite", PoolSection(), clock) as pool:
         context = context_of(OWN.private_key, clock, rules)
-        admission = Admission(context, pool, Standing(), scorer.score, Gate.fetch, beacon)  # type: ignore[arg-type]
+        admission = Admission(context, pool, PeerScores(), scorer.score, Gate.fetch, beacon)  # type: ignore[arg-type]
 
         async def group(index: int):
             recipe = replace(

@@ -18,7 +18,7 @@ from swarm.config.schema import DefencesSection, PoolSection
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Sampler, Skill
 from swarm.pool.sampling.signer_quotas import Mass, SignerQuotas, Weighted, quotas_of, weigh, within
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store.candidates import Candidate, Eligible, candidates
 from swarm.pool.store.store import Store
 
@@ -31,8 +31,8 @@ END_MS = NOW_MS + 120 * MINUTE_MS
 
 
 @pytest.fixture
-def standing() -> Standing:
-    standing = Standing()
+def standing() -> PeerScores:
+    standing = PeerScores()
     for minute in range(121):
         standing.trained(dict.fromkeys(OLD, 0.09), NOW_MS + minute * MINUTE_MS)
     return standing
@@ -48,24 +48,24 @@ def asked(store: Store, old: frozenset[bytes], limit: int = 512) -> list[Candida
     return candidates(store, Eligible(1, 0, 100, "compact", ("toy/add",)), limit, old)
 
 
-def flooded(store: Store, standing: Standing, *, old_groups: int) -> None:
+def flooded(store: Store, standing: PeerScores, *, old_groups: int) -> None:
     """Groups of the old ones, then a thousand newer ones of the crowd, whose texts are longer."""
-    old = standing.old(END_MS)
+    old = standing.established_signers(END_MS)
     for signer in OLD:
         store.add_groups([scored(signer, index, received_ms=END_MS - 1000 + index) for index in range(old_groups)], own=False)
     long = answers("right" * 3, "wrong")
     crowd = [scored(signer, 0, received_ms=END_MS, completions=long) for signer in CROWD]
-    store.add_groups(crowd, own=False, old=old)
+    store.add_groups(crowd, own=False, established=old)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
 @pytest.mark.parametrize("own_groups", [0, 2])
 @pytest.mark.parametrize("old_groups", [20, 1, 0], ids=["busy", "slow", "silent"])
 def test_a_crowd_gets_a_tenth_of_any_batch(
-    store: Store, standing: Standing, sampler: Sampler, own_groups: int, old_groups: int
+    store: Store, standing: PeerScores, sampler: Sampler, own_groups: int, old_groups: int
 ) -> None:
     flooded(store, standing, old_groups=old_groups)
-    old = standing.old(END_MS)
+    old = standing.established_signers(END_MS)
     assert old == frozenset(OLD)
     own = [scored(OWN, index, token_ids=((1,), (2,))) for index in range(own_groups)]
     largest = 0.0
@@ -89,23 +89,23 @@ def test_a_crowd_gets_a_tenth_of_any_batch(
     assert largest > 0 or not (own_groups or old_groups), "the crowd is held back, not shut out"
 
 
-def test_candidates_are_shared_fairly(store: Store, standing: Standing) -> None:
+def test_candidates_are_shared_fairly(store: Store, standing: PeerScores) -> None:
     flooded(store, standing, old_groups=40)
-    found = Counter(each.signer in set(OLD) for each in asked(store, standing.old(END_MS)))
+    found = Counter(each.signer in set(OLD) for each in asked(store, standing.established_signers(END_MS)))
     assert found == {True: 320, False: 128}
-    few = Counter(each.signer for each in asked(store, standing.old(END_MS), limit=16))
+    few = Counter(each.signer for each in asked(store, standing.established_signers(END_MS), limit=16))
     assert [few[signer] for signer in OLD] == [2] * 8, "every signer's newest before anybody's second"
     unknown = Counter(each.signer in set(OLD) for each in asked(store, frozenset()))
     assert unknown.total() == 512
 
 
-def test_a_crowd_does_not_push_the_old_out_of_the_pool(store: Store, standing: Standing) -> None:
-    old = standing.old(END_MS)
+def test_a_crowd_does_not_push_the_old_out_of_the_pool(store: Store, standing: PeerScores) -> None:
+    old = standing.established_signers(END_MS)
     for signer in OLD:
         store.add_groups([scored(signer, index, received_ms=END_MS - 10_000 + index) for index in range(150)], own=False)
     for index in range(5):
         crowd = [scored(signer, index, received_ms=END_MS + index) for signer in CROWD]
-        store.add_groups(crowd, own=False, old=old)
+        store.add_groups(crowd, own=False, established=old)
     held = Counter(group.signer for _, _, group in store.groups(limit=5000))
     assert sum(held.values()) <= 1500
     assert [held[signer] for signer in OLD] == [140] * 8 or sum(held[signer] for signer in OLD) >= 1100
@@ -138,13 +138,13 @@ def test_one_signer_gets_a_third_and_the_rest_stays_empty() -> None:
     assert len(within(ordered[:50], 1, quotas, something_own=True)) == 1
 
 
-def test_who_was_heard_lately_counts_among_those_who_share(standing: Standing) -> None:
+def test_who_was_heard_lately_counts_among_those_who_share(standing: PeerScores) -> None:
     assert quotas_of(standing, {OLD[0]}, DefencesSection(), END_MS).heard == 8
     assert quotas_of(standing, {OLD[0]}, DefencesSection(), END_MS + 20 * MINUTE_MS).heard == 1
     assert quotas_of(standing, set(CROWD), DefencesSection(), END_MS).heard == 1000
 
 
-def test_the_share_of_newcomers_can_be_turned_off(standing: Standing) -> None:
+def test_the_share_of_newcomers_can_be_turned_off(standing: PeerScores) -> None:
     quotas = quotas_of(standing, {CROWD[0]}, DefencesSection(newcomer_share=1.0, signer_share=1.0), END_MS)
     group = scored(CROWD[0], 0)
     assert weigh([], [Weighted(group, (1.0, 0.0))], quotas).groups[0].weights == (1.0, 0.0)
@@ -172,7 +172,7 @@ def test_the_bound_holds_for_any_groups(
     old: list[Weighted],
     new: list[Weighted],
 ) -> None:
-    quotas = SignerQuotas(old=frozenset(OLD), newcomer_share=SHARE)
+    quotas = SignerQuotas(established=frozenset(OLD), newcomer_share=SHARE)
     batch = weigh(own, old + new, quotas)
     parts = {True: Mass(), False: Mass()}
     for each in batch.groups:

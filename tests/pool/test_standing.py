@@ -13,7 +13,7 @@ from swarm_shapes import HOUR_MS, NOW_MS
 from protocols.reasons import Reason
 from swarm.config.schema import PoolSection
 from swarm.pool.standing.density import ENOUGH, FEWEST, density_weight
-from swarm.pool.standing.standing import (
+from swarm.pool.standing.peer_scores import (
     BLAMED,
     CREDIT_HALF_LIFE_S,
     FEW,
@@ -22,7 +22,7 @@ from swarm.pool.standing.standing import (
     LIMIT,
     MAX_SIGNERS,
     YOUNG_MINUTES,
-    Standing,
+    PeerScores,
 )
 from swarm.pool.standing.worth import LEAST_WEIGHT, worth_weight
 from swarm.pool.store import standing_table
@@ -35,9 +35,9 @@ OLD = [bytes([number]) * 32 for number in range(1, 9)]
 NEW = b"n" * 32
 
 
-def grown_up(hours: float = 2, share: float = 0.09) -> tuple[Standing, int]:
+def grown_up(hours: float = 2, share: float = 0.09) -> tuple[PeerScores, int]:
     """A standing that eight signers have taught evenly, and the time it is then."""
-    standing, now_ms = Standing(), NOW_MS
+    standing, now_ms = PeerScores(), NOW_MS
     for _ in range(int(hours * 60) + 1):
         standing.trained(dict.fromkeys(OLD, share), now_ms)
         now_ms += MINUTE_MS
@@ -45,7 +45,7 @@ def grown_up(hours: float = 2, share: float = 0.09) -> tuple[Standing, int]:
 
 
 def test_failed_checks_silence_and_fade() -> None:
-    standing = Standing()
+    standing = PeerScores()
     for _ in range(3):
         assert standing.good(NEW, NOW_MS)
         standing.refused(NEW, Reason.REWARD, NOW_MS)
@@ -60,14 +60,14 @@ def test_failed_checks_silence_and_fade() -> None:
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - BLAMED - {Reason.VERIFIER_TIMEOUT}))
 def test_what_an_honest_signer_can_cause_costs_nothing(reason: Reason) -> None:
-    standing = Standing()
+    standing = PeerScores()
     for _ in range(100):
         standing.refused(NEW, reason, NOW_MS)
     assert standing.points(NEW, NOW_MS) == 0
 
 
 def test_one_verifier_timeout_is_bad_luck_and_more_are_not() -> None:
-    standing = Standing()
+    standing = PeerScores()
     standing.refused(NEW, Reason.VERIFIER_TIMEOUT, NOW_MS)
     assert standing.points(NEW, NOW_MS) == 0
     standing.refused(NEW, Reason.VERIFIER_TIMEOUT, NOW_MS + HOUR_MS)
@@ -79,24 +79,24 @@ def test_one_verifier_timeout_is_bad_luck_and_more_are_not() -> None:
 
 def test_nobody_is_established_while_the_node_is_young() -> None:
     standing, now_ms = grown_up(hours=YOUNG_MINUTES / 60 / 2)
-    assert standing.old(now_ms) == frozenset()
+    assert standing.established_signers(now_ms) == frozenset()
     assert standing.weight(NEW, now_ms) == STRANGER, "who taught nothing yet is drawn less, but held back by nothing else"
-    two = Standing()
+    two = PeerScores()
     for minute in range(600):
         two.trained(dict.fromkeys(OLD[: FEW - 1], 0.3), NOW_MS + minute * MINUTE_MS)
-    assert two.old(NOW_MS + 600 * MINUTE_MS) == frozenset(), f"fewer than {FEW} are nobody to compare with"
+    assert two.established_signers(NOW_MS + 600 * MINUTE_MS) == frozenset(), f"fewer than {FEW} are nobody to compare with"
 
 
 def test_those_who_taught_nearly_everything_are_established() -> None:
     standing, now_ms = grown_up()
-    assert standing.old(now_ms) == frozenset(OLD)
+    assert standing.established_signers(now_ms) == frozenset(OLD)
     assert standing.weight(OLD[0], now_ms) > 0.95
     assert standing.weight(NEW, now_ms) == STRANGER
     assert [standing.describe(each, now_ms).standing for each in (OLD[0], NEW)] == ["established", "unknown"]
 
 
 def test_the_speed_of_rounds_earns_nothing() -> None:
-    slow, fast = Standing(), Standing()
+    slow, fast = PeerScores(), PeerScores()
     for minute in range(61):
         slow.trained({NEW: 0.1}, NOW_MS + minute * MINUTE_MS)
     for second in range(3601):
@@ -107,7 +107,7 @@ def test_the_speed_of_rounds_earns_nothing() -> None:
 
 
 def test_a_pause_earns_nothing() -> None:
-    standing = Standing()
+    standing = PeerScores()
     standing.trained({NEW: 1.0}, NOW_MS)
     standing.trained({NEW: 1.0}, NOW_MS + 10 * HOUR_MS)
     assert standing.credit(NEW, NOW_MS + 10 * HOUR_MS) <= 5
@@ -127,8 +127,8 @@ def test_newcomers_need_hours_whatever_they_send_and_however_many_they_are() -> 
 
 def test_silent_ones_stay_established_for_hours_and_not_for_ever() -> None:
     standing, now_ms = grown_up(hours=12)
-    assert len(standing.old(now_ms + 3 * HOUR_MS)) == 8
-    assert standing.old(now_ms + 72 * HOUR_MS) == frozenset(), "a node whose peers are all gone begins anew"
+    assert len(standing.established_signers(now_ms + 3 * HOUR_MS)) == 8
+    assert standing.established_signers(now_ms + 72 * HOUR_MS) == frozenset(), "a node whose peers are all gone begins anew"
 
 
 def test_a_failed_check_halves_what_was_earned() -> None:
@@ -143,7 +143,7 @@ def test_a_failed_check_halves_what_was_earned() -> None:
 
 
 def test_help_at_most_doubles_a_window_and_harm_takes_more() -> None:
-    def after(amount: float) -> Standing:
+    def after(amount: float) -> PeerScores:
         standing, now_ms = grown_up(hours=1)
         standing.helped(NEW, 0.0, now_ms)
         standing.trained({NEW: 0.0}, now_ms)
@@ -164,7 +164,7 @@ def test_help_at_most_doubles_a_window_and_harm_takes_more() -> None:
 
 
 def test_a_flood_is_cut_off_at_once() -> None:
-    standing = Standing()
+    standing = PeerScores()
     standing.flooded(NEW, NOW_MS)
     assert not standing.good(NEW, NOW_MS + int(HALF_LIFE_S * 900))
     assert standing.describe(NEW, NOW_MS).reasons == {"quota": 1}
@@ -174,7 +174,7 @@ def test_grinding_lowers_the_weight_in_proportion() -> None:
     assert density_weight(ENOUGH - 1, 0) == 1, "too few to say"
     assert density_weight(1000, 1000 * FEWEST) == 1
     assert density_weight(1000, 1000 * FEWEST / 4) == pytest.approx(0.25)
-    standing = Standing()
+    standing = PeerScores()
     standing.proposed(NEW, 2000, 10, NOW_MS)
     assert standing.weight(NEW, NOW_MS) == pytest.approx(STRANGER * 10 / 2000 / FEWEST)
     standing.proposed(NEW, 1000, 800, NOW_MS)
@@ -187,7 +187,7 @@ def test_a_crowd_makes_the_node_forget_its_own() -> None:
     for number in range(MAX_SIGNERS + 500):
         standing.proposed(number.to_bytes(32), 1, 1, now_ms)
     assert standing.statistics(now_ms).known <= MAX_SIGNERS
-    assert standing.old(now_ms) == frozenset(OLD)
+    assert standing.established_signers(now_ms) == frozenset(OLD)
     assert standing.points(NEW, now_ms) == 1
 
 
@@ -199,11 +199,11 @@ def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
         while changed := standing.take_changed(4):
             assert len(changed) <= 4
             standing_table.keep(store, changed)
-        again = Standing()
+        again = PeerScores()
         again.restore(standing_table.load(store))
         for signer in [*OLD, NEW]:
             assert again.describe(signer, now_ms) == standing.describe(signer, now_ms)
-        assert again.old(now_ms) == standing.old(now_ms)
+        assert again.established_signers(now_ms) == standing.established_signers(now_ms)
         standing_table.keep(store, [(NEW, None)])
         assert NEW not in dict(standing_table.load(store))
 
@@ -221,7 +221,7 @@ def test_weights_stay_between_0_and_1(seconds: float, amount: float, share: floa
 
 
 def test_what_was_left_out_earns_nothing_and_is_drawn_less():
-    smuggler, other = Standing(), Standing()
+    smuggler, other = PeerScores(), PeerScores()
     for minute in range(10):
         now_ms = NOW_MS + minute * MINUTE_MS
         smuggler.trained({NEW: 0.5}, now_ms, {NEW: [0.0, 0.0]})
@@ -230,7 +230,7 @@ def test_what_was_left_out_earns_nothing_and_is_drawn_less():
     assert smuggler.weight(NEW, now_ms) == pytest.approx(LEAST_WEIGHT)
     assert other.credit(NEW, now_ms) == pytest.approx(0.75 * 4.5, rel=0.02)
     assert 0.65 < other.weight(NEW, now_ms) < 0.75, "what it taught, and a little less for what is not known yet"
-    once = Standing()
+    once = PeerScores()
     once.trained({NEW: 0.5}, NOW_MS, {NEW: [0.0]})
     assert LEAST_WEIGHT < once.weight(NEW, NOW_MS) < STRANGER, "one group says little"
     once.trained({NEW: 0.5}, NOW_MS, {NEW: [1.0] * 40})
@@ -238,8 +238,8 @@ def test_what_was_left_out_earns_nothing_and_is_drawn_less():
 
 
 def test_a_crowd_that_displaces_itself_leaves_no_more_to_write_than_one_call_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.pool.standing.standing.MAX_SIGNERS", 20)
-    standing = Standing()
+    monkeypatch.setattr("swarm.pool.standing.peer_scores.MAX_SIGNERS", 20)
+    standing = PeerScores()
     for number in range(500):
         standing.proposed(number.to_bytes(32), 1, 1, NOW_MS + number)
     assert len(standing.take_changed(20)) > 400

@@ -352,7 +352,7 @@ def test_a_crowd_does_not_age_out_the_logs_of_established_signers(tmp_path: Path
             store.add_envelope(entry(ONE, sequence, 200, received_ms=NOW_MS + sequence))
         for number in range(200):
             stranger = number.to_bytes(2) * 16
-            store.add_envelope(entry(stranger, 0, 200, received_ms=NOW_MS + 100 + number), old=[ONE])
+            store.add_envelope(entry(stranger, 0, 200, received_ms=NOW_MS + 100 + number), established=[ONE])
         assert store.envelope_at(ONE, 0) is not None
         assert 8_500 < store.statistics().foreign_envelope_bytes == store.foreign_bytes <= 10_000
 

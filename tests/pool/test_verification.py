@@ -23,7 +23,7 @@ from swarm.pool.admission.budgets import BURST_S, FRESH_MS, Budgets
 from swarm.pool.admission.opened import open_message
 from swarm.pool.admission.verification import Rescore, WorkerSlots
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import LIMIT, Standing
+from swarm.pool.standing.peer_scores import LIMIT, PeerScores
 
 SLOW_S = 5.0
 
@@ -56,7 +56,7 @@ class Open:
         config = Config(scoring=ScoringSection(workers=workers), **settings)
         context = context_of(OWN.private_key, self.clock, config=config)
         beacon = LocalBeacon(RULES).value
-        self.admission = Admission(context, self.pool, Standing(), rescore, no_body, beacon)
+        self.admission = Admission(context, self.pool, PeerScores(), rescore, no_body, beacon)
 
     def hears(self, data: bytes) -> bool:
         return self.admission.hears(open_message(data, RULES.id))

@@ -23,7 +23,7 @@ from swarm.config.schema import PoolSection
 from swarm.errors import ConfigError
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.sim.attacks import ATTACKS
 from swarm.sim.attacks.attack import half_and_half, vertical
 from swarm.sim.attacks.attacker import Attacker
@@ -68,7 +68,7 @@ def groups_of(data: bytes) -> tuple[RolloutGroup, ...]:
 async def a_gate(path: Path) -> AsyncIterator[Admission]:
     context = context_of(OWN.private_key, CLOCK, RULES)
     async with Scorer(1, 20, CLOCK) as scorer, Pool(path / "pool.sqlite", PoolSection(), CLOCK) as pool:
-        yield Admission(context, pool, Standing(), scorer.score, Gate.fetch, LocalBeacon(RULES).value)  # type: ignore[arg-type]
+        yield Admission(context, pool, PeerScores(), scorer.score, Gate.fetch, LocalBeacon(RULES).value)  # type: ignore[arg-type]
 
 
 def test_the_command_line_lists_every_attack() -> None:

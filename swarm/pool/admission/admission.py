@@ -34,7 +34,7 @@ from swarm.pool.admission.refusal import CIRCUMSTANCES, AdmissionStatistics, Adm
 from swarm.pool.admission.shares import Shares
 from swarm.pool.admission.verification import Rescore, Verification
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store import log_table, proof_table
 from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
 from swarm.records import ScoredGroup
@@ -50,7 +50,7 @@ class Admission:
         self,
         context: Context,
         pool: Pool,
-        standing: Standing,
+        standing: PeerScores,
         rescore: Rescore,
         fetch_body: FetchBody,
         beacon: Callable[[int], bytes | None],
@@ -162,8 +162,8 @@ class Admission:
             # Whatever it is worth, it is one entry of its signer's log, and the next one names it.
             await self._keep_apart(envelope, entry)
             raise
-        old = self.standing.old(now_ms)
-        await self._pool.run(lambda store: _keep(store, entry, groups, old))
+        established = self.standing.established_signers(now_ms)
+        await self._pool.run(lambda store: _keep(store, entry, groups, established))
         self._counts.groups += len(groups)
         await self._refuse(now_ms, refusals)
         return Admitted(tuple(groups), tuple(refusals))
@@ -221,8 +221,8 @@ class Admission:
 
     async def _keep_apart(self, envelope: Envelope, entry: StoredEnvelope) -> None:
         self._shares.pass_over(envelope)
-        old = self.standing.old(self._context.now_ms())
-        await self._pool.run(lambda store: store.add_envelope(entry, old=old))
+        established = self.standing.established_signers(self._context.now_ms())
+        await self._pool.run(lambda store: store.add_envelope(entry, established=established))
 
     async def _refuse(self, now_ms: int, refusals: list[Refusal]) -> Admitted:
         for refusal in refusals:
@@ -242,6 +242,6 @@ def _row(envelope: Envelope, now_ms: int, data: bytes) -> tuple[bytes, bytes, in
     return envelope.id, envelope.key, envelope.sequence, now_ms, data
 
 
-def _keep(store: Store, entry: StoredEnvelope, groups: list[ScoredGroup], old: Collection[bytes]) -> None:
-    store.add_envelope(entry, old=old)
-    store.add_groups(groups, own=False, old=old)
+def _keep(store: Store, entry: StoredEnvelope, groups: list[ScoredGroup], established: Collection[bytes]) -> None:
+    store.add_envelope(entry, established=established)
+    store.add_groups(groups, own=False, established=established)

@@ -14,7 +14,7 @@ from swarm.pool.admission.ranges import Ranges
 from swarm.pool.admission.refusal import Refusal, TurnedAway, checked
 from swarm.pool.admission.verification import Verification
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.records import ScoredGroup
 
 
@@ -25,7 +25,7 @@ class Shares:
         self,
         manifest: Manifest,
         pool: Pool,
-        standing: Standing,
+        standing: PeerScores,
         verification: Verification,
         beacon: Callable[[int], bytes | None],
     ) -> None:
@@ -81,7 +81,7 @@ class Shares:
         if value is None:
             raise TurnedAway(Reason.BEACON)
         # While nobody is established, there is nobody to leave a worker to.
-        known = not self._standing.old(now_ms) or self._standing.established(envelope.key, now_ms)
+        known = not self._standing.established_signers(now_ms) or self._standing.established(envelope.key, now_ms)
         judged = await self._verification.judge(group, value, envelope.key, established=known)
         if isinstance(judged, Reason):
             raise TurnedAway(judged)

@@ -3,7 +3,7 @@
 Applied between a sampler's order and its draw:
 
 1. A group's chance to be drawn is multiplied by its signer's weight
-   (`swarm.pool.standing.standing`).
+   (`swarm.pool.standing.peer_scores`).
 2. No signer gets more than a third of the foreign places (`defences.signer_share`), or an equal
    part of them where fewer than three signers are heard. What it leaves is for others, or stays
    empty.
@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from swarm.config.schema import DefencesSection
-from swarm.pool.standing.standing import Standing
+from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store.candidates import Candidate
 from swarm.records import ScoredGroup
 
@@ -35,21 +35,21 @@ from swarm.records import ScoredGroup
 class SignerQuotas:
     """The bounds of one draw.
 
-    `weights` are those of signers, 1 where missing. `old` are the established signers, empty where
+    `weights` are those of signers, 1 where missing. `established` are the established signers, empty where
     newcomers are not held back.
 
     `heard` is how many signers there are to share the foreign places.
     """
 
     weights: Mapping[bytes, float] = field(default_factory=dict)
-    old: frozenset[bytes] = frozenset()
+    established: frozenset[bytes] = frozenset()
     heard: int = 0
     signer_share: float = 1.0
     newcomer_share: float = 1.0
 
     def newcomer(self, signer: bytes) -> bool:
         """Whether the signer is among those who share the newcomers' part."""
-        return bool(self.old) and signer not in self.old
+        return bool(self.established) and signer not in self.established
 
 
 # Signers heard so lately share the foreign places, also while they have nothing new.
@@ -59,11 +59,11 @@ HEARD_WITHIN_S = 600.0
 NO_QUOTAS = SignerQuotas()
 
 
-def quotas_of(standing: Standing, signers: Collection[bytes], settings: DefencesSection, now_ms: int) -> SignerQuotas:
+def quotas_of(standing: PeerScores, signers: Collection[bytes], settings: DefencesSection, now_ms: int) -> SignerQuotas:
     """The quotas of a batch drawn now from candidates of these signers."""
     return SignerQuotas(
         weights={signer: standing.weight(signer, now_ms) for signer in signers},
-        old=standing.old(now_ms) if settings.newcomer_share < 1 else frozenset(),
+        established=standing.established_signers(now_ms) if settings.newcomer_share < 1 else frozenset(),
         heard=max(len(signers), standing.lately(now_ms, HEARD_WITHIN_S)),
         signer_share=settings.signer_share,
         newcomer_share=settings.newcomer_share,

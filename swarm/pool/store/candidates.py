@@ -63,10 +63,10 @@ _CHOSEN = """
 _CANDIDATES = ranking(_ROWS, "ROW_NUMBER()", "received_ms DESC, signer, epoch DESC, item DESC") + _CHOSEN
 
 
-def candidates(store: Store, eligible: Eligible, limit: int, old: Collection[bytes] = ()) -> list[Candidate]:
+def candidates(store: Store, eligible: Eligible, limit: int, established: Collection[bytes] = ()) -> list[Candidate]:
     """Informative foreign groups that are `eligible`, in an order set by their content alone.
 
-    `old` are the established signers: up to `limit` groups are theirs, and a quarter as many of
+    `established` are the established signers: up to `limit` groups are theirs, and a quarter as many of
     everybody else's. Without any established signer `limit` are of all.
     """
     asked = {
@@ -76,4 +76,4 @@ def candidates(store: Store, eligible: Eligible, limit: int, old: Collection[byt
         "rendering": eligible.rendering,
         "environments": json.dumps(eligible.environments),
     }
-    return [Candidate(*row) for row in store.rows(_CANDIDATES, asked | values_of(limit, old))]
+    return [Candidate(*row) for row in store.rows(_CANDIDATES, asked | values_of(limit, established))]

@@ -34,23 +34,23 @@ _FOREIGN_ENVELOPES = "SELECT id, signer, received_ms, sequence, bytes FROM envel
 _DROP_ENVELOPES = ranking(_FOREIGN_ENVELOPES, "SUM(bytes)", "received_ms DESC, sequence DESC, id") + _LAST_ENVELOPES
 
 
-def drop_beyond(db: sqlite3.Connection, max_groups: int, old: Collection[bytes]) -> None:
-    """Keep at most `max_groups` foreign groups; `old` are the established signers, if any."""
+def drop_beyond(db: sqlite3.Connection, max_groups: int, established: Collection[bytes]) -> None:
+    """Keep at most `max_groups` foreign groups; `established` are the established signers, if any."""
     (held,) = db.execute("SELECT COUNT(*) FROM groups WHERE own = 0").fetchone()
     if held > max_groups:
         # A little more than needed, so that ranking everything is worth it: once in many
         # admissions.
         excess = held - max_groups + max_groups // 100
-        db.execute(_DROP_GROUPS, values_of(max_groups, old) | {"excess": excess})
+        db.execute(_DROP_GROUPS, values_of(max_groups, established) | {"excess": excess})
 
 
-def drop_envelopes_beyond(db: sqlite3.Connection, max_bytes: int, old: Collection[bytes]) -> None:
+def drop_envelopes_beyond(db: sqlite3.Connection, max_bytes: int, established: Collection[bytes]) -> None:
     """Keep at most `max_bytes` of foreign envelopes with their bodies, each signer's newest ones.
 
     Ranking takes seconds for hundreds of thousands, so a tenth goes at once.
     """
     (held,) = db.execute("SELECT COALESCE(SUM(bytes), 0) FROM envelopes WHERE own = 0").fetchone()
-    db.execute(_DROP_ENVELOPES, values_of(max_bytes, old) | {"excess": held - max_bytes + max_bytes // 10})
+    db.execute(_DROP_ENVELOPES, values_of(max_bytes, established) | {"excess": held - max_bytes + max_bytes // 10})
 
 
 def drop_oldest_of(db: sqlite3.Connection, signer: bytes, keep: int) -> None:

@@ -212,16 +212,16 @@ class Store:
         with self.transaction(durable=True) as db:
             self._insert_envelope(db, entry, own=True)
 
-    def add_envelope(self, entry: StoredEnvelope, *, old: Collection[bytes] = ()) -> None:
+    def add_envelope(self, entry: StoredEnvelope, *, established: Collection[bytes] = ()) -> None:
         """Keep a foreign envelope, and drop others when they take too many bytes.
 
-        `old` are the established signers; all others are newcomers, whose envelopes go first.
+        `established` are the established signers; all others are newcomers, whose envelopes go first.
         """
         held = self.foreign_bytes + len(entry.envelope) + len(entry.body or b"")
         with self.transaction() as db:
             self._insert_envelope(db, entry, own=False)
             if full := held > self._bounds.max_bytes:
-                drop_envelopes_beyond(db, self._bounds.max_bytes, old)
+                drop_envelopes_beyond(db, self._bounds.max_bytes, established)
         self._foreign_bytes = None if full else held
 
     @property
@@ -274,10 +274,10 @@ class Store:
 
     # Groups
 
-    def add_groups(self, groups: Sequence[ScoredGroup], *, own: bool, old: Collection[bytes] = ()) -> None:
+    def add_groups(self, groups: Sequence[ScoredGroup], *, own: bool, established: Collection[bytes] = ()) -> None:
         """Keep groups, once each, and drop others when there are too many.
 
-        A signer's own oldest go first, then those of newcomers: everybody but the `old` signers.
+        A signer's own oldest go first, then those of newcomers: everybody but the `established` signers.
         """
         with self.transaction() as db:
             for group in groups:
@@ -295,7 +295,7 @@ class Store:
             if own:
                 drop_oldest_own(db, self._bounds.max_groups)
             else:
-                drop_beyond(db, self._bounds.max_groups, old)
+                drop_beyond(db, self._bounds.max_groups, established)
 
     def held_items(self, signer: bytes, epoch: int) -> frozenset[int]:
         """The indices of an epoch of which a signer's group is held."""

@@ -118,7 +118,7 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
-class StandingStatistics:
+class PeerScoreStatistics:
     """Signers known, with any points, not listened to now, and established; `credit` is the sum of all, in minutes."""
 
     known: int
@@ -128,7 +128,7 @@ class StandingStatistics:
     credit: float
 
 
-class Standing:
+class PeerScores:
     """Per signer (32-byte public key). `newcomer_share` is the part of the credit, and of a batch, left to the least known."""
 
     def __init__(self, newcomer_share: float = 0.1) -> None:
@@ -162,9 +162,9 @@ class Standing:
 
     def established(self, signer: bytes, now_ms: int) -> bool:
         """Whether the signer is among those who taught this node nearly all it remembers; nobody is while it is young."""
-        return signer in self.old(now_ms)
+        return signer in self.established_signers(now_ms)
 
-    def old(self, now_ms: int) -> frozenset[bytes]:
+    def established_signers(self, now_ms: int) -> frozenset[bytes]:
         """The established signers; empty while there is nobody to compare newcomers with."""
         # All credit fades at one rate, so the order changes only with new credit; once a minute is soon enough to see it fade.
         if self._ranked_ms is None or not 0 <= now_ms - self._ranked_ms < 60_000:
@@ -335,12 +335,12 @@ class Standing:
             del self._changed[signer]
         return [(signer, asdict(self._records[signer]) if signer in self._records else None) for signer in taken]
 
-    def statistics(self, now_ms: int) -> StandingStatistics:
+    def statistics(self, now_ms: int) -> PeerScoreStatistics:
         """Counts at this time."""
-        return StandingStatistics(
+        return PeerScoreStatistics(
             known=len(self._records),
             marked=sum(record.points > 0 for record in self._records.values()),
             silenced=sum(not self.good(signer, now_ms) for signer in self._records),
-            established=len(self.old(now_ms)),
+            established=len(self.established_signers(now_ms)),
             credit=round(sum(self.credit(signer, now_ms) for signer in self._records), 3),
         )
