@@ -6,6 +6,9 @@ from protocols.envelope import NO_PREVIOUS, Envelope, open_envelope
 from protocols.messages import Kind, Share, unpack_body
 from swarm.events import Event, RoundFinished
 from swarm.node.node import Node
+from swarm.testing.medium import EMBEDDED, SETTINGS, START_MS, Medium, on_virtual_time
+
+__all__ = ["EMBEDDED", "SETTINGS", "START_MS", "Medium", "checked_log", "finished", "on_virtual_time"]
 
 
 def finished(events: list[Event]) -> list[RoundFinished]:
