@@ -1,4 +1,4 @@
-"""What the node does now and where its time went, so that "is it working?" has an answer."""
+"""Where a node's time goes: its present activity, and the seconds of its last rounds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import trio
 
-# What the policy does of a round, by the names that the loop gives it.
+# The activities in which the policy computes, by the loop's names.
 COMPUTING = ("proposing", "generating", "training", "looking at held-out tasks")
-# Rounds that "the last rounds" are.
+# The number of "last rounds".
 LAST = 20
 # Weight of the newest round in the running mean of their seconds.
 NEWEST = 0.2
@@ -26,13 +26,13 @@ class _Round:
 
 
 class Activity:
-    """`state` says what is going on now and, where the node waits, why."""
+    """The node's `state`: its present activity and, while it waits, the reason."""
 
     def __init__(self) -> None:
         self.state = "starting"
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._now: dict[object, str] = {}
-        self._computing = 0  # activities that are under way
+        self._computing = 0  # activities under way
         self._computing_since = self._computed_s = 0.0
         self._last: deque[_Round] = deque(maxlen=LAST)
         self._round_begun = trio.current_time()
@@ -40,7 +40,7 @@ class Activity:
 
     @contextmanager
     def doing(self, what: str, why: str = "") -> Iterator[None]:
-        """Name the work inside; its seconds are added up under `what`."""
+        """Name the work inside; add its seconds to those of `what`."""
         this, computes, begun = object(), what in COMPUTING, trio.current_time()
         self._now[this] = f"{what}: {why}" if why else what
         self.state = ", ".join(self._now.values())
@@ -51,7 +51,7 @@ class Activity:
             self._seconds[what] += trio.current_time() - begun
             self._count(-computes)
             del self._now[this]
-            # What was done last stays to be seen until something else is.
+            # The last activity stays visible until the next one begins.
             self.state = ", ".join(self._now.values()) or self.state
 
     def _count(self, more: int) -> None:
@@ -62,12 +62,13 @@ class Activity:
         self._computing += more
 
     def computed_s(self) -> float:
-        """Seconds in which the policy computed, since the last call of `take_seconds`; two activities at once count once."""
+        """Return the seconds the policy computed since `take_seconds`; parallel activities count
+        once."""
         self._count(0)
         return self._computed_s
 
     def take_seconds(self) -> dict[str, float]:
-        """Seconds per activity since the last call."""
+        """Return the seconds per activity since the last call."""
         taken = {what: round(seconds, 4) for what, seconds in self._seconds.items()}
         self._seconds.clear()
         self._count(0)
@@ -75,15 +76,16 @@ class Activity:
         return taken
 
     def begin_round(self) -> None:
-        """Count a round's seconds from here on, as after a pause."""
+        """Count a round's seconds from now on, as after a pause."""
         self._round_begun = trio.current_time()
 
     def elapsed_s(self) -> float:
-        """Seconds of the round so far."""
+        """Return the seconds of the round so far."""
         return trio.current_time() - self._round_begun
 
     def end_round(self, seconds: Mapping[str, float], busy_s: Mapping[str, float]) -> float:
-        """Note where a round's time went: per activity, and what each process of the policy computed. Returns its seconds."""
+        """Note a round's seconds per activity and per process of the policy. Returns the seconds of
+        the whole round."""
         took_s = self.elapsed_s()
         self.begin_round()
         self.round_s += NEWEST * (took_s - self.round_s)
@@ -91,8 +93,11 @@ class Activity:
         return took_s
 
     def statistics(self) -> dict[str, Any]:
-        """Of the last rounds: their number, the mean seconds of one, of these per activity, and which part of the time each
-        process of the policy was busy and idle."""
+        """Return figures of the last rounds: their number, and the mean seconds per round and per
+        activity.
+
+        `busy` and `idle` are parts of the time, per process of the policy.
+        """
         rounds = len(self._last)
         took_s = sum(each.took_s for each in self._last)
         activities, computed = _sum(each.seconds for each in self._last), _sum(each.busy_s for each in self._last)

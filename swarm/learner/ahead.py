@@ -1,20 +1,22 @@
-"""The same rounds, begun before the ones before have ended (`training.max_versions_behind`).
+"""The same rounds, begun before earlier ones have ended (`training.max_versions_behind`).
 
-In strict order the device stands still while a round's questions are built, its answers verified and shared, a batch drawn. Here
-three tasks work at once, each on one round after the other: one proposes, one generates, and one verifies, shares, draws, trains
-and finishes. The last two ask the same policy and take turns at it (turns.py):
+In strict order the device stands still while a round's questions are built, its answers verified
+and shared, and a batch drawn. Here three tasks work at once, each on one round after the other: one
+proposes, one generates, and one verifies, shares, draws, trains and finishes. The last two use the
+same policy and take turns at it (device_turns.py):
 
     device    generate 1 | train 0 | generate 2 | train 1 | generate 3 …
     beside    propose 2              propose 3               propose 4 …
               verify, share, draw 0  verify, share, draw 1   verify, share, draw 2 …
 
-So that no answers come from a policy of long ago, a round is generated only when at most `max_versions_behind` of the rounds
-before it have not been trained on yet. What is trained on is then as old as that, and each group carries the tag of the weights
-that it came from. The update takes it as it takes foreign text, whose ratio is that of the policy to itself (policy/update.py):
-as examples with an advantage, not as the policy's own distribution.
+A round is generated only while at most `max_versions_behind` of the rounds before it are untrained.
+So its answers are at most that many updates old, and each group carries the tag of its weights. The
+update treats them as foreign text, with the policy's ratio to itself (policy/update/update.py):
+examples with an advantage, not samples of the policy's own distribution.
 
-Nothing is dropped when the node stops or has to give way: no round is begun any more, and those begun are finished. Only after
-going back to a checkpoint they are dropped: they belong to a policy that is no more, and were neither shared nor trained on.
+When the node stops or gives way, it begins no round and finishes those begun. Only a return to a
+checkpoint drops rounds: they belong to a policy that is gone, and were neither shared nor trained
+on.
 """
 
 from __future__ import annotations
@@ -34,17 +36,18 @@ Over = Callable[[int], bool]
 
 
 async def learn_ahead(learner: Learner) -> None:
-    """Rounds until the node is told to stop, or has done as many as it was asked for."""
+    """Do rounds until the node is told to stop, or has done `node.rounds`."""
     while await goes_on(learner):
         await _rounds_in_a_row(learner)
 
 
 async def _rounds_in_a_row(learner: Learner) -> None:
-    """Until the node ends, must give way, or went back to a checkpoint; no round is under way then."""
+    """Do rounds until the node ends, gives way or has gone back to a checkpoint; leave none under
+    way."""
     behind = learner.context.config.training.max_versions_behind
     ask, asked = trio.open_memory_channel[Proposal](0)
     answer, answered = trio.open_memory_channel[Generated](behind + 1)
-    room = trio.Semaphore(behind + 1)  # for rounds that are generated and not trained on yet, the one in generation included
+    room = trio.Semaphore(behind + 1)  # for rounds in generation, or generated and untrained
     ended = trio.Event()
 
     def over(round: int) -> bool:
@@ -81,7 +84,7 @@ async def _generate_rounds(
     answer: trio.MemorySendChannel[Generated],
 ) -> None:
     async with answer:
-        # What is not answered any more costs nothing: the next share accounts for its indices.
+        # Unanswered proposals cost nothing: the next share accounts for their indices.
         async for proposal in asked:
             if not over(proposal.round):
                 await room.acquire()

@@ -1,4 +1,4 @@
-"""All that a learner asks of the rest of the swarm. A node alone has none of it, and goes on learning."""
+"""The learner's view of the swarm. A node alone has none of it, and goes on learning."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from swarm.records import ScoredGroup
 
 
 class Company(Protocol):
-    """Whoever exchanges groups for a learner."""
+    """The exchange of groups that a learner takes part in."""
 
     def connected(self) -> int:
         """Return the number of peers with an open connection."""
 
     async def share(self, round: int, own: Sequence[ScoredGroup], reached: Reached) -> int:
-        """Keep a round's own groups in the pool, and publish some of them with the indices up to `reached`.
+        """Keep a round's own groups in the pool; publish some, with the indices up to `reached`.
 
         Returns the number of groups published.
         """

@@ -1,8 +1,9 @@
-"""Whose turn it is at the policy's device, where rounds overlap (ahead.py).
+"""Turns at the policy's device, for rounds that overlap (ahead.py).
 
-Choosing a round's tasks and answering them is one turn, training another: so all completions of a round come from one version
-of the weights, and the seconds of an activity are seconds of work, not of waiting. Policies on two devices take turns with
-nobody. In strict order there is nothing to take turns in, and a lock would only let other tasks go first.
+Choosing a round's tasks and answering them is one turn, training another. So all completions of a
+round come from one version of the weights, and an activity's seconds are work, not waiting.
+Policies on two devices need no turns. Neither does strict order, where a lock would only let other
+tasks go first.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ Turn = AbstractAsyncContextManager[Any]
 
 @dataclass(frozen=True, slots=True)
 class DeviceTurns:
-    """Enter one for as long as the work takes. Whoever holds `generating` knows that no request of that kind is under way."""
+    """Two context managers, entered for the time of the work. While `generating` is held, no
+    generation is under way elsewhere."""
 
     generating: Turn
     training: Turn
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Those of a node's settings."""
+        """Return the turns that a node's settings call for."""
         if not config.training.max_versions_behind:
             return cls(nullcontext(), nullcontext())
         generating = trio.Lock()

@@ -1,11 +1,15 @@
-"""Waiting for fresh groups before a draw (`sampling.freshness` = "fresh"), which swarm sampling by itself never does.
+"""Waiting for fresh groups before a draw (`sampling.freshness` = "fresh"); plain swarm sampling
+never waits.
 
-A node that trains on what is there is never idle, and imitates policies that may be long gone. One that waits until it has as
-many foreign groups as it would draw, none older than `sampling.max_policy_age` updates of its signer, goes at the pace of the
-swarm. Two nodes may wait for each other, and a peer may never say anything again: so a wait is bounded, and ends when the node
-is told to stop or nobody is connected. And where a swarm does not bring that many groups a round, everybody would wait out
-every round: so after a wait in vain a node is content with as many as had come, and hopes for one more after ten rounds.
-A wait asks the pool again only when as many groups have come as were missing.
+A node that trains on the groups at hand is never idle, and imitates policies that may be long gone.
+A node that waits for as many foreign groups as it would draw goes at the pace of the swarm; none of
+them is older than `sampling.max_policy_age` updates of its signer.
+
+Two nodes may wait for each other, and a peer may fall silent for good. So a wait is bounded, and
+ends when the node is told to stop or no peer is connected. Where a swarm brings fewer groups a
+round, everybody would wait out every round. So after a wait in vain a node is content with the
+number that came, and hopes for one more after ten rounds. A waiting node asks the pool again only
+when the missing number of groups has come.
 """
 
 from __future__ import annotations
@@ -20,15 +24,16 @@ from swarm.learner.activity import Activity
 from swarm.learner.company import Company
 from swarm.learner.sampling import Sampling
 
-# How often a node that waits looks whether anybody is connected, of which no network tells.
+# Seconds between looks whether a peer is still connected; no network announces that.
 LOOK_S = 1.0
-# What a round without a wait in vain adds to the groups hoped for.
+# Added to the groups hoped for by a round without a wait in vain.
 HOPE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class FreshnessStatistics:
-    """Since the node started: rounds that waited for fresh groups, those that had too few after all, and seconds of both."""
+    """Counts since the start: rounds that waited for fresh groups, those of them that still had too
+    few, and the seconds waited."""
 
     waits: int = 0
     too_few: int = 0
@@ -36,7 +41,7 @@ class FreshnessStatistics:
 
 
 class Freshness:
-    """One node's waiting. Tell `arrived` of admitted groups, and `stop` of the node's end."""
+    """One node's waiting. Call `arrived` for admitted groups, and `stop` at the node's end."""
 
     def __init__(self, settings: SamplingSection, sampling: Sampling, company: Company, activity: Activity) -> None:
         self._settings = settings
@@ -51,18 +56,19 @@ class Freshness:
         self._waited_s = 0.0
 
     def arrived(self, groups: int) -> None:
-        """So many groups were admitted; which of them can be drawn is for the pool to say."""
+        """Note the number of groups admitted; the pool decides which of them can be drawn."""
         self._missing -= groups
         if self._missing <= 0:
             self._woken.set()
 
     def stop(self) -> None:
-        """Wait no more."""
+        """End any wait, now and later."""
         self._stopping = True
         self._woken.set()
 
     async def wait(self) -> None:
-        """In the mode "fresh" wait until there are J fresh groups, the time is up, or there is nobody to wait for."""
+        """Wait, if `freshness` is "fresh", for J fresh groups, until the time is up or no peer is
+        connected."""
         settings, wanted = self._settings, self._wanted
         if settings.freshness != "fresh" or not wanted or not self._anybody():
             return
@@ -87,7 +93,8 @@ class Freshness:
 
     @property
     def _wanted(self) -> int:
-        """J, in groups also where the sampler counts completions, or as many as may be hoped for."""
+        """J in groups, also where the sampler counts completions, or the number that may be hoped
+        for."""
         groups = math.ceil(self._sampling.split.external / self._sampling.completions_per_group)
         return int(min(groups, self._hoped))
 
@@ -95,13 +102,13 @@ class Freshness:
         return not self._stopping and self._company.connected() > 0
 
     async def _found(self, wanted: int) -> int:
-        """Count the fresh groups that are there; from now on count those that come towards the `wanted` ones."""
-        # In this order: what arrives while the pool is asked may count twice, and then it is asked again.
+        """Count the fresh groups in the pool; from now on count arrivals towards `wanted`."""
+        # In this order: an arrival during the look may count twice; that only costs another look.
         self._missing, self._woken = wanted, trio.Event()
         found = await self._sampling.useful()
         self.arrived(found)
         return found
 
     def statistics(self) -> FreshnessStatistics:
-        """Counts since the node started."""
+        """Return the counts since the node started."""
         return FreshnessStatistics(self._waits, self._too_few, round(self._waited_s, 3))

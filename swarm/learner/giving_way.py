@@ -1,4 +1,4 @@
-"""Between two rounds: whether another one follows, and giving way while somebody else wants the machine (guest.py)."""
+"""The pause between two rounds, while somebody else wants the machine (guest.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 async def goes_on(learner: Learner) -> bool:
-    """Return whether another round follows; wait as long as the node has to give way."""
+    """Return whether another round follows; wait while the node has to give way."""
     while not learner.finished and (pause := learner.guest.reason()) is not None:
         await _give_way(learner, pause)
     return not learner.finished
@@ -39,7 +39,7 @@ async def _give_way(learner: Learner, pause: Pause) -> None:
         if newest is not None and checkpoint.meta(newest)["digest"] == learner.policy.tag.digest.hex():
             await learner.policy.resume(newest)
         else:
-            # The disk lost what was just written to it: policy and node go back together.
+            # The disk lost the checkpoint just written: policy and node go back together.
             await learner.recover()
     activity.begin_round()
-    logger.info("goes on")
+    logger.info("resumed")

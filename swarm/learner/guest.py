@@ -1,9 +1,10 @@
 """Giving way: the node computes only while nobody else wants the machine.
 
-Its owner may pause it by hand, by hours, on battery, or while another process uses the GPU. At the end of the round the node
-then writes a checkpoint and ends the policy's process, which is the only sure way to give all of its memory back, a GPU's too.
-Network, admission and beacon go on meanwhile. The policy begins again from that checkpoint, with the node's own state as it
-is in memory: it continues as if nothing had been, bit for bit on a CPU.
+Its owner may pause it by hand, by hours, on battery, or while another process uses the GPU. At the
+end of the round the node then writes a checkpoint and ends the policy's process. Only that surely
+gives all of its memory back, a GPU's too. Network, admission and beacon go on meanwhile. The policy
+begins again from that checkpoint, with the node's own state from memory. It continues as if without
+a pause, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from swarm.learner.machine import hidden, list_gpu_processes, on_battery, own_pr
 logger = logging.getLogger(__name__)
 
 LOOK_S = 15.0  # between looks at the battery and the GPU
-# Whoever stops using the GPU is given so long to come back, so that a program between two jobs does not find it full.
+# Seconds the GPU must be left alone: a program between two jobs must not find it full.
 GPU_QUIET_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why the node must not compute, and until when (ms since 1970; None: until that changes)."""
+    """Why the node must not compute, and until when (ms since 1970; None: while that lasts)."""
 
     why: str
     until_ms: int | None = None
@@ -40,7 +41,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class GuestStatistics:
-    """Pauses since the start and their seconds; why guest.gpu cannot work here, "" where it can."""
+    """Pauses since the start, their seconds, and why guest.gpu cannot work here ("" if it can)."""
 
     pauses: int
     paused_s: float
@@ -48,7 +49,7 @@ class GuestStatistics:
 
 
 class Guest:
-    """What is known of others' wishes. `paused` from the moment in which the policy's memory has been given back."""
+    """The reasons to pause. `paused` is true while the policy's memory is given back."""
 
     def __init__(self, settings: GuestSection, clock: Clock) -> None:
         self._settings = settings
@@ -64,7 +65,7 @@ class Guest:
         self.paused = False
 
     def pause(self, seconds: float | None = None) -> None:
-        """By hand, for so long or until `resume`."""
+        """Pause by hand, for `seconds` or until `resume`."""
         self._pause_until(None if seconds is None else self._clock.now_ms() + int(seconds * 1000))
 
     def _pause_until(self, until_ms: int | None) -> None:
@@ -72,12 +73,13 @@ class Guest:
         self.wake()
 
     def resume(self) -> None:
-        """Take back a pause by hand; the others stay."""
+        """Take back a pause by hand; the other reasons stay."""
         self._by_hand = None
         self.wake()
 
     def keep(self, path: Path) -> None:
-        """Have what was asked for by hand outlive the daemon: a pause is a file, no pause is none. Takes the time of a disk."""
+        """Persist a manual pause as a file, or remove the file, so that it survives a restart.
+        Blocks on the disk."""
         if self._by_hand is None:
             with storage(path.parent):
                 path.unlink(missing_ok=True)
@@ -85,7 +87,8 @@ class Guest:
             write_atomically(path, str(self._by_hand.until_ms or "").encode())
 
     def restore(self, path: Path) -> Pause | None:
-        """Pause by hand as `keep` has left it; the pause, if it is not over."""
+        """Restore a manual pause from `keep`'s file. Returns None where there is no pause, or it is
+        over. Raises `HomeError` for a damaged file."""
         with storage(path.parent):
             kept = path.read_bytes() if path.exists() else None
         if kept is None:
@@ -96,12 +99,12 @@ class Guest:
         return self.reason() and self._by_hand
 
     def wake(self) -> None:
-        """Have whoever waits look again."""
+        """Wake all tasks in `wait`."""
         self._changed.set()
         self._changed = trio.Event()
 
     def reason(self) -> Pause | None:
-        """Why the node must not compute now, if there is a reason."""
+        """Return why the node must not compute now; None where it may."""
         now_ms = self._clock.now_ms()
         if self._by_hand is not None and self._by_hand.until_ms is not None and self._by_hand.until_ms <= now_ms:
             self._by_hand = None
@@ -110,18 +113,22 @@ class Guest:
         return self._by_hand or closed or self._battery or self._gpu
 
     def owed_s(self, activity: Activity) -> float:
-        """Seconds of rest that `guest.duty` asks for after a round."""
+        """Return the seconds of rest that `guest.duty` asks for after a round."""
         duty = self._settings.duty
         return activity.computed_s() * (1 / duty - 1) if duty < 1 else 0.0
 
     async def wait(self, pause: Pause) -> None:
-        """Until the pause may be over, or something has changed."""
+        """Wait until the pause may be over, or something has changed."""
         rest_s = LOOK_S if pause.until_ms is None else (pause.until_ms - self._clock.now_ms()) / 1000
         with trio.move_on_after(min(max(rest_s, 0.0), LOOK_S)):
             await self._changed.wait()
 
     async def watch(self) -> None:
-        """Look at the machine every so often, for what the settings want. The daemon does; a simulation has no owner."""
+        """Look at battery and GPU every `LOOK_S` seconds, where the settings ask for it, until
+        cancelled.
+
+        Only the daemon calls this; a simulation has no owner.
+        """
         settings, quiet_since, seen_at = self._settings, -GPU_QUIET_S, trio.current_time()
         while True:
             if settings.battery:
@@ -133,7 +140,7 @@ class Guest:
                 other = wants_gpu(listed or (), own, ours_listed=not self.paused)
                 why = hidden(listed, own, ours_listed=not self.paused)
                 seen_at = seen_at if why else trio.current_time()
-                # The policy is on the list only some time after it has begun.
+                # The policy appears on the list only some time after its start.
                 self._cannot_see(why if trio.current_time() - seen_at >= GPU_QUIET_S else "")
                 if other is not None:
                     self._gpu = Pause(f"{other.name} (process {other.pid}) uses the GPU (guest.gpu)")
@@ -149,25 +156,25 @@ class Guest:
         self._gpu_hidden = why
 
     def began(self) -> None:
-        """The policy's memory has been given back."""
+        """Note that the policy's memory has been given back."""
         self.paused = True
         self._pauses += 1
 
     def ended(self, seconds: float) -> None:
-        """The policy is there again."""
+        """Note that the policy is loaded again, after `seconds`."""
         self.paused = False
         self._paused_s += seconds
 
     def statistics(self) -> GuestStatistics:
-        """Totals so far."""
+        """Return the totals so far."""
         return GuestStatistics(self._pauses, round(self._paused_s, 1), self._gpu_hidden)
 
 
 def said(pause: Pause) -> str:
-    """In words, with the local time of its end."""
+    """Return the pause in words, with the local time of its end."""
     return f"{pause.why}{'' if pause.until_ms is None else f' until {local(pause.until_ms)}'}"
 
 
 def local(time_ms: int) -> str:
-    """A time (ms since 1970) as the owner's clock shows it."""
+    """Return a time (ms since 1970) as the owner's clock shows it."""
     return datetime.fromtimestamp(time_ms / 1000).astimezone().isoformat(sep=" ", timespec="seconds")

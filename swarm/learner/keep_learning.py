@@ -1,4 +1,4 @@
-"""Keeps a node learning: after any failure of a round policy and state go back to the newest checkpoint together."""
+"""Keeps a node learning: a failed round returns policy and state to the newest checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from swarm.supervisor import supervise
 
 
 async def keep_learning(learner: Learner, on_failure: Callable[[str, str], None]) -> None:
-    """Do rounds until the node has finished; end with a checkpoint. A failure is told to `on_failure(part, error)`."""
+    """Do rounds until the node has finished; end with a checkpoint. Failures go to
+    `on_failure(part, error)`."""
     failed_before = False
 
     async def rounds() -> None:
@@ -20,7 +21,7 @@ async def keep_learning(learner: Learner, on_failure: Callable[[str, str], None]
             await learner.recover()
         failed_before = True
         await (learn_ahead if learner.context.config.training.max_versions_behind else learn)(learner)
-        if not learner.guest.paused:  # then everything is in a checkpoint, and no policy there to write one
+        if not learner.guest.paused:  # a paused node has its checkpoint, and no policy in memory
             await learner.save()
 
     await supervise("learning", rounds, on_failure)

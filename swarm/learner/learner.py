@@ -1,7 +1,7 @@
-"""The part of a node that learns: one policy, its rounds, and what of them survives a restart.
+"""The learning part of a node: one policy, its rounds, and their state that survives a restart.
 
-It knows no network. What others taught lies in the pool when a round draws from it; what is worth sharing goes to its
-`Company`, which may be nobody. The rounds themselves are in loop.py and ahead.py.
+It knows no network. Foreign groups lie in the pool when a round draws from it; groups worth sharing
+go to its `Company`, which may have no peers. The rounds themselves are in loop.py and ahead.py.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from swarm.pool.store import standing_table
 from swarm.records import ScoredGroup, TrainReport
 from swarm.roles.roles import Roles
 
-# Records of signers written after a round at most; the rest waits for the next one.
+# Most records of signers written after a round; the rest wait for the next one.
 STANDINGS_WRITTEN = 256
-# How long a node without anything to train on rests before it looks again.
+# Rest of a node that has nothing to train on.
 REST_S = 1.0
 
 
@@ -43,7 +43,8 @@ T = TypeVar("T")
 
 
 class Learner:
-    """The state of one node's learning, begun from the `state` of a checkpoint; an empty one is the beginning."""
+    """The state of one node's learning, begun from a checkpoint's `state`; an empty one is a new
+    start."""
 
     def __init__(
         self, context: Context, pool: Pool, standing: PeerScores, roles: Roles, company: Company, state: Mapping[str, Any]
@@ -72,11 +73,11 @@ class Learner:
         return self.ends_before(self.round)
 
     def ends_before(self, round: int) -> bool:
-        """Whether this round, and any after it, is not begun."""
+        """Return whether this round and all after it are left undone."""
         return self.stopping or 0 < self.context.config.node.rounds <= round
 
     def stop(self) -> None:
-        """End after the round that is under way."""
+        """End after the round under way."""
         self._stop.set()
         self.freshness.stop()
         self.guest.wake()
@@ -87,16 +88,17 @@ class Learner:
         return self._stop.is_set()
 
     def heard(self, groups: Sequence[ScoredGroup]) -> None:
-        """Take note of foreign groups that were admitted to the pool."""
+        """Take note of foreign groups admitted to the pool."""
         established = self._standing.established_signers(self.context.now_ms())
-        # What newcomers can do says nothing beside those who are known.
+        # Newcomers' pass rates say nothing where established signers are known.
         self.roles.proposer.curriculum.hear(group for group in groups if not established or group.signer in established)
         self.freshness.arrived(len(groups))
 
     # The end of a round
 
     async def finish_round(self, own: Sequence[ScoredGroup], batch: RoundBatch, report: TrainReport | None) -> None:
-        """Count and tell what a round did, rest, credit its signers, and every so often write a checkpoint."""
+        """Count and report a round, rest, credit its signers, and write a checkpoint when one is
+        due."""
         rewards = [reward for group in own for reward in group.rewards]
         self.reward_mean = sum(rewards) / len(rewards) if rewards else self.reward_mean
         await self._rest(idle=not own and not batch.groups)
@@ -148,7 +150,7 @@ class Learner:
             why = "node.min_round_s" if rest > owed_s else "guest.duty"
             if idle:
                 why = self.roles.proposer.problem()
-            # In this turn: nobody generates while the node rests.
+            # Inside the turn, so that nobody generates while the node rests.
             async with self.turns.generating:
                 with self.activity.doing("waiting", why), trio.move_on_after(rest):
                     await self._stop.wait()
@@ -163,7 +165,8 @@ class Learner:
             await self._pool.run(lambda store: standing_table.keep(store, changed))
 
     async def _healthy(self) -> bool:
-        """Look at the guard's held-out tasks; a policy that has unlearned is replaced by that of the newest checkpoint."""
+        """Look at the guard's held-out tasks. A policy that has unlearned gives way to the newest
+        checkpoint."""
         if not self.context.config.defences.canary_tasks:
             return True
         with self.activity.doing("looking at held-out tasks"):
@@ -183,13 +186,14 @@ class Learner:
     # What survives a restart
 
     async def save_after_round(self) -> None:
-        """Wait until the newest checkpoint holds this policy as a whole round leaves it; while paused it does."""
+        """Wait until the newest checkpoint holds the policy as it is after a whole round. Returns
+        at once while paused: the checkpoint holds it already."""
         if not self.guest.paused:
             self._save_asked = True
             await self._saved.wait()
 
     def checkpointed(self) -> None:
-        """Tell whoever waits that the newest checkpoint holds this policy."""
+        """Wake the callers of `save_after_round`: the newest checkpoint holds this policy."""
         self._saved.set()
         self._saved, self._save_asked = trio.Event(), False
 
@@ -203,18 +207,19 @@ class Learner:
         self.context.emit(Checkpointed(self.context.identity.peer_id, self.round, str(path)))
 
     async def recover(self) -> None:
-        """Go back to the newest checkpoint, policy and state together: the child died, or the policy has unlearned."""
+        """Return policy and state to the newest checkpoint: the child died, or the policy has
+        unlearned."""
         newest = await self.newest_checkpoint()
         await self.policy.restart(newest)
         self._restore(checkpoint.node_state(newest) if newest else {})
         self.checkpointed()
 
     async def newest_checkpoint(self) -> Path | None:
-        """Return the folder of the newest whole checkpoint, None where there is none."""
+        """Return the folder of the newest whole checkpoint, or None."""
         return await self._on_disk(checkpoint.newest)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps besides the policy."""
+        """Return the part of a checkpoint besides the policy."""
         curriculum = self.roles.proposer.curriculum
         return {
             "round": self.round,
@@ -236,11 +241,12 @@ class Learner:
 
 
 def _learned(batch: RoundBatch, report: TrainReport | None) -> dict[bytes, float]:
-    """Each signer's share of the batch, times the part of its groups that was learned from."""
+    """Return each signer's share of the batch, times the learned part of its groups."""
     parts = batch.learned(report)
     return {key: share * fmean(parts.get(key, [1.0])) for key, share in batch.shares.items()}
 
 
 def _secret_seed(context: Context) -> int:
-    """The seed of held-out tasks that only this node knows; the same after a restart, so that readings can be compared."""
+    """Return the secret seed of this node's held-out tasks; a restart keeps it, so readings stay
+    comparable."""
     return int.from_bytes(hashlib.sha256(b"swarmd canary\0" + context.identity.seed).digest()[:6])

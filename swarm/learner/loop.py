@@ -1,5 +1,7 @@
-"""Swarm sampling (SAPO, arXiv 2509.08721, Algorithm 1): one node's rounds. Nothing here waits for a peer, unless its owner asks
-for fresh groups (`sampling.freshness`)."""
+"""Swarm sampling (SAPO, arXiv 2509.08721, Algorithm 1): one node's rounds.
+
+Nothing here waits for a peer, unless the owner asks for fresh groups (`sampling.freshness`).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from swarm.roles.solver import solve
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A round's questions: alternatives for each place, and how far the own indices have been used with them."""
+    """A round's questions, with alternatives for each place, and the point in the indices after
+    them."""
 
     round: int
     random: Random
@@ -30,7 +33,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a round came to."""
+    """The result of a round."""
 
     own: Sequence[ScoredGroup]
     batch: RoundBatch
@@ -38,10 +41,11 @@ class Learned:
 
 
 async def learn(learner: Learner) -> None:
-    """Do rounds until the node is told to stop, or has done as many as its settings ask for.
+    """Do rounds until the node is told to stop, or has done `node.rounds`.
 
-    The steps of the algorithm: (1) sample questions, (2) generate G answers to each with the own policy, (3) reward them with
-    the own verifier, (4) share some as decoded text, (5) draw I own and J foreign groups, (6) one policy update.
+    The steps of the algorithm: (1) sample questions, (2) generate G answers to each with the own
+    policy, (3) reward them with the own verifier, (4) share some as decoded text, (5) draw I own
+    and J foreign groups, (6) make one policy update.
     """
     while await goes_on(learner):
         proposal = await propose(learner, learner.round)
@@ -51,7 +55,7 @@ async def learn(learner: Learner) -> None:
 
 
 async def propose(learner: Learner, round: int) -> Proposal:
-    """Step 1."""
+    """Do step 1."""
     tasks, proposer = learner.context.config.tasks, learner.roles.proposer
     random = Random(f"{learner.context.seed}/{round}")
     with learner.activity.doing("proposing"):
@@ -60,12 +64,12 @@ async def propose(learner: Learner, round: int) -> Proposal:
 
 
 def tasks_per_round(config: Config) -> int:
-    """Return how many tasks are proposed and solved in one round."""
+    """Return the number of tasks proposed and solved in one round."""
     return config.tasks.per_round or config.training.local
 
 
 async def generate(learner: Learner, proposal: Proposal) -> list[SolvedGroup]:
-    """Step 2, of those questions whose answers are likely to teach something."""
+    """Do step 2, for the questions that are likely to teach something."""
     policy, view, settings = learner.policy, learner.roles.view, learner.context.config.generation
     async with learner.turns.generating:
         with learner.activity.doing("proposing"):
@@ -75,7 +79,7 @@ async def generate(learner: Learner, proposal: Proposal) -> list[SolvedGroup]:
 
 
 async def learn_from(learner: Learner, proposal: Proposal, solved: Sequence[SolvedGroup]) -> Learned:
-    """Steps 3 to 6."""
+    """Do steps 3 to 6."""
     context, roles = learner.context, learner.roles
     with learner.activity.doing("scoring"):
         own = await evaluate(roles.scorer, solved, context.key, context.now_ms())

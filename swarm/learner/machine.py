@@ -1,4 +1,4 @@
-"""What the machine's owner does with it meanwhile: whether it runs on battery, and who else uses its GPU."""
+"""The owner's use of the machine: whether it runs on battery, and which processes use its GPU."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import psutil
 import trio
 
 LIST_PROCESSES = ("nvidia-smi", "pmon", "-c", "1", "-s", "um")
-LISTED_WITHIN_S = 20.0  # it measures for a second; a driver that is busy takes longer
-# A process uses the GPU in earnest from this part of its time on, or computes with this much of its memory.
+LISTED_WITHIN_S = 20.0  # it measures for a second; a busy driver takes longer
+# A process is busy from this part of the GPU's time on, or if it computes with this much memory.
 BUSY_PERCENT = 10
 COMPUTES_MIB = 512
 
 
 @dataclass(frozen=True, slots=True)
 class GpuProcess:
-    """One line of `nvidia-smi pmon`: a process on a GPU, `percent` of whose time and `mib` of whose memory it uses.
+    """One line of `nvidia-smi pmon`: a process, and the parts of a GPU's time (%) and memory (MiB)
+    it uses.
 
-    `computes` tells a CUDA program from what only draws. What the driver does not say is 0.
+    `computes` is true for CUDA programs and false for those that only draw. Unknown figures are 0.
     """
 
     pid: int
@@ -37,7 +38,8 @@ class GpuProcess:
 
 
 def gpu_processes(listing: str) -> Iterator[GpuProcess]:
-    """The processes in the output of `LIST_PROCESSES`; columns go by their names, since drivers add some."""
+    """Yield the processes in the output of `LIST_PROCESSES`; columns go by name, since drivers add
+    some."""
     columns: list[str] = []
     for line in listing.splitlines():
         words = line.lstrip("# ").split()
@@ -60,10 +62,10 @@ def _number(text: str) -> int:
 
 
 def wants_gpu(processes: Collection[GpuProcess], own: Collection[int], *, ours_listed: bool) -> GpuProcess | None:
-    """The process that uses a GPU most, besides our `own`, if any does in earnest.
+    """Return the foreign process that uses a GPU most; None if no process but `own` ones is busy.
 
-    In a container the driver lists others' process ids, or none: while our own one must be on the list (`ours_listed`) and is
-    not, nobody can be told from us, and None is the answer.
+    In a container the driver lists host process ids, or no processes. If our own process should be
+    listed (`ours_listed`) and is not, nothing separates others from us, and the result is None.
     """
     if hidden(processes, own, ours_listed=ours_listed):
         return None
@@ -72,7 +74,10 @@ def wants_gpu(processes: Collection[GpuProcess], own: Collection[int], *, ours_l
 
 
 def hidden(processes: Collection[GpuProcess] | None, own: Collection[int], *, ours_listed: bool) -> str:
-    """Why others on the GPU cannot be seen here, or "": `processes` is None where they cannot be listed; see `wants_gpu`."""
+    """Return why foreign GPU processes cannot be seen here, or "".
+
+    `processes` is None where they cannot be listed; for `ours_listed` see `wants_gpu`.
+    """
     if processes is None:
         return "`nvidia-smi pmon` cannot list who uses the GPU here (as in WSL2, and with some drivers)"
     if ours_listed and not any(process.pid in own for process in processes):
@@ -81,7 +86,7 @@ def hidden(processes: Collection[GpuProcess] | None, own: Collection[int], *, ou
 
 
 async def list_gpu_processes() -> list[GpuProcess] | None:
-    """The processes on the NVIDIA GPUs now; None where that cannot be listed."""
+    """Return the processes on the NVIDIA GPUs now; None where they cannot be listed."""
     with trio.move_on_after(LISTED_WITHIN_S):
         try:
             done = await trio.run_process(LIST_PROCESSES, capture_stdout=True, stderr=subprocess.DEVNULL, check=False)
@@ -92,11 +97,11 @@ async def list_gpu_processes() -> list[GpuProcess] | None:
 
 
 def own_processes() -> set[int]:
-    """This process and everything below it."""
+    """Return the ids of this process and all below it."""
     return {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
 
 
 def on_battery() -> bool:
-    """Whether the machine runs on its battery now; False for one without."""
+    """Return whether the machine runs on its battery now; False without a battery."""
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     return battery is not None and battery.power_plugged is False

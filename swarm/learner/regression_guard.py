@@ -1,17 +1,21 @@
-"""Whether what was trained on helped: a few held-out tasks of this node's own, looked at before every checkpoint.
+"""The regression guard: a few held-out tasks of this node's own, answered before every checkpoint.
 
-No check of a single message sees everything, and a policy that was led astray also generates, proposes and judges what is
-plausible for the worse. So every checkpoint is preceded by the same few tasks, answered greedily. They are held out (no task
-that anybody trains on is among them) and drawn with a secret of this node's identity, so that nobody can train it to pass.
+No check of single messages sees everything, and a policy led astray also generates, proposes and
+judges worse. So every checkpoint is preceded by the same few tasks, answered greedily. They are
+held out: nobody trains on them. A secret of this node's identity draws them, so nobody can train it
+to pass.
 
-- A checkpoint is only written while the policy is healthy, so the newest one always is. If the policy is harmed, the node
-  goes back to it. Harmed means: against the best reading, so many more tasks were lost than won that chance does not explain
-  it. The tasks are the same each time, so only those that changed count (McNemar's test): of n changed ones by chance alone
-  the difference has a standard deviation of sqrt(n).
-- What changed since the last reading is credited to those whose groups were trained on since, each in proportion to its share;
-  that is how standing is earned and lost by what it did, not by how it looks. One reading says little; their sum says more.
+- A checkpoint is written only while the policy is healthy, so the newest one always is healthy. A
+  harmed policy goes back to it. Harmed means: compared with the best reading, more tasks were lost
+  than won, by more than chance explains. The tasks are the same each time, so only those that
+  changed count (McNemar's test): for n changed ones the difference has by chance a standard
+  deviation of sqrt(n).
+- The change since the last reading is credited to the signers whose groups were trained on since,
+  in proportion to their share. So a peer score follows the effect of groups, not their look. One
+  reading says little; their sum says more.
 
-A node whose readings stay bad begins from the newest reading after `PATIENCE` times, since going back for ever is no progress.
+A node whose readings stay bad starts afresh from the newest reading after `PATIENCE` times: going
+back for ever is no progress.
 """
 
 from __future__ import annotations
@@ -29,13 +33,14 @@ from swarm.roles.view import View
 from swarm.tasks.scoring import Scorer
 
 DEVIATIONS = 3.0
-LEAST_LOSS = 0.1  # of all tasks; a smaller loss is not worth twenty rounds, however certain
+LEAST_LOSS = 0.1  # of all tasks; a smaller loss is not worth dropping twenty rounds, however certain
 PATIENCE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look. `accuracy` now and at its `best`; `credit` is each peer's part of the change since the look before."""
+    """One look: `accuracy` now and at its `best`, and each peer's `credit`: its part of the change
+    since the last look."""
 
     accuracy: float
     best: float
@@ -44,7 +49,7 @@ class Reading:
 
 
 class RegressionGuard:
-    """The held-out tasks of one node, and how they were answered before."""
+    """The held-out tasks of one node, and its earlier answers."""
 
     def __init__(self, scorer: Scorer, manifest: Manifest, tasks: int, seed: int) -> None:
         self._scorer = scorer
@@ -59,15 +64,16 @@ class RegressionGuard:
 
     @property
     def bad_in_a_row(self) -> int:
-        """How often in a row the policy was found harmed; above one, the checkpoint it went back to was no better."""
+        """How often in a row the policy was found harmed. Above one, the last checkpoint was no
+        better."""
         return self._bad_in_a_row
 
     def trained(self, sources: Mapping[str, float]) -> None:
-        """Note whose groups were trained on: peer id, or "" for this node's own, to the weight they had."""
+        """Add the weights of the groups trained on, by peer id; "" stands for this node's own."""
         self._sources.update(sources)
 
     async def look(self, policy: Policy, view: View) -> Reading:
-        """Answer the tasks and compare."""
+        """Answer the tasks and compare the result with earlier ones."""
         self._blocks = self._blocks or await held_out_set(self._scorer, self._manifest, self._per_environment, self._seed)
         answers = await solved(policy, self._scorer, self._blocks, view)
         now = [right for environment in sorted(answers) for right in answers[environment]]
@@ -87,18 +93,18 @@ class RegressionGuard:
         return Reading(sum(now) / len(now), sum(best) / len(best), harmed, credit)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return the part of a checkpoint that belongs to the guard."""
         return {"best": self._best, "last": self._last}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` gave, that is how the policy of that checkpoint answered."""
+        """Restore `state`'s result: the answers of that checkpoint's policy."""
         self._best, self._last = list(state.get("best", [])), list(state.get("last", []))
         self._sources.clear()
 
 
 def _harmed(best: Sequence[bool], now: Sequence[bool]) -> bool:
     if len(best) != len(now):
-        return False  # the state of a checkpoint made with another number of tasks
+        return False  # the checkpoint was made with another number of tasks
     lost = sum(was and not is_ for was, is_ in zip(best, now, strict=True))
     won = sum(is_ and not was for was, is_ in zip(best, now, strict=True))
     return lost - won > max(DEVIATIONS * math.sqrt(lost + won), LEAST_LOSS * len(now))

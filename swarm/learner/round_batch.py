@@ -1,4 +1,4 @@
-"""What one round trains on."""
+"""The training batch of one round."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from swarm.records import TrainingGroup, TrainReport
 
 @dataclass(frozen=True, slots=True)
 class RoundBatch:
-    """One update's groups, `own` ones first; `signers` and `policy_ages` are of the others, `shares` is each signer's part of the
-    whole weight."""
+    """One update's groups, `own` ones first. `signers` and `policy_ages` (updates) describe the
+    foreign groups; `shares` is each signer's part of the whole weight."""
 
     groups: tuple[TrainingGroup, ...]
     own: int
@@ -21,14 +21,16 @@ class RoundBatch:
     shares: Mapping[bytes, float]
 
     def learned(self, report: TrainReport | None) -> dict[bytes, list[float]]:
-        """For each foreign signer, what part of each of its groups was learned from: good enough, and plausible enough."""
+        """Return per foreign signer the part of each of its groups that was learned from: 0 for a
+        group without weight, else its plausible part."""
         parts: dict[bytes, list[float]] = {}
         for signer, group, plausible in self._foreign(report):
             parts.setdefault(signer, []).append(plausible if any(group.weights) else 0.0)
         return parts
 
     def left_out(self, report: TrainReport | None) -> dict[bytes, int]:
-        """For each foreign signer, how many of its groups were good enough and in nothing plausible enough."""
+        """Return per foreign signer the number of groups with weight of which no token was
+        plausible."""
         return Counter(signer for signer, group, plausible in self._foreign(report) if any(group.weights) and not plausible)
 
     def _foreign(self, report: TrainReport | None) -> Iterator[tuple[bytes, TrainingGroup, float]]:

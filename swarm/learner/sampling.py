@@ -1,4 +1,5 @@
-"""Draws what a round trains on: its own groups, and foreign ones from the pool (SAPO, arXiv 2509.08721, Algorithm 1, step 5)."""
+"""Draws a round's batch: own groups, and foreign ones from the pool (SAPO, arXiv 2509.08721,
+Algorithm 1, step 5)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from swarm.pool.store.store import Store
 from swarm.records import ScoredGroup
 from swarm.roles.roles import Roles
 
-# Newest foreign groups a sampler chooses among.
+# A sampler chooses among this many of the newest foreign groups.
 CANDIDATES = 512
 
 
@@ -37,7 +38,8 @@ class Sampling:
         self.split = Split(context.config.training)
 
     async def draw(self, own: Sequence[ScoredGroup], round: int, random: Random) -> RoundBatch:
-        """Draw from the own groups of this round and the pool's foreign ones, and count the use of those drawn."""
+        """Draw from this round's own groups and the pool's foreign ones; count one use of each
+        foreign group drawn."""
         config, sampler = self._context.config, self._sampler
         budget = Budget(config.training.local, self.split.external, config.generation.num_generations)
         found, skill = await self.candidates() if budget.external else [], self._skill()
@@ -76,23 +78,25 @@ class Sampling:
         return await self._pool.run(lambda store: candidates(store, eligible, CANDIDATES, established))
 
     async def useful(self) -> int:
-        """Return how many of the candidates the sampler has a use for."""
+        """Return the number of candidates that the sampler has a use for."""
         found, skill = await self.candidates(), self._skill()
         return sum(self._sampler.usefulness(each, skill) > 0 for each in found)
 
     @property
     def completions_per_group(self) -> int:
-        """How much of J one foreign group is: 1, or its completions where the sampler counts those."""
+        """The part of J that one foreign group takes: 1, or its completions if the sampler counts
+        those."""
         return self._context.config.generation.num_generations if self._sampler.by_rollout else 1
 
     def _skill(self) -> Skill:
-        """What the own policy can do, as its own rounds have shown."""
+        """Return the own policy's pass rates, as its own rounds have shown them."""
         rates, best = self._curriculum.pass_rates(), self._curriculum.best()
         return Skill(rates, best, self._context.now_ms(), max(self._activity.round_s * 1000, 1.0))
 
 
 def _take(store: Store, keys: Sequence[int], round: int) -> list[tuple[int, ScoredGroup]]:
-    """Load the groups of these keys, and count this use of them; those trimmed meanwhile are missing."""
+    """Load the groups of these keys and count one use of each; groups trimmed meanwhile are
+    missing."""
     groups = [(key, group) for key in keys for group in store.load([key])]
     store.mark_trained(keys, round)
     return groups

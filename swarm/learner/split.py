@@ -1,12 +1,13 @@
-"""How a node splits its time between making rollouts and learning from those of others.
+"""Splits a node's time between making rollouts and learning from others' rollouts.
 
-An own group costs a node one forward pass per token, a foreign one a single batched pass. How much cheaper that is depends on
-the model and the machine, so the node measures both, and draws as many foreign groups as fit into the share of a round's
-seconds that `training.foreign_time` gives them.
+An own group costs a node one forward pass per token, a foreign one a single batched pass. The ratio
+depends on the model and the machine, so the node measures both. It draws as many foreign groups as
+fit into the share of a round's seconds given by `training.foreign_time`.
 
-Why a share: let a round that trains on n groups teach in proportion to n^a (several updates, each worth a little less than the
-one before). A round takes T seconds for the own part and t for each foreign group, so what is learned per second is
-n^a / (T + n t). It is greatest where the foreign groups take the share a of the whole round, whatever T and t are.
+Why a share: let a round that trains on n groups teach in proportion to n^a (several updates, each
+worth a little less than the one before). A round takes T seconds for the own part and t for each
+foreign group, so n^a / (T + n t) is learned per second. It is greatest where the foreign groups
+take the share a of the whole round, whatever T and t are.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from swarm.config.schema import TrainingSection
 
 # Weight of the newest round in the running means.
 NEWEST = 0.2
-# What own groups cost besides the training on them; a node that waits or saves does so whatever it draws.
+# Activities paid for own groups besides training; waiting and saving happen whatever is drawn.
 OWN = ("proposing", "generating", "scoring", "sharing", "sampling")
 
 
 class Split:
-    """One node's foreign groups per round, between I and J."""
+    """One node's number of foreign groups per round, between I and J."""
 
     def __init__(self, settings: TrainingSection) -> None:
         self._settings = settings
@@ -35,11 +36,12 @@ class Split:
         most, share = self._settings.external, self._settings.foreign_time
         if not share or not self._foreign_s:
             return most
-        fit = share / (1 - share) * self._own_s / self._foreign_s  # as good as infinite where a foreign group costs nothing
+        fit = share / (1 - share) * self._own_s / self._foreign_s  # inf where a foreign group costs next to nothing
         return min(max(round(min(fit, most)), self._settings.local), most)
 
     def measured(self, seconds: Mapping[str, float], own: int, foreign: int) -> None:
-        """A round's seconds per activity, and the own and foreign groups it trained on."""
+        """Note a round's seconds per activity, and the numbers of own and foreign groups trained
+        on."""
         if not foreign:
             return
         each_s = seconds.get("training", 0.0) / (own + foreign)
