@@ -1,4 +1,5 @@
-"""Answers what peers ask: the manifest by its id, announced bodies by their hash, heads and stretches of logs."""
+"""Answers peers' requests: the manifest by id, announced bodies by hash, heads and stretches of
+logs."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ MANIFEST_PROTOCOL = "/swarmd/1/manifest"
 
 
 def answer_requests(network: Network, rules: Manifest, pool: Pool) -> None:
-    """Serve the four protocols on a network, out of the pool of a swarm with these rules."""
+    """Serve the four protocols on a network, from the pool of a swarm with these rules."""
 
     async def manifest(peer: str, request: bytes) -> bytes:
         if request != rules.id:

@@ -1,4 +1,4 @@
-"""Passes on the proofs of equivocation that this node holds: who signed two histories is known to everybody."""
+"""Passes on the proofs of equivocation held here, so that everybody knows the signers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from swarm.pool.store import proof_table
 
 logger = logging.getLogger(__name__)
 
-# Everybody who hears both envelopes of an equivocation finds the proof at about the same time. Each waits a while of its own
-# before it publishes; the first one's envelope silences the others, as in scalable reliable multicast (Floyd et al., 1995).
+# All who hear both envelopes of an equivocation find the proof at about the same time. Each waits a
+# random while before it publishes; the first envelope silences the others, as in scalable reliable
+# multicast (Floyd et al., 1995).
 PROOF_WAIT_S = (2.0, 12.0)
-# The own log is kept for good, and whoever makes keys can make proofs: so much of it may go to them.
+# A bound on proofs in the own log: it is kept for good, and anybody who makes keys can make proofs.
 PROOF_BYTES_PER_S = 2048
 
 
@@ -48,11 +49,12 @@ async def publish_proof(pool: Pool, log: OwnLog, network: Network, proof: Proof)
             envelope = await log.append_other(proof)
             carrier = envelope.id
         except ProtocolError as error:
-            # Two proofs under one number do not fit into a third; every node that saw both acts on its own.
+            # Two proofs under one number do not fit into a third; each node that saw both acts on
+            # its own.
             logger.warning("a proof of equivocation cannot be passed on: %s", error)
     await pool.run(lambda store: proof_table.carried(store, proof, carrier))
     if envelope is not None:
         try:
             await network.publish(envelope.to_bytes())
         except NetworkError as error:
-            logger.warning("a proof of equivocation was not published, peers find it in this node's log: %s", error)
+            logger.warning("a proof of equivocation was not published; peers will find it in this node's log: %s", error)

@@ -1,6 +1,6 @@
-"""The part of a node that exchanges rollouts: its own log, what others send, and the network in between.
+"""The exchanging part of a node: its own log, foreign messages, and the network in between.
 
-It knows no policy. What it lets in lies in the pool, for whoever learns; the one whom it tells of that is its `Audience`.
+It knows no policy. Admitted groups lie in the pool; the learner hears of them as the `Audience`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from swarm.supervisor import supervise
 
 logger = logging.getLogger(__name__)
 
-# Told that a part has failed and begins again: its name, and the error in words.
+# Called when a part has failed and begins again, with its name and the error in words.
 OnFailure = Callable[[str, str], None]
 
 
 class Audience(Protocol):
-    """All that an exchange asks of whoever learns."""
+    """The exchange's view of the learner."""
 
     def heard(self, groups: Sequence[ScoredGroup]) -> None:
         """Take note of foreign groups that were admitted to the pool."""
@@ -61,9 +61,10 @@ class Exchange:
         return self.uplink.connected()
 
     async def share(self, round: int, own: Sequence[ScoredGroup], reached: Reached) -> int:
-        """Keep a round's own groups, and publish those worth it as the next entry of the own log, with the indices to `reached`.
+        """Keep a round's own groups, and publish the worthy ones as the next entry of the own log.
 
-        Returns the number of groups published; 0 while the log is silent.
+        The entry accounts for the indices up to `reached`. Returns the number of groups published;
+        0 while the log is silent.
         """
         log, worth, data = self.log, [group for group in own if self._worth_sharing(group)], b""
         worth = worth[: self._context.manifest.max_groups_per_share]
@@ -80,20 +81,22 @@ class Exchange:
                 await self.uplink.publish(data)
             except NetworkError as error:
                 logger.warning("round %d was not published: %s", round, error)
-        # The log has kept those it carries; compared by identity, since equality would compare every text.
+        # The log has kept the groups it carries. By identity: equality would compare every text.
         kept = [group for group in own if all(group is not each for each in worth)]
         if kept:
             await self._pool.run(lambda store: store.add_groups(kept, own=True))
         return len(worth)
 
     def _worth_sharing(self, group: ScoredGroup) -> bool:
-        """Whether the settings want a group published, and no peer would hold an over-long text against this node."""
+        """Return whether the settings want a group published and no text is too long for the
+        manifest."""
         settings, most = self._context.config.tasks, self._context.manifest.max_completion_chars
         wanted = settings.share and (group.informative or settings.share_uninformative)
         return wanted and all(len(completion.text) <= most for completion in group.completions)
 
     async def run(self, open_network: OpenNetwork, audience: Audience, on_failure: OnFailure, opened: Callable[[], None]) -> None:
-        """Open the network, call `opened`, and exchange until the network breaks or this is cancelled."""
+        """Open the network, call `opened`, and exchange until the network breaks or this is
+        cancelled."""
         context, pool = self._context, self._pool
         receiver = Receiver(context, pool, self.admission, self.beacon, self.log, audience.heard)
         async with open_network(receiver.subscription) as network:

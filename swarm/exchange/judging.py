@@ -1,4 +1,5 @@
-"""What the node thinks of its peers' groups, told to the network: a peer's id is made of the key that it signs with."""
+"""Tells the network how this node rates its peers. A peer's id is made of its signing key, so its
+groups decide."""
 
 from __future__ import annotations
 
@@ -16,10 +17,10 @@ SILENCED = "standing: too many failed checks of what it signed"
 
 
 async def judge_peers(standing: PeerScores, clock: Clock, network: Network) -> None:
-    """Every few seconds tell the network of each connected peer's standing: less for points, nothing for who is silenced.
+    """Report each connected peer's score to the network every `EVERY_S` seconds, until cancelled.
 
-    Only what was held against a peer counts here. Credit does not: a mesh in which the established prefer each other would
-    leave newcomers among themselves.
+    Points lower it; a silenced signer gets 0. Credit does not raise it: a mesh in which established
+    peers prefer each other would leave newcomers among themselves.
     """
     while True:
         now_ms = clock.now_ms()
@@ -29,6 +30,6 @@ async def judge_peers(standing: PeerScores, clock: Clock, network: Network) -> N
                 if standing.silenced(signer, now_ms):
                     network.judge(peer.peer_id, 0.0, SILENCED)
                 else:
-                    # A convicted signer too: it is to hear why nobody listens, and may have lost no more than its disk.
+                    # A convicted signer too: it must hear why, and may only have lost its disk.
                     network.judge(peer.peer_id, math.exp2(-standing.points(signer, now_ms)))
         await trio.sleep(EVERY_S)

@@ -1,12 +1,16 @@
-"""Fetches what gossip did not bring: the node was away, cut off by a partition, or messages were lost.
+"""Fetches envelopes that gossip did not bring: after an absence, a partition or lost messages.
 
-When a peer connects, and every so often, one peer is asked for its heads: for each signer, which envelopes it holds. What
-is missing here is looked at again after a moment, since most of it is just on its way, and then fetched and admitted like
-anything else from the network. A peer is not believed: it has one turn, bounded in time, envelopes and bytes; promising much that
-it does not give, or giving what was not asked for, ends it. So a liar costs its turn, and an honest peer has the next one.
+When a peer connects, and every so often, one peer is asked for its heads: the envelopes that it
+holds of each signer. Missing ones are looked for again after a moment, since most are just on their
+way. Then they are fetched and admitted like anything else from the network.
 
-A head with another id under a number that is held, or an envelope that does not fit the chain, means that its signer showed two
-histories. Then exactly the envelope is fetched that stands under the same number as one that is held: the proof.
+A peer is not believed: it has one turn, bounded in time, envelopes and bytes. Promising much
+without giving it, or giving something else, ends the turn. So a liar costs its turn, and an honest
+peer has the next one.
+
+A head with another id under a number that is held, or an envelope that does not fit the chain,
+means that its signer showed two histories. Then the envelope under the number of a held one is
+fetched: the proof.
 """
 
 from __future__ import annotations
@@ -33,11 +37,11 @@ from swarm.pool.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two looks for new peers, between two turns, and between two turns while there is more to fetch.
+# Seconds between looks for new peers, between turns, and between turns while more is left.
 LOOK_S = 4.0
 EVERY_S = 30.0
 AGAIN_S = 5.0
-# What is missing may be under way.
+# Missing envelopes may be under way.
 SETTLE_S = 5.0
 # One peer's turn. An answer of heads names up to 1024 signers.
 TURN_S = 60.0
@@ -47,7 +51,7 @@ MAX_ENVELOPES_PER_SIGNER = 256
 MAX_BYTES = 16 * 2**20
 MAX_UNSERVED = 8
 
-# Refusals after which the rest of a signer's log is left for another time.
+# After these refusals the rest of a signer's log waits for another time.
 _NOT_NOW = frozenset(
     {
         Reason.CHAIN, Reason.EQUIVOCATION, Reason.STANDING, Reason.QUOTA, Reason.QUEUE_FULL, Reason.FUTURE,
@@ -58,7 +62,8 @@ _NOT_NOW = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SyncStatistics:
-    """Since the start: turns given to peers, those that ended in a fault of the peer, and envelopes fetched."""
+    """Counts since the start: turns given to peers, turns ended by a peer's fault, envelopes
+    fetched."""
 
     turns: int
     faults: int
@@ -66,7 +71,7 @@ class SyncStatistics:
 
 
 class LogSync:
-    """One node's asking, for as long as the node lives, on one network after the other."""
+    """One node's requests for logs, for its whole life, on one network after the other."""
 
     def __init__(self, context: Context, pool: Pool, admission: Admission) -> None:
         self._context = context
@@ -76,7 +81,8 @@ class LogSync:
         self._counts: Counter[str] = Counter()
 
     async def run(self, network: Network, receiver: Receiver) -> None:
-        """Give turns to random peers, new ones soon, all of them now and then; `receiver` admits what they give."""
+        """Give turns to random peers, new ones soon, all now and then; `receiver` admits the
+        envelopes."""
         met: set[str] = set()
         due = trio.current_time() + EVERY_S * self._random.uniform(0.5, 1.5)
         while True:
@@ -90,7 +96,7 @@ class LogSync:
             due = trio.current_time() + (AGAIN_S if more else EVERY_S) * self._random.uniform(0.5, 1.5)
 
     async def _turn(self, network: Network, receiver: Receiver, peer: str) -> bool:
-        """Ask one peer; whether it gave something, so that there may be more."""
+        """Ask one peer. Returns whether it gave something, so that there may be more."""
         self._counts["turns"] += 1
         before = self._counts["fetched"]
         with trio.move_on_after(TURN_S):
@@ -105,13 +111,13 @@ class LogSync:
         return self._counts["fetched"] > before
 
     async def _heads(self, network: Network, peer: str) -> list[Head]:
-        """What the peer says it holds: all of it, or of very many signers a part that begins at a random key."""
+        """Return the peer's heads; of more than `MAX_PAGES` pages, windows from random keys on."""
         heads: dict[bytes, Head] = {}
         start = bytes(KEY_BYTES)
         for _ in range(MAX_PAGES):
             asked = HeadsRequest(self._context.manifest.id, start, MAX_HEADS)
             page = read_heads(await network.request(peer, HEADS_PROTOCOL, asked.to_bytes(), MAX_HEADS_BYTES), asked)
-            # By key: parts may overlap, and nothing is to be fetched twice.
+            # By key: pages may overlap, and nothing must be fetched twice.
             heads |= {head.key: head for head in page}
             if len(page) < MAX_HEADS:
                 break
@@ -119,13 +125,13 @@ class LogSync:
         return list(heads.values())
 
     async def _wanted(self, heads: list[Head]) -> list[Stretch]:
-        """What to fetch of what is offered: what contradicts us first, then what is missing, in random order."""
+        """Return the stretches to fetch: contradictions first, then missing ones, shuffled."""
         own, now_ms = self._context.key, self._context.now_ms()
         standing = self._admission.standing
 
         def look(store: Store) -> tuple[list[Stretch], list[Stretch]]:
             others = [head for head in heads if head.key != own and standing.good(head.key, now_ms)]
-            # An own envelope that is not held here is fetched to see that it is real; `recovering` does the rest.
+            # An unknown own envelope is fetched to see that it is real; recovery.py does the rest.
             strange = [
                 Stretch(own, each.last, 1) for each in heads if each.key == own and store.envelope_at(own, each.last) != each.id
             ]
@@ -146,7 +152,7 @@ class LogSync:
                 answer = await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES)
                 found = read_log(answer, request)
                 if not found:
-                    # A head tells the ends of a log, and an honest peer may have gaps between them; few, not many.
+                    # A head names the ends of a log; an honest peer has few gaps between them.
                     unserved += at == stretch.first
                     if unserved >= MAX_UNSERVED:
                         raise NetworkError("the peer does not give what its heads promise")
@@ -167,12 +173,12 @@ class LogSync:
                         break
 
     async def _fetch_rival(self, network: Network, receiver: Receiver, peer: str, key: bytes, sequence: int) -> None:
-        """An envelope does not fit its neighbours that are held: fetch the peer's own ones of these numbers."""
+        """Fetch the peer's envelopes on both sides of one that does not fit the chain held here."""
         for at in (sequence - 1, sequence + 1):
             request = LogRequest(self._context.manifest.id, key, at, 1)
             for rival in read_log(await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES), request):
                 await receiver.admit_entry(rival, peer)
 
     def statistics(self) -> SyncStatistics:
-        """Counts since the start."""
+        """Return the counts since the start."""
         return SyncStatistics(self._counts["turns"], self._counts["faults"], self._counts["fetched"])

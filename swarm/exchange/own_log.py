@@ -1,7 +1,8 @@
-"""The node's own log: every share becomes the next signed envelope, is flushed to the disk, and only then goes out.
+"""The node's own log: each share becomes the next signed envelope, goes to the disk, then to peers.
 
-The log may be `silent`: while it is not known where it ends (`swarm.exchange.recovery`), or for good once this key has signed two
-histories. Then nothing is signed, and the node goes on learning. Whoever moves the log's end holds `one` meanwhile.
+The log may be `silent`: while its end is unknown (recovery.py), or for good once this key has
+signed two histories. Then nothing is signed, and the node goes on learning. Whoever moves the log's
+end holds `one` meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from swarm.records import ScoredGroup
 
 logger = logging.getLogger(__name__)
 
-# Own envelopes from elsewhere that wait to be looked at; the rest is fetched from peers.
+# Most own envelopes from elsewhere kept for a look; the rest is fetched from peers.
 MAX_STRANGE = 64
 ELSEWHERE = (
     "nothing is shared: this identity has signed an envelope that is not here; it runs twice, or an old backup was restored"
@@ -37,14 +38,15 @@ FORKED = "this key has signed two histories of its log, so peers refuse it for g
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the own log ends: the next sequence number, and the id of the newest envelope."""
+    """The end of the own log: the next sequence number, and the id of the newest envelope."""
 
     sequence: int
     previous: bytes
 
 
 class OwnLog:
-    """One node's append-only log in one swarm. It owns the node's task `indices`: each share accounts for a range of them."""
+    """One node's append-only log in one swarm. It owns the node's task `indices`: each share
+    accounts for a range of them."""
 
     def __init__(self, context: Context, pool: Pool, position: Position, reached: Reached) -> None:
         self._context = context
@@ -57,7 +59,8 @@ class OwnLog:
         self.strange: list[tuple[str, Envelope]] = []
 
     def doubt(self, why: str, strange: tuple[str, Envelope] | None = None) -> None:
-        """Sign nothing more until peers were asked for this log; first who gave a `strange` envelope of it, not held here."""
+        """Stop signing until peers have said where this log ends. The peer that sent `strange` is
+        asked first."""
         if self.silent != FORKED:
             if why and why != self.silent:
                 logger.log(logging.WARNING if strange else logging.INFO, "%s", why)
@@ -67,13 +70,14 @@ class OwnLog:
                 self.strange.append(strange)
 
     def fork(self) -> None:
-        """Sign nothing more, ever."""
+        """Stop signing for good."""
         if self.silent != FORKED:
             logger.error("%s", FORKED)
         self.silent = FORKED
 
     async def append(self, share: Share, groups: Sequence[ScoredGroup]) -> bytes:
-        """Sign and keep a share with its groups, and account for its indices; returns the bytes to publish.
+        """Sign and keep a share with its groups, and account for its indices. Returns the bytes to
+        publish.
 
         Raises `ProtocolError` for a share that peers would refuse.
         """
@@ -91,16 +95,17 @@ class OwnLog:
             store.append_own(entry)
             store.add_groups(carried, own=True)
 
-        # Whatever ends a round meanwhile: an envelope that is kept and not counted would be contradicted by the next one.
+        # Shielded: an envelope kept but not counted would be contradicted by the next one.
         with trio.CancelScope(shield=True):
             await self._pool.run(keep)
         self.position = Position(envelope.sequence + 1, envelope.id)
-        # Only now: indices that no share accounts for would be held against this node.
+        # Only now: peers hold indices that no share accounts for against this node.
         self.indices.account(Reached(share.epoch, share.first_index + share.count))
         return entry.envelope
 
     async def append_other(self, body: Body) -> Envelope:
-        """Sign and keep a body that is no share. Raises `ProtocolError` when it does not fit into an envelope."""
+        """Sign and keep a body other than a share. Raises `ProtocolError` if it exceeds an
+        envelope."""
         now_ms = self._context.now_ms()
         envelope = self._seal(body, now_ms)
         with trio.CancelScope(shield=True):
@@ -109,7 +114,8 @@ class OwnLog:
         return envelope
 
     async def take_over(self, entry: StoredEnvelope, envelope: Envelope) -> Reason | None:
-        """Keep an own envelope that a peer had, and go on behind it; returns the reason if it does not fit the log held here."""
+        """Keep a peer's copy of an own envelope, and continue behind it. Returns the reason if it
+        does not fit the log held here."""
 
         def keep(store: Store) -> Reason | tuple[Position, Reached]:
             reason = log_table.place(store, envelope).reason
@@ -119,7 +125,7 @@ class OwnLog:
             return end_of(store, self._context.manifest)
 
         async with self.one:
-            # What the pool holds and where the log is believed to end must not come apart, whatever happens meanwhile.
+            # Shielded: the pool and the log's end must not come apart.
             with trio.CancelScope(shield=True):
                 kept = await self._pool.run(keep)
             if isinstance(kept, Reason):
@@ -134,7 +140,7 @@ class OwnLog:
 
 
 def entry_of(envelope: Envelope, now_ms: int, body: bytes | None = None) -> StoredEnvelope:
-    """An envelope, with the body it announces where that is at hand, as the store keeps it."""
+    """Return an envelope as the store keeps it, with the announced body if that is at hand."""
     body_hash = None if body is None else hashlib.sha256(body).digest()
     return StoredEnvelope(envelope.id, envelope.key, envelope.sequence, now_ms, envelope.to_bytes(), body_hash, body)
 
@@ -146,7 +152,8 @@ async def open_log(context: Context, pool: Pool) -> OwnLog:
 
 
 def end_of(store: Store, manifest: Manifest) -> tuple[Position, Reached]:
-    """Return where the log in this store ends, and how far its last share used the indices."""
+    """Return the end of the log in this store, and the point in the indices that its last share
+    reached."""
     newest = store.newest_own()
     if newest is None:
         return Position(0, NO_PREVIOUS), Reached(0, 0)
@@ -158,14 +165,14 @@ def end_of(store: Store, manifest: Manifest) -> tuple[Position, Reached]:
             reached = Reached(share.epoch, share.first_index + share.count)
             break
         if envelope.kind == Kind.ANNOUNCE:
-            # Its body is lost, so nobody knows which indices it took: none are left of its epoch.
+            # Its body is lost, and with it the indices it took: count all of its epoch as used.
             reached = Reached(epoch_of(manifest, envelope.time_ms), manifest.tasks_per_epoch)
             break
     return Position(newest.sequence + 1, newest.id), reached
 
 
 def share_of(round: int, used: IndexRange, groups: Sequence[ScoredGroup]) -> Share:
-    """Return what travels of a round's groups."""
+    """Return a round's groups as a share for the wire."""
     return Share(
         round=round,
         epoch=used.epoch,

@@ -1,4 +1,5 @@
-"""From gossip to admission: what is let through, who is judged when, and who hears of what came of it."""
+"""From gossip to admission: drops hopeless messages, judges the others in turn, reports the
+outcome."""
 
 from __future__ import annotations
 
@@ -23,20 +24,22 @@ from swarm.pool.admission.refusal import Admitted, Refusal
 from swarm.pool.pool import Pool
 from swarm.records import ScoredGroup
 
-# Messages of different signers; their groups share the scoring workers.
+# Messages, of different signers, judged at once; their groups share the scoring workers.
 JUDGED_AT_ONCE = 8
-# Messages beside the queue, which wait for a peer: more than admission lets wait, so that one in the queue never does.
+# Messages that wait for a peer, beside the queue. Above admission's own limit, so that one in the
+# queue never waits.
 WAITING_AT_ONCE = 64
 
-# What an honest peer of another version sends; dropping it must not cost the forwarder its standing in the mesh.
+# Honest peers of another version send these; the forwarder must not lose peer score for them.
 _NEWER = frozenset({Reason.VERSION, Reason.KIND})
 
-# Told of the groups of each message that were let in.
+# Called with the admitted groups of each message.
 Heard = Callable[[Sequence[ScoredGroup]], None]
 
 
 def validate(admission: Admission, data: bytes) -> Opened | Verdict:
-    """Open a message for GossipSub: bytes that do not open, or whose signer is silenced, are neither delivered nor forwarded."""
+    """Open a message for GossipSub. Bytes that do not open, or of a silenced signer, are neither
+    delivered nor forwarded."""
     opened = admission.screen(data)
     if isinstance(opened, Reason):
         return Verdict.IGNORE if opened in _NEWER else Verdict.REJECT
@@ -44,7 +47,7 @@ def validate(admission: Admission, data: bytes) -> Opened | Verdict:
 
 
 class Receiver:
-    """Admits the messages of one network, each signer's in their order; only what waits for a peer is waited for aside."""
+    """Admits a network's messages, each signer's in order; those waiting for a peer stand aside."""
 
     def __init__(self, context: Context, pool: Pool, admission: Admission, beacon: Beacon, log: OwnLog, heard: Heard) -> None:
         settings = context.config.network
@@ -64,11 +67,11 @@ class Receiver:
 
     @property
     def subscription(self) -> Subscription[Opened]:
-        """How this node hears its swarm."""
+        """The subscription by which this node hears its swarm."""
         return Subscription(topic(self._context.manifest), lambda data: validate(self._admission, data), self.take)
 
     def take(self, message: Message[Opened]) -> int:
-        """Have a message judged when its turn comes; return how many waiting ones were dropped for it."""
+        """Have a message judged in its turn. Returns the number of waiting ones dropped for it."""
         if self._nursery is not None and self._beside < WAITING_AT_ONCE and self._waits(message.opened.body):
             self._beside += 1
             self._nursery.start_soon(self._wait, message)
@@ -79,7 +82,8 @@ class Receiver:
         return dropped
 
     def _waits(self, body: Body) -> bool:
-        """Whether admitting this body waits for a peer: for an announced one, or for the value of an epoch."""
+        """Return whether admitting this body waits for a peer: for an announced body or an epoch's
+        value."""
         return isinstance(body, Announce) or (isinstance(body, Share) and self._beacon.lacks(body.epoch))
 
     def _call_judge(self) -> None:
@@ -91,7 +95,7 @@ class Receiver:
         """Judge messages until cancelled."""
         try:
             async with trio.open_nursery() as self._nursery:
-                # What came before this began, or was left when it failed.
+                # Messages from before the start, or left over by a failure.
                 for _ in range(len(self._waiting)):
                     self._call_judge()
                 await trio.sleep_forever()
@@ -112,7 +116,7 @@ class Receiver:
         self._beside -= 1
 
     async def admit(self, opened: Opened, peer: str) -> Admitted:
-        """Hand a message from `peer` to admission, and tell of the outcome."""
+        """Hand a message from `peer` to admission, and report the outcome."""
         if isinstance(opened.body, Share):
             await self._beacon.seek(opened.body.epoch, peer, opened.envelope.key)
         admitted = await self._admission.admit(opened, peer)
@@ -124,7 +128,7 @@ class Receiver:
         return admitted
 
     async def admit_entry(self, envelope: Envelope, peer: str) -> frozenset[Reason]:
-        """Hand an entry of a log that `peer` gave to admission; return the reasons of the refusals."""
+        """Hand a log entry from `peer` to admission. Returns the reasons of the refusals."""
         data = envelope.to_bytes()
         try:
             body = unpack_body(envelope.kind, envelope.body)
@@ -141,6 +145,6 @@ class Receiver:
         self._context.emit(Refused(self._context.identity.peer_id, signer, refusal.reason))
 
     async def _look_at_own(self, envelope: Envelope, peer: str) -> None:
-        """Doubt where the own log ends, if this envelope of it is not held here."""
+        """Doubt the end of the own log if this envelope of it is not held here."""
         if await self._pool.run(lambda store: store.envelope_at(envelope.key, envelope.sequence)) != envelope.id:
             self._log.doubt(ELSEWHERE, (peer, envelope))

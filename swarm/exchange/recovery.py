@@ -1,26 +1,31 @@
-"""Where the own log ends, when the pool may not know it.
+"""Finds the end of the own log when the pool may not know it.
 
-A node that signs two envelopes with one sequence number has proved itself a cheat, for good. An honest one does so when its
-key outlives its pool: the disk was lost, the pool moved away, an old backup restored, the identity copied to a second
-machine. So a node asks its peers, who keep its envelopes, before it signs. The cases:
+A node that signs two envelopes with one sequence number has proved itself a cheat, for good. An
+honest one does so when its key outlives its pool: the disk was lost, the pool moved away, an old
+backup restored, the identity copied to a second machine. So a node asks its peers, who keep its
+envelopes, before it signs. The cases:
 
-    brand-new key     `swarm.pool.store.log_table.begin` noted, as the key was made, that its log begins in this pool.
-                      There is nothing to wait for; the first peers are asked all the same, since the note
-                      may come from an old backup.
-    lost pool         The note is lost with the pool. Nothing is signed until a peer has answered, however long that takes.
-    normal restart,   cannot be told apart from here: the log in the pool ends somewhere. The first peers are asked
-    old backup        before anything is signed, which takes one round trip after the first connection.
-    whole swarm       A restarted node that knows of no peer at all signs on: there is nobody whom it could contradict. One
-    offline           that knows peers, none of whom is there, stays silent, which costs nothing, as nobody listens.
-    peers that do     After `PATIENCE_S` of connected peers without an answer a restarted node signs on: they may not speak this
-    not answer        protocol. One with a lost pool goes on waiting.
-    running twice     An own envelope that is not held here shows up in gossip or in a peer's heads: nothing more is signed until
-                      the log was fetched. If it contradicts one that is held, the log is forked and silent for good.
+    brand-new key     `swarm.pool.store.log_table.begin` noted, as the key was made, that its log
+                      begins in this pool. There is nothing to wait for. The first peers are asked
+                      all the same, since the note may come from an old backup.
+    lost pool         The note is lost with the pool. Nothing is signed until a peer has answered,
+                      however long that takes.
+    normal restart,   Indistinguishable from here: the log in the pool ends somewhere. The first
+    old backup        peers are asked before anything is signed, which takes one round trip after
+                      the first connection.
+    whole swarm       A restarted node that knows of no peer at all signs on: there is nobody to
+    offline           contradict. A node that knows peers, all of them away, stays silent. That
+                      costs nothing, as nobody listens.
+    peers that do     After `PATIENCE_S` of connected peers without an answer a restarted node signs
+    not answer        on: they may not speak this protocol. One with a lost pool goes on waiting.
+    running twice     An own envelope that is not held here shows up in gossip or in a peer's heads:
+                      nothing more is signed until the log was fetched. If it contradicts one that
+                      is held, the log is forked and silent for good.
 
-One answer is as good as the peer that gave it, which may have missed envelopes or lie. So `ENOUGH` peers are asked,
-or all that are connected. Whatever they send carries this node's own signature: they can withhold, not invent.
-Meanwhile the node learns as always; what it would have shared stays unpublished, and its indices are accounted for in the
-next share.
+A single peer may have missed envelopes, or lie. So `ENOUGH` peers are asked, or all that are
+connected. All their envelopes carry this node's own signature: they can withhold, not invent.
+Meanwhile the node learns as always. Its groups stay unpublished, and the next share accounts for
+their indices.
 """
 
 from __future__ import annotations
@@ -48,9 +53,9 @@ logger = logging.getLogger(__name__)
 
 ENOUGH = 3
 PATIENCE_S = 60.0
-# One peer's turn: one that gives the log drop by drop must not keep this node silent.
+# One peer's turn: a peer that gives the log drop by drop must not keep this node silent.
 TURN_S = 60.0
-# How often is looked for connected peers to ask; it grows while there are none.
+# Seconds between looks for connected peers; they grow while there are none.
 LOOK_S, LONGEST_LOOK_S = 0.25, 5.0
 
 WAITING = "nothing is shared until a peer has told where this node's log ends"
@@ -63,7 +68,7 @@ async def doubt_at_start(context: Context, pool: Pool, log: OwnLog) -> None:
 
 
 class Recovery:
-    """Finds out where the own log ends: at the start, and whenever it is in doubt."""
+    """Finds the end of the own log: at the start, and whenever it is in doubt."""
 
     def __init__(self, context: Context, pool: Pool, log: OwnLog) -> None:
         self._context = context
@@ -79,7 +84,7 @@ class Recovery:
             try:
                 await self._find_end(network)
             except BaseException:
-                doubted.set()  # this part is begun again, or the network is opened again
+                doubted.set()  # this part, or the network, is opened again
                 raise
 
     async def _find_end(self, network: Network) -> None:
@@ -108,7 +113,7 @@ class Recovery:
                         await self._fetch_own(network, peer)
                     answers += 1
                 except (NetworkError, ProtocolError, trio.TooSlowError) as error:
-                    logger.debug("%s did not tell of this node's log: %r", peer, error)
+                    logger.debug("%s did not give its copy of this node's log: %r", peer, error)
             elif asked_since is not None and trio.current_time() - asked_since > PATIENCE_S:
                 if noted and not answers:
                     break
@@ -125,14 +130,17 @@ class Recovery:
             log.silent = ""
 
     def _hold(self, noted: bool, *, alone: bool) -> None:
-        """Sign nothing meanwhile, unless there is nothing that could be contradicted."""
+        """Sign nothing meanwhile, unless there is nothing to contradict."""
         if self._log.silent in (ELSEWHERE, FORKED):
             return
         new = self._log.position.sequence == 0
         self._log.silent = "" if noted and (new or alone) else WAITING
 
     async def _fetch_own(self, network: Network, peer: str) -> None:
-        """Take over what one peer holds of the own log and we do not. Raises `NetworkError` or `ProtocolError`."""
+        """Take over one peer's envelopes of the own log that are missing here.
+
+        Raises `NetworkError` or `ProtocolError`.
+        """
         key, swarm = self._context.key, self._context.manifest.id
         asking = HeadsRequest(swarm, key, 1)
         heads = read_heads(await network.request(peer, HEADS_PROTOCOL, asking.to_bytes(), MAX_HEADS_BYTES), asking)
@@ -156,14 +164,14 @@ class Recovery:
             raise NetworkError("the peer names an envelope of this node's log that it does not give")
 
     async def _take_over(self, network: Network, peer: str, envelope: Envelope) -> None:
-        """Keep an own envelope that a peer had, and continue behind it."""
+        """Keep a peer's copy of an own envelope, and continue behind it."""
         entry = entry_of(envelope, self._context.now_ms(), await _body(network, peer, envelope))
         if await self._log.take_over(entry, envelope) in (Reason.EQUIVOCATION, Reason.CHAIN):
             self._log.fork()
 
 
 async def _body(network: Network, peer: str, envelope: Envelope) -> bytes | None:
-    """The body that an own envelope announces, if the peer has it."""
+    """Return the body that an own envelope announces, or None if the peer has not got it."""
     if envelope.kind != Kind.ANNOUNCE:
         return None
     announce = unpack_body(envelope.kind, envelope.body)

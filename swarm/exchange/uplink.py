@@ -1,4 +1,4 @@
-"""A node's place in the network, which may be closed and opened again while the node lives."""
+"""A node's access to the network, which may close and open again while the node lives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BODY_PROTOCOL = "/swarmd/1/body"
 
 
 class Uplink:
-    """The `network` that the node is on, None while there is none."""
+    """The open `network` of the node; None while there is none."""
 
     def __init__(self) -> None:
         self.network: Network | None = None
@@ -22,14 +22,17 @@ class Uplink:
         return sum(peer.connected for peer in self.network.peers()) if self.network else 0
 
     async def publish(self, data: bytes) -> None:
-        """Send to everybody on the topic; to nobody while there is no network. Raises `NetworkError`."""
+        """Send to everybody on the topic; to nobody while there is no network. Raises
+        `NetworkError`."""
         if self.network is not None:
             await self.network.publish(data)
 
     async def fetch_body(self, body_hash: bytes, size: int, forwarder: str, signer: bytes) -> bytes:
-        """Pull an announced body from its signer, then from whoever forwarded the announcement.
+        """Pull an announced body from its signer, then from the peer that forwarded the
+        announcement.
 
-        Returns the body, or else what the signer gave for it. Raises `NetworkError` when neither has it.
+        Returns the body, or else the signer's wrong answer. Raises `NetworkError` when neither has
+        it.
         """
         if self.network is None:
             raise NetworkError("the node is not on the network")
@@ -41,7 +44,7 @@ class Uplink:
                 continue
             if hashlib.sha256(body).digest() == body_hash:
                 return body
-            # Only what the signer itself gives can be held against it.
+            # Only the signer's own answer can be held against it.
             refused = body if holder == peer_id(signer) else refused
         if refused is None:
             raise NetworkError("nobody who was asked has the body")

@@ -1,8 +1,9 @@
-"""Messages between the network and admission: bounded, fair among signers, and of each signer one at a time in its order.
+"""Messages between the network and admission: bounded, fair among signers, one per signer at a
+time.
 
-This is the only queue on their way. A slow judgement of one signer's message never makes another's wait in front of the door:
-signers take turns, the established ones alternating with everybody else; a flood waits behind itself, and displaces itself
-when the place is full.
+This is the only queue on their way. A slow judgement of one signer's message never delays
+another's: signers take turns, established ones alternating with all others. A flood waits behind
+itself, and displaces itself when the queue is full.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from swarm.pool.admission.opened import Opened
 
 
 class Waiting:
-    """`take` gives a message of a signer none of whose messages is being judged; `done` must be called for it."""
+    """`take` returns a message of a signer none of whose messages is being judged; call `done` for
+    it."""
 
     def __init__(self, max_messages: int, max_bytes: int, established: Callable[[bytes], bool]) -> None:
         self._established = established
@@ -28,7 +30,7 @@ class Waiting:
         return len(self._shelf)
 
     def put(self, message: Message[Opened]) -> int:
-        """Add a message; return how many were dropped to make room, itself perhaps among them."""
+        """Add a message. Returns the number dropped to make room, itself perhaps included."""
         signer = message.opened.envelope.key
         dropped = self._shelf.put(signer, message, len(message.data))
         self._queue(signer)
@@ -40,7 +42,7 @@ class Waiting:
             self._turns.put(signer, established=self._established(signer))
 
     def take(self) -> Message[Opened] | None:
-        """Remove and return the next signer's oldest message, or None if nobody's can be judged now."""
+        """Remove and return the next signer's oldest message, or None if none can be judged now."""
         while (signer := self._turns.next()) is not None:
             self._queued.discard(signer)
             message = self._shelf.take_oldest(signer)
@@ -50,7 +52,7 @@ class Waiting:
         return None
 
     def done(self, message: Message[Opened]) -> None:
-        """The message was judged; its signer's next one may be."""
+        """Note that the message was judged; its signer's next one may follow."""
         signer = message.opened.envelope.key
         self._judged.discard(signer)
         self._queue(signer)
