@@ -1,7 +1,7 @@
 """The operator's socket: one line of JSON in, one line out, on 127.0.0.1 only.
 
-Port and a random token are written to `control.json` in the home, readable by its owner alone: whoever can read the file
-may steer the node, and a web page or another user of the machine cannot.
+Port and a random token are written to `control.json` in the home, readable by its owner alone. So
+whoever can read the file may steer the node; a web page or another user of the machine cannot.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Verb = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
 async def serve_control(node: Node, punctuality: Punctuality) -> None:
-    """Answer the operator until cancelled. Whoever calls this has `punctuality` watch the loop."""
+    """Answer the operator until cancelled. The caller runs `punctuality.watch` in the same loop."""
     token = secrets.token_hex(32)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]

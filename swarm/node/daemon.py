@@ -1,4 +1,4 @@
-"""The daemon: one node in the foreground of one process, from its home, until it is told to stop."""
+"""The daemon: one node in the foreground of one process, from its home, until told to stop."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ from swarm.supervisor import find, supervise
 
 logger = logging.getLogger(__name__)
 
-# Between two rounds of asking the bootstrap peers for a manifest.
+# Seconds between two rounds of asking the bootstrap peers for a manifest.
 ASK_AGAIN_S = 5.0
 
 
 def run_daemon(home: Home, config: Config) -> None:
     """Run the node of `home` until it has finished and saved.
 
-    Raises the `SwarmdError` that ended it, if one did, and `KeyboardInterrupt` when a second signal did not let it save.
+    Raises the `SwarmdError` that ended it, and `KeyboardInterrupt` if a second signal kept it from
+    saving.
     """
     if not config.defences.verify:
         raise ConfigError(
@@ -52,7 +53,7 @@ def run_daemon(home: Home, config: Config) -> None:
         try:
             saved = trio.run(_main, home, config, who)
         except BaseExceptionGroup as group:
-            # trio wraps what its nurseries raise; the operator gets the one sentence inside.
+            # trio's nurseries raise groups; the operator gets the one sentence inside.
             error = find(group, (SwarmdError,))
             if error is None:
                 raise
@@ -62,7 +63,7 @@ def run_daemon(home: Home, config: Config) -> None:
 
 
 async def _main(home: Home, config: Config, who: Identity) -> bool:
-    """Whether everything that was learned is in a checkpoint."""
+    """Run the node. Returns whether a checkpoint holds everything learned."""
     clock, saved = WallClock(), True
 
     async with trio.open_nursery() as nursery:
@@ -74,7 +75,7 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
             manifest = await _fetch_manifest(home, config, open_network)
         context = Context(home, who, config, manifest, clock, (EventLog(home.events), _log_event))
         if config.policy.model != "embedded":
-            logger.info("opening %s; what is not on this machine yet is fetched now, which may take minutes", config.policy.model)
+            logger.info("opening %s; files missing on this machine are fetched now, which may take minutes", config.policy.model)
         async with open_node(context, open_network) as node:
             node_here.append(node)
             saved = False
@@ -95,7 +96,8 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
 
 
 async def _watch_signals(scope: trio.CancelScope, nodes: Sequence[Node]) -> None:
-    """The first SIGINT or SIGTERM ends the node after its round, with a checkpoint; the second at once."""
+    """End the node after its round, with a checkpoint, at the first SIGINT or SIGTERM; at once at
+    the second."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             if not nodes or nodes[0].learner.stopping:
@@ -107,7 +109,7 @@ async def _watch_signals(scope: trio.CancelScope, nodes: Sequence[Node]) -> None
 
 
 async def _fetch_manifest(home: Home, config: Config, open_network: OpenNetwork) -> Manifest:
-    """Ask the bootstrap peers for the manifest whose id is the swarm's, and keep it in the home."""
+    """Ask the bootstrap peers for the manifest with the swarm's id, and keep it in the home."""
     wanted = bytes.fromhex(config.swarm.manifest)
     if not config.swarm.bootstrap:
         raise ConfigError(

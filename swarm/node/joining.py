@@ -1,4 +1,4 @@
-"""A node's place in the real network, from its settings: used by the daemon and by simulations on loopback."""
+"""Opens libp2p by a node's settings, for the daemon and for simulations on loopback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from swarm.net.network import OpenNetwork
 
 
 def libp2p_opener(home: Home, identity: Identity, config: Config, clock: Clock) -> OpenNetwork:
-    """Return what opens libp2p, each time it is called: on the addresses of `network`, joining by `swarm.bootstrap`."""
+    """Return a function that opens libp2p at each call.
+
+    It listens on the addresses of `network` and joins by `swarm.bootstrap`.
+    """
     return lambda subscription: open_libp2p(
         identity.seed,
         subscription,

@@ -14,7 +14,10 @@ from swarm.pool.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What `swarm.node.opening` has opened. The learner goes on without any network, the exchange without any policy."""
+    """The opened parts of a node (opening.py).
+
+    The learner goes on without any network, the exchange without any policy.
+    """
 
     context: Context
     pool: Pool
@@ -23,7 +26,7 @@ class Node:
     started_ms: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Note the time."""
+        """Note the start time."""
         object.__setattr__(self, "started_ms", self.context.now_ms())
 
     async def learn(self) -> None:
@@ -31,6 +34,6 @@ class Node:
         await keep_learning(self.learner, self.part_failed)
 
     def part_failed(self, part: str, error: str) -> None:
-        """Tell that a part has failed and begins again."""
+        """Report that a part has failed and begins again."""
         self.learner.activity.state = f"restarting {part}: {error}"
         self.context.emit(PartRestarted(self.context.identity.peer_id, part, error))

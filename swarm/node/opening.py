@@ -1,4 +1,5 @@
-"""Puts a node together: opens its parts in the order they need each other, joins learner and exchange, and keeps them running."""
+"""Puts a node together: opens its parts in the order of their needs, joins learner and exchange,
+and keeps them running."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ from swarm.tasks.scoring import Scorer
 
 @asynccontextmanager
 async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterator[Node]:
-    """Yield a node on the network, not learning yet (`Node.learn`). Raises the error of any part that cannot be opened."""
+    """Yield a node on the network, not learning yet (`Node.learn`). Raises the error of a part that
+    fails to open."""
     home, config, manifest, clock = context.home, context.config, context.manifest, context.clock
     _check_rules(manifest, config)
     async with AsyncExitStack() as stack:
@@ -83,7 +85,7 @@ async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterato
 
 
 async def _open_standing(config: Config, pool: Pool) -> PeerScores:
-    """What is remembered of the signers."""
+    """Load the peer scores that the pool holds, and the convicted signers."""
     standing = PeerScores(config.defences.newcomer_share)
     standing.restore(await pool.run(standing_table.load))
     standing.convict(await pool.run(proof_table.equivocators))
@@ -91,7 +93,7 @@ async def _open_standing(config: Config, pool: Pool) -> PeerScores:
 
 
 def _check_rules(manifest: Manifest, config: Config) -> None:
-    """Settings under which every peer would refuse what this node shares, and think the worse of it."""
+    """Raise `ConfigError` for settings under which every peer would refuse this node's shares."""
     size = config.generation.num_generations
     if not manifest.min_group_size <= size <= manifest.max_group_size:
         raise ConfigError(

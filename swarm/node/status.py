@@ -1,4 +1,4 @@
-"""What a running node says of itself when its operator asks."""
+"""A running node's answers to its operator: status, peers and invite."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from swarm.net.network import PeerRecord
 from swarm.node.node import Node
 from swarm.pool.store import proof_table
 
-# Of the signers that are no peers, those with the most credit or points.
+# Most signers listed that are no peers: the ones with the most credit or points.
 SIGNERS_SHOWN = 100
 
 
 async def status(node: Node) -> dict[str, Any]:
-    """The fields of `swarmd status --json`."""
+    """Return the fields of `swarmd status --json`."""
     context, learner, exchange = node.context, node.learner, node.exchange
     tag, network = learner.policy.tag, exchange.uplink.network
     admission = exchange.admission.statistics()
@@ -69,7 +69,10 @@ async def status(node: Node) -> dict[str, Any]:
 
 
 def pause_of(node: Node) -> dict[str, Any] | None:
-    """Why the node computes nothing, until when, and whether that has begun: a round that runs is finished first."""
+    """Return why the node pauses, until when, and whether it has begun; None if it does not.
+
+    A round under way is finished first.
+    """
     pause = node.learner.guest.reason()
     if pause is None:
         return None
@@ -78,7 +81,7 @@ def pause_of(node: Node) -> dict[str, Any] | None:
 
 
 def peers(node: Node) -> list[dict[str, Any]]:
-    """The fields of `swarmd peers --json`, connected peers first, last those known only by what they signed."""
+    """Return the fields of `swarmd peers --json`: connected peers first, mere signers last."""
     network = node.exchange.uplink.network
     if network is None:
         return []
@@ -103,7 +106,8 @@ def peers(node: Node) -> list[dict[str, Any]]:
 
 
 def invite(node: Node) -> dict[str, Any]:
-    """An invite to this node's swarm, through this node. Raises `NetworkError` while it cannot be reached."""
+    """Return an invite to this node's swarm, through this node. Raises `NetworkError` while it has
+    no address."""
     network = node.exchange.uplink.network
     addresses = network.addresses()[:MAX_ADDRESSES] if network else ()
     if not addresses:
