@@ -1,12 +1,14 @@
-"""The public value of each epoch, as the parts of a node ask for it.
+"""The public value of each epoch, for all parts of a node.
 
-With drand the value of an epoch is not known until some seconds after it began, and then comes from the web or from a peer;
-a signed round is the same and can be checked whoever brings it. So all waiting is in one background part, `DrandBeacon.run`:
+With drand the value of an epoch becomes known some seconds after it began, and then comes from the
+web or from a peer. A signed round is the same everywhere and can be checked whoever brings it. So
+all waiting is in one background part, `DrandBeacon.run`:
 
-    missing?  ──▶  ask the web and a few peers at once  ──▶  keep the first that verifies, also in the store  ──▶  wake who waits
+    missing?  ──▶  ask the web and  ──▶  keep the first that      ──▶  wake all
+                   some peers            verifies, in the store too    who wait
 
-Everybody else asks `value`, which answers at once: the proposer goes on in the epoch before while it is None, and admission
-lets a share of that epoch wait aside, for a bounded time and up to a bounded number.
+Everybody else asks `value`, which answers at once. While it is None, the proposer goes on in the
+epoch before, and admission lets shares of that epoch wait aside, bounded in time and number.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from swarm.pool.store import beacon_table
 PUBLISHED_AFTER_S = 1.0  # a round is on the web about this long after its time
 FIRST_PAUSE_S = 1.0  # between two searches for a round that is missing; doubles up to
 LONGEST_PAUSE_S = 30.0
-HOLDERS_KEPT = 8  # peers that made or forwarded a share of an epoch, and so may have its round
+HOLDERS_KEPT = 8  # peers that made or forwarded a share of an epoch, so may have its round
 MAX_WAITING = 32  # shares that wait for their epoch's value, up to 768 KiB each
 MAX_WAITING_PER_SIGNER = 2
 WAIT_S = 8.0
@@ -45,10 +47,11 @@ EPOCHS_KEPT = 64  # in memory; the store has the others
 
 @dataclass(frozen=True, slots=True)
 class BeaconStatistics:
-    """What is known and where it came from.
+    """The rounds known and their sources.
 
-    `epoch` is the newest whose value is known, and `round` its round; `from_…` count verified rounds since the start, and
-    `invalid` those that were not; `problem` says why no tasks can be proposed and what to do.
+    `epoch` is the newest whose value is known, and `round` its round. `from_…` count verified
+    rounds since the start, `invalid` wrong ones. `problem` says why no tasks can be proposed, and
+    the remedy.
     """
 
     kind: str
@@ -62,25 +65,26 @@ class BeaconStatistics:
 
 
 class Beacon(Protocol):
-    """What the parts of a node ask of their swarm's public randomness."""
+    """The source of a swarm's public randomness."""
 
     def value(self, epoch: int) -> bytes | None:
-        """The public value (32 bytes) of an epoch, None while it is not known here."""
+        """Return the public value (32 bytes) of an epoch; None while it is unknown here."""
 
     def lacks(self, epoch: int) -> bool:
-        """Whether the value of this epoch, of which shares are let in now, is still unknown."""
+        """Return whether shares of this epoch are taken now and its value is still unknown."""
 
     async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
-        """Wait a bounded time for the value of an epoch of which `signer` (key) made and `forwarder` (peer id) sent a share."""
+        """Wait a bounded time for an epoch's value. `signer` (key) made and `forwarder` (peer id)
+        sent a share of that epoch."""
 
     def serve(self, network: Network) -> None:
-        """Answer the requests of a network's peers for rounds of the beacon."""
+        """Answer requests of a network's peers for rounds of the beacon."""
 
     def problem(self) -> str:
-        """Why no tasks can be proposed now, and what to do; empty when they can."""
+        """Return why no tasks can be proposed now, and the remedy; "" when they can."""
 
     def statistics(self) -> BeaconStatistics:
-        """What is known now, and counts since the node started."""
+        """Return the newest known epoch, and counts since the node started."""
 
 
 class LocalBeacon:
@@ -90,30 +94,30 @@ class LocalBeacon:
         self._manifest_id = manifest.id
 
     def value(self, epoch: int) -> bytes:
-        """The value of any epoch."""
+        """Return the value (32 bytes) of any epoch."""
         return local_beacon(self._manifest_id, epoch)
 
     def lacks(self, epoch: int) -> bool:
-        """None is."""
+        """Return False: every value is known."""
         return False
 
     async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
-        """There is nothing to wait for."""
+        """Return at once: every value is known."""
 
     def serve(self, network: Network) -> None:
-        """There is nothing to ask for."""
+        """Do nothing: peers need no rounds."""
 
     def problem(self) -> str:
-        """None."""
+        """Return "": tasks can always be proposed."""
         return ""
 
     def statistics(self) -> BeaconStatistics:
-        """There is nothing to count."""
+        """Return the kind alone; nothing is counted."""
         return BeaconStatistics("local")
 
 
 class DrandBeacon:
-    """Values made of the rounds of the manifest's chain, which must have one."""
+    """Values made of the rounds of the manifest's drand chain, which must be set."""
 
     def __init__(self, context: Context, pool: Pool, network: Callable[[], Network | None]) -> None:
         manifest, urls = context.manifest, context.config.swarm.beacon_urls
@@ -134,15 +138,16 @@ class DrandBeacon:
         self._wanted = trio.Event()
 
     def value(self, epoch: int) -> bytes | None:
-        """The value of an epoch whose round is known."""
+        """Return the value (32 bytes) of an epoch whose round is known, else None."""
         return self._values.get(epoch)
 
     def lacks(self, epoch: int) -> bool:
-        """Whether it is worth waiting for."""
+        """Return whether waiting for this epoch's value is worth it."""
         return epoch not in self._values and epoch in self._near()
 
     async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
-        """Wait up to `WAIT_S` for the value of an epoch that is now; not at all when too many wait already."""
+        """Wait up to `WAIT_S` for the value of a current epoch; not at all when too many wait
+        already."""
         if not self.lacks(epoch) or self._waiting.total() >= MAX_WAITING or self._waiting[signer] >= MAX_WAITING_PER_SIGNER:
             return
         holders = self._holders.setdefault(epoch, OrderedDict())
@@ -162,7 +167,8 @@ class DrandBeacon:
         network.serve(BEACON_PROTOCOL, self.answer, max_request_bytes=REQUEST_BYTES)
 
     async def answer(self, peer: str, request: bytes) -> bytes:
-        """Serve `BEACON_PROTOCOL`: the signature of a round that was verified here. Raises `NetworkError` for any other."""
+        """Answer `BEACON_PROTOCOL` with the signature of a round verified here. Raises
+        `NetworkError` for any other round."""
         round = int.from_bytes(request)
         if len(request) != REQUEST_BYTES or round > MAX_INTEGER:
             raise NetworkError(f"a round is asked for with its number in {REQUEST_BYTES} bytes, at most 2^53 - 1")
@@ -175,7 +181,7 @@ class DrandBeacon:
         return held
 
     def problem(self) -> str:
-        """Why no tasks can be proposed now."""
+        """Return why no tasks can be proposed now, and the remedy; "" when they can."""
         now_ms = self._clock.now_ms()
         if any(epoch in self._values for epoch in proposable(self._manifest, now_ms)):
             return ""
@@ -188,7 +194,7 @@ class DrandBeacon:
         )
 
     def statistics(self) -> BeaconStatistics:
-        """What is known now, and counts since the node started."""
+        """Return the newest known epoch, and counts since the node started."""
         newest = max(self._values, default=None)
         return BeaconStatistics(
             kind="drand",
@@ -204,20 +210,22 @@ class DrandBeacon:
     # The background part
 
     async def restore(self) -> None:
-        """Take up the rounds of the epochs around now from the store; they are verified again, since files get damaged."""
+        """Load the rounds of current epochs from the store, and verify them again, since files get
+        damaged."""
         for epoch in self._near():
             held = await self._pool.run(partial(beacon_table.at, epoch=epoch))
             if held is not None and await self._sources.verified(self._round(epoch), held[1], "the store"):
                 self._take(epoch, held[1], "store")
 
     async def run(self) -> None:
-        """Look for the rounds of this epoch and the one before, and the next one's when it comes, until cancelled."""
+        """Look for the rounds of this epoch and the one before, then the next one's, until
+        cancelled."""
         pause = FIRST_PAUSE_S
         while True:
             for epoch in self._missing():
                 await self._search(epoch)
             if self._missing():
-                # Not at once again, whatever is asked meanwhile: a peer must not set the pace.
+                # Rest at least this long, whatever is asked: a peer must not set the pace.
                 await trio.sleep(FIRST_PAUSE_S)
                 await self._rest(pause - FIRST_PAUSE_S)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -231,11 +239,14 @@ class DrandBeacon:
         self._wanted = trio.Event()
 
     def _near(self) -> range:
-        """The epochs of which shares are taken now."""
+        """Return the epochs of which shares are taken now."""
         return taken(self._manifest, self._clock.now_ms())
 
     def _missing(self) -> list[int]:
-        """The epochs to look for, newest first: those whose round is published by this node's clock, or somebody used."""
+        """Return the epochs to look for, newest first.
+
+        Their rounds are published by this node's clock, or somebody has used them.
+        """
         near = self._near()
         self._holders = {epoch: holders for epoch, holders in self._holders.items() if epoch in near}
         return [
@@ -243,7 +254,7 @@ class DrandBeacon:
         ]
 
     def _until_next(self) -> float:
-        """Seconds until the next round that this node has not got is published."""
+        """Return the seconds until the next round unknown here is published."""
         now_ms = self._clock.now_ms()
         unknown = next(epoch for epoch in count(epoch_of(self._manifest, now_ms)) if epoch not in self._values)
         return self._published_s(unknown) - now_ms / 1000
@@ -265,7 +276,7 @@ class DrandBeacon:
             await self._pool.run(lambda store: beacon_table.keep(store, epoch, round, found.signature))
 
     def _take(self, epoch: int, signature: bytes, source: str) -> None:
-        """A verified round: everybody who waits for it may go on."""
+        """Keep a verified round, and wake all who wait for it."""
         self._signatures[epoch] = signature
         self._values[epoch] = drand_beacon(self._manifest.id, epoch, randomness_of(signature))
         for old in sorted(self._values)[:-EPOCHS_KEPT]:

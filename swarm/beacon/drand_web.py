@@ -1,4 +1,4 @@
-"""Asks a drand web server for one round. Whatever it answers is verified by the caller; here it is only bounded."""
+"""Asks a drand web server for one round. It only bounds the answer; the caller verifies it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ ANSWER_WITHIN_S = 5.0
 
 
 def fetch_round(url: str, chain: bytes, round: int) -> bytes:
-    """The signature (48 bytes, unverified) of a round by drand's HTTP API, `url`/`chain hash`/public/`round`.
+    """Return the signature (48 bytes, unverified) of a round from drand's HTTP API, `url`/`chain
+    hash`/public/`round`.
 
-    Blocks for about `ANSWER_WITHIN_S` seconds, longer if the server drips, so it belongs into a thread that can be left alone.
-    Raises `NetworkError` for whatever goes wrong.
+    Blocks for about `ANSWER_WITHIN_S` seconds, longer if the server drips, so call it in a thread
+    that can be abandoned. Raises `NetworkError` for any failure.
     """
     request = urllib.request.Request(  # noqa: S310 - the setting is checked to be http or https
         f"{url.rstrip('/')}/{chain.hex()}/public/{round}", headers={"User-Agent": "swarmd", "Accept": "application/json"}

@@ -1,7 +1,8 @@
-"""Finds a round of the swarm's drand chain: on the web and among the peers, all at once, the first that verifies.
+"""Finds a round of the swarm's drand chain: on the web and among the peers at once; the first
+verified answer wins.
 
-Nobody is believed, so it does not matter who is asked. What a peer can make this node verify is one round for each request
-that this node has sent it, and none after the first wrong one.
+Nobody is believed, so any source will do. A peer can make this node verify one round for each
+request that this node has sent it, and none after the first wrong one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ REQUEST_BYTES = 8  # the round's number, big-endian
 PEERS_ASKED = 4  # at once; at most half of them because they seemed to have it
 SEARCH_S = 12.0
 LIARS_KEPT = 256
-# On virtual time: what a web request and a verification are taken to cost.
+# On virtual time: the modelled cost of a web request and of a verification.
 _WEB_COST_S, _VERIFY_COST_S = 0.1, 0.002
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ class Found:
 
 
 class RoundSources:
-    """The sources of one chain's rounds. `network` gives the node's network, None while there is none.
+    """The sources of one chain's rounds. `network` returns the node's network, or None.
 
-    Raises `ConfigError` for a web address that is none.
+    Raises `ConfigError` for a malformed web address.
     """
 
     def __init__(self, chain: Chain, urls: Sequence[str], clock: Clock, network: Callable[[], Network | None]) -> None:
@@ -54,7 +55,7 @@ class RoundSources:
             if not url.startswith(("https://", "http://")):
                 raise ConfigError(f"swarm.beacon_urls: {url!r} is no web address; write https:// and a drand server's name")
         self._chain = chain
-        # The next one to ask first.
+        # In the order of asking.
         self._urls = list(urls)
         self._clock = clock
         self._network = network
@@ -64,7 +65,8 @@ class RoundSources:
         self.last_error = "nobody was asked yet"
 
     async def find(self, round: int, *, on_web: bool, holders: Sequence[str]) -> Found | None:
-        """Search for up to `SEARCH_S`: on the web, if the round may be published, and among peers, `holders` first."""
+        """Search for up to `SEARCH_S`: on the web, if the round may be published, and among peers,
+        `holders` first. Returns None if no answer verifies."""
         found: list[Found] = []
 
         async def attempt(source: str, name: str, ask: Callable[[], Awaitable[bytes]]) -> None:
@@ -81,7 +83,7 @@ class RoundSources:
 
         async def web() -> None:
             for url in list(self._urls):
-                # Behind the others, unless it has the round.
+                # Moves behind the others, unless it has the round.
                 self._urls.append(self._urls.pop(0))
                 await attempt("web", url, partial(self._from_web, url, round))
                 if found:
@@ -97,7 +99,7 @@ class RoundSources:
         return found[0] if found else None
 
     async def verified(self, round: int, signature: bytes, name: str) -> bool:
-        """Whether it is the chain's signature of the round; if not, `name` is remembered as who gave it."""
+        """Return whether it is the chain's signature of the round; if not, count and log it."""
         try:
             async with self._clock.work(_VERIFY_COST_S):
                 await trio.to_thread.run_sync(verify_round, self._chain, round, signature)
@@ -109,7 +111,8 @@ class RoundSources:
         return True
 
     def _askable(self, round: int, holders: Sequence[str]) -> list[str]:
-        """Whom to ask: the newest holders, and connected peers, other ones each time."""
+        """Return the peers to ask: the newest holders, and connected peers, different ones each
+        time."""
         network = self._network()
         if network is None:
             return []
@@ -121,12 +124,12 @@ class RoundSources:
         return [peer for peer in asked if peer != network.peer_id][:PEERS_ASKED]
 
     async def _from_web(self, url: str, round: int) -> bytes:
-        # A server that drips its answer holds a thread, not this node, and only one: until it ends, the server is left out.
+        # A server that drips its answer holds one thread, not this node; it is skipped meanwhile.
         if url in self._busy:
             raise NetworkError(f"{url} still owes an answer")
 
         def fetch() -> bytes:
-            # Marked by the thread itself: one that is given up before it begins would never take the mark off.
+            # The thread marks itself: one abandoned before its start would never remove a mark.
             self._busy.add(url)
             try:
                 return fetch_round(url, self._chain.hash, round)
