@@ -1,8 +1,9 @@
-"""This node's own task indices: how far it has proposed, and how far its shares have accounted for them.
+"""This node's own task indices: the point proposing has reached, and the point shares account for.
 
-A share must account for every index since the share before, in order, whether it carries a group of it or not; a hole would be
-held against this node. Rounds overlap, so several may be proposed before the first of them is shared: each one remembers the
-point that proposing had `reached`, and its share accounts for the indices up to that point.
+A share must account for every index since the share before, in order, whether it carries a group of
+it or not. A hole would be held against this node. Rounds overlap, so several may be proposed before
+the first of them is shared. Each one remembers the point that proposing had `reached`, and its
+share accounts for the indices up to that point.
 
     shared ▏0 1 2 3│4 5 6│7 8            accounted = 4; a round reached 7, the one after it 9
                     ▔▔▔▔▔ the range of the next share
@@ -41,7 +42,7 @@ class Indices:
 
     @property
     def reached(self) -> Reached:
-        """How far has been proposed."""
+        """The point that proposing has reached."""
         return self._reached
 
     def begin(self, epoch: int) -> None:
@@ -56,20 +57,22 @@ class Indices:
         return range(first, first + count)
 
     def up_to(self, reached: Reached) -> IndexRange:
-        """Return the range that the next share accounts for, if it is about what was proposed until `reached`."""
+        """Return the range of the next share, if it covers the proposals until `reached`."""
         first = self._first(reached)
         return IndexRange(reached.epoch, first, reached.next_index - first)
 
     def account(self, reached: Reached) -> None:
-        """A share has accounted for everything up to this point."""
+        """Note that a share has accounted for everything up to this point."""
         self._accounted = reached
 
     def carries(self, recipe: Recipe, reached: Reached) -> bool:
-        """Whether the share up to `reached` can carry a task; `resume` may have left it behind."""
+        """Return whether the share up to `reached` can carry a task; `resume` may have left it
+        behind."""
         return recipe.epoch == reached.epoch >= self._accounted.epoch and recipe.index >= self._first(reached)
 
     def resume(self, end: Reached) -> None:
-        """The own log turned out to end here: indices before that are used, in this or an earlier life of the node."""
+        """Move to the end of the own log: indices before it are used, in this or an earlier life of
+        the node."""
         if end.epoch >= self._reached.epoch:
             begun = self._reached.next_index if end.epoch == self._reached.epoch else 0
             self._reached = Reached(end.epoch, max(end.next_index, begun))

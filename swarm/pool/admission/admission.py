@@ -1,15 +1,17 @@
-"""What is let into the pool: nothing from the network is believed.
+"""The gate of the pool: nothing from the network is believed.
 
 The checks run from the cheapest to the dearest, and the first that fails names the refusal:
 
-    screen   bytes      size, MessagePack, signature, schema                     (also GossipSub's validator)
-    envelope history    own key, standing, duplicate, equivocation, chain, time
+    screen   bytes      size, MessagePack, signature, schema (also GossipSub's validator)
+    envelope history    own key, peer score, duplicate, equivocation, chain, time
     share    range      epoch, index range and continuity
-    group    rules      proposer, environment and version, parameters, group size, rendering, lengths
-    verify   work       rebuild the task from its recipe, score every answer in a worker; the claimed rewards must be ours
+    group    rules      proposer, environment and version, parameters, group size, rendering,
+                        lengths
+    verify   work       rebuild the task from its recipe, score every answer in a worker; the
+                        claimed rewards must be ours
 
-Standing comes before the work rather than after it, so that a signer who is not listened to costs no verification. A
-group is refused alone; its envelope's other groups are judged on their own.
+The peer score comes before the work, so that a signer who is not listened to costs no verification.
+A group is refused alone; its envelope's other groups are judged on their own.
 """
 
 from __future__ import annotations
@@ -39,12 +41,13 @@ from swarm.pool.store import log_table, proof_table
 from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
 from swarm.records import ScoredGroup
 
-# What a kind of body comes to: the groups let in, and the refusals of others.
+# The result for one body: the groups let in, and the refusals of others.
 Judged = tuple[list[ScoredGroup], list[Refusal]]
 
 
 class Admission:
-    """The gate between the network and the pool: of each signer one message at a time, of several signers at once."""
+    """The gate between the network and the pool: one message per signer at a time, several signers
+    at once."""
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Admission:
         self._pulls = Pulls(fetch_body)
         self._judging: dict[bytes, trio.Lock] = {}
         self._counts = Counts()
-        # One entry per kind of body: (opened, announced body or None, ms) -> what came of it.
+        # One entry per kind of body: (opened, announced body or None, ms) -> result.
         self._handlers: dict[type[Any], Callable[[Opened, Any, int], Awaitable[Judged]]] = {
             Share: self._take_share,
             Announce: self._take_announced,
@@ -76,7 +79,8 @@ class Admission:
     # The validator's part
 
     def screen(self, data: bytes) -> Opened | Reason:
-        """Open a message's bytes, which takes about a millisecond; returns the reason, counted, if they do not open."""
+        """Open a message's bytes, which takes about a millisecond. Returns the reason, counted, if
+        they do not open."""
         try:
             return open_message(data, self._manifest.id)
         except ProtocolError as error:
@@ -84,14 +88,16 @@ class Admission:
             return error.reason
 
     def hears(self, opened: Opened) -> bool:
-        """Charge a message to its signer; return whether the signer is listened to and within its budget.
+        """Charge a message to its signer. Returns whether the signer is listened to and within its
+        budget.
 
-        What is not heard is not to be forwarded either, so that a flood ends at the first honest node.
+        Unheard messages must not be forwarded either, so that a flood ends at the first honest
+        node.
         """
         return self.affords(opened.envelope, opened.size)
 
     def affords(self, envelope: Envelope, size: int) -> bool:
-        """Charge an envelope, of which `size` bytes are to be taken, to its signer; return whether it is heard."""
+        """Charge an envelope and `size` bytes to its signer. Returns whether it is heard."""
         now_ms = self._context.now_ms()
         charged = self._budgets.charge(envelope, size)
         if charged.flood:
@@ -102,19 +108,19 @@ class Admission:
         return good and charged.within
 
     def overflowed(self, messages: int) -> None:
-        """Count messages that were dropped because too many waited to be judged."""
+        """Count messages dropped because too many waited to be judged."""
         for _ in range(messages):
             self._counts.screen_out(Reason.QUEUE_FULL)
 
     # The gate
 
     async def admit(self, opened: Opened, forwarder: str) -> Admitted:
-        """Judge one message from `forwarder` (peer id) and keep what is good."""
+        """Judge one message from `forwarder` (peer id), and keep the good groups."""
         self._counts.messages += 1
         now_ms, envelope = self._context.now_ms(), opened.envelope
         try:
             raw_body = None
-            # Nobody trains on what is too old, so its body is left where it is.
+            # Nobody trains on stale groups, so their body is not pulled.
             if isinstance(opened.body, Announce) and not self._shares.stale(epoch_of(self._manifest, envelope.time_ms), now_ms):
                 raw_body = await self._pulled(envelope, opened.body, forwarder, now_ms)
             async with self._alone(envelope.key):
@@ -124,7 +130,10 @@ class Admission:
             return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason, envelope.id, evidence=evidence)])
 
     async def unread(self, data: bytes, reason: Reason) -> Admitted:
-        """Refuse bytes that do not open, for this reason; keep an envelope whose body alone is unreadable in its signer's log."""
+        """Refuse bytes that do not open, for this reason.
+
+        An envelope whose body alone is unreadable is kept in its signer's log.
+        """
         self._counts.messages += 1
         now_ms = self._context.now_ms()
         try:
@@ -136,12 +145,12 @@ class Admission:
             pass
         except TurnedAway as refused:
             return await self._refuse(now_ms, [Refusal(envelope.key, refused.reason, envelope.id)])
-        # There is nobody to blame: the signer may be newer, or not have signed this, and the forwarder be honest.
+        # Blame nobody: the signer may be newer, or not have signed this; the forwarder be honest.
         return await self._refuse(now_ms, [Refusal(b"", reason, evidence=data)])
 
     @asynccontextmanager
     async def _alone(self, signer: bytes) -> AsyncIterator[None]:
-        """Of one signer, judge first what came first."""
+        """Hold a signer's turn, so that its messages are judged one by one in their order."""
         lock = self._judging.setdefault(signer, trio.Lock())
         try:
             async with lock:
@@ -152,14 +161,14 @@ class Admission:
 
     async def _judge(self, opened: Opened, raw_body: bytes | None, now_ms: int) -> Admitted:
         envelope, body = opened.envelope, opened.body
-        # A pull takes time in which another message may have told more of the signer: asked again, or for the first time.
+        # Checked again after a pull, during which another message may have told on the signer.
         await self._check_envelope(envelope, now_ms)
         body_hash = body.body_hash if isinstance(body, Announce) and raw_body else None
         entry = StoredEnvelope(*_row(envelope, now_ms, opened.data), body_hash, raw_body)
         try:
             groups, refusals = await self._handlers[type(body)](opened, raw_body, now_ms)
         except TurnedAway:
-            # Whatever it is worth, it is one entry of its signer's log, and the next one names it.
+            # Refused or not, it is an entry of its signer's log, and the next one names it.
             await self._keep_apart(envelope, entry)
             raise
         established = self.standing.established_signers(now_ms)
@@ -192,12 +201,12 @@ class Admission:
         return await self._shares.judge(envelope, share, now_ms)
 
     async def _convict(self, proof: Proof, now_ms: int, carrier: bytes) -> None:
-        """Keep a proof of equivocation; its signer is refused from now on."""
+        """Keep a proof of equivocation; refuse its signer from now on."""
         cheat = checked(lambda: check_proof(proof, self._manifest.id))
         await self._pool.run(lambda store: proof_table.keep(store, cheat, proof, now_ms, carrier))
         self.standing.convict([cheat])
 
-    # What they have in common
+    # Shared by the handlers
 
     async def _check_envelope(self, envelope: Envelope, now_ms: int) -> None:
         if envelope.key == self._context.key:

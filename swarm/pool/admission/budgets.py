@@ -1,8 +1,9 @@
-"""What one signer may cost this node: messages, bytes and verification seconds, each a token bucket.
+"""Each signer's budget at this node: messages, bytes and verification seconds, in token buckets.
 
-Going over is refused and costs nothing else: a round may be fast, a machine slow. Far beyond, by as much again as may come at
-once, is a flood, and its signer is cut off. Only fresh envelopes are held against their signer: old ones can be replayed by
-anybody, also all at once to a node that has just started, so they are counted apart and blamed on nobody.
+Going over is refused and costs nothing else: a round may be fast, a machine slow. Exceeding the
+budget by a whole burst more is a flood, and its signer is cut off. Only fresh envelopes are held
+against their signer. Anybody can replay old ones, even all at once to a node that has just started,
+so they are counted apart and blamed on nobody.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from swarm.clock import Clock
 from swarm.config.schema import PoolSection
 from swarm.fair import Buckets
 
-# What may come at once, in seconds of the rate.
+# The burst, in seconds of the rate.
 BURST_S = 60.0
 FRESH_MS = 120_000
 MAX_SIGNERS = 10_000
@@ -22,7 +23,7 @@ MAX_SIGNERS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """Whether an envelope is within its signer's budget, and whether so far beyond that the signer is flooding."""
+    """Whether an envelope is within its signer's budget, and whether the excess is a flood."""
 
     within: bool
     flood: bool
@@ -41,7 +42,7 @@ class Budgets:
         self.verification = buckets(settings.signer_verification)
 
     def charge(self, envelope: Envelope, size: int) -> Charged:
-        """Charge an envelope of `size` bytes, the body that it announces included, to its signer."""
+        """Charge an envelope to its signer; `size` (bytes) includes the body that it announces."""
         fresh = abs(self._clock.now_ms() - envelope.time_ms) < FRESH_MS
         messages, bytes_ = self._fresh if fresh else self._late
         left = ((messages, messages.spend(envelope.key, 1)), (bytes_, bytes_.spend(envelope.key, size)))

@@ -1,4 +1,5 @@
-"""The swarm's rules for one group, as far as the manifest alone decides: what admission refuses, and the audit looks at again."""
+"""The rules for one group that the manifest alone decides: admission applies them, audit repeats
+them."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ REWARD_TOLERANCE = 1e-6
 
 
 def forbidden(rules: Manifest, group: RolloutGroup) -> Reason | None:
-    """Why the manifest refuses a group, or None."""
+    """Return why the manifest refuses a group, or None."""
     reason = permits(rules, group.recipe)
     if reason is not None:
         return reason
@@ -27,7 +28,7 @@ def forbidden(rules: Manifest, group: RolloutGroup) -> Reason | None:
 
 
 def agree(claimed: Sequence[float], ours: Sequence[float]) -> bool:
-    """Whether claimed rewards are those of our verifier."""
+    """Return whether claimed rewards are those of our verifier."""
     return len(claimed) == len(ours) and all(
         abs(claim - reward) <= REWARD_TOLERANCE for claim, reward in zip(claimed, ours, strict=True)
     )

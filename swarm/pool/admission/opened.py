@@ -1,4 +1,4 @@
-"""A message in its opened form: decoded and verified once, where it arrives, and handed on as it is."""
+"""A message in its opened form: decoded and verified once, on arrival, and handed on as it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from protocols.messages import Announce, Body, unpack_body
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A signed envelope, the body in it, and both as the bytes that travelled."""
+    """A signed envelope, its body, and the bytes as they travelled."""
 
     data: bytes
     envelope: Envelope
@@ -18,11 +18,12 @@ class Opened:
 
     @property
     def size(self) -> int:
-        """Bytes that taking the message costs, with the body that it announces."""
+        """Bytes of the message, with the body that it announces."""
         return len(self.data) + (self.body.body_bytes if isinstance(self.body, Announce) else 0)
 
 
 def open_message(data: bytes, swarm: bytes) -> Opened:
-    """Decode and verify what was signed in `swarm` (its manifest's id). Raises `ProtocolError` with the reason."""
+    """Decode and verify a message signed in `swarm` (its manifest's id). Raises `ProtocolError`
+    with the reason."""
     envelope = open_envelope(data, swarm)
     return Opened(data, envelope, unpack_body(envelope.kind, envelope.body))

@@ -1,4 +1,4 @@
-"""Bodies that are announced by their hash and pulled from peers: so many at once, so that nobody waits for a slow one."""
+"""Pulls announced bodies from peers, several at once, so that nobody waits for a slow one."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from protocols.messages import Announce
 from protocols.reasons import Reason
 from swarm.errors import NetworkError
 
-# Under way at once, up to 8 MiB each; what is more is refused.
+# Pulls under way at once, up to 8 MiB each; further ones are refused.
 MAX_PULLS = 8
 MAX_PULLS_PER_SIGNER = 2
 
-# (hash, size in bytes, peer that forwarded the announcement, signer's key) -> body. Raises `NetworkError`.
+# (hash, size in bytes, forwarding peer's id, signer's key) -> body. Raises `NetworkError`.
 FetchBody = Callable[[bytes, int, str, bytes], Awaitable[bytes]]
 
 
 class Pulls:
-    """One node's."""
+    """One node's pulls under way."""
 
     def __init__(self, fetch: FetchBody) -> None:
         self._fetch = fetch
         self._under_way: Counter[bytes] = Counter()
 
     async def pull(self, announce: Announce, forwarder: str, signer: bytes) -> bytes | Reason:
-        """The body that `signer` announced, or why there is none."""
+        """Return the body that `signer` announced, or the reason why there is none."""
         if self._under_way.total() >= MAX_PULLS:
             return Reason.QUEUE_FULL
         if self._under_way[signer] >= MAX_PULLS_PER_SIGNER:

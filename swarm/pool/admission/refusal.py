@@ -1,4 +1,4 @@
-"""What comes of a message at the gate: groups let in, refusals with their reasons, and the counts of both."""
+"""The outcome of a message at the gate: groups let in, refusals with reasons, and their counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 from protocols.reasons import ProtocolError, Reason
 from swarm.records import ScoredGroup
 
-# Refusals that the message itself says nothing about: it is held already, or would have been let in at another moment.
+# Refusals not due to the message itself: it is held already, or came at the wrong moment.
 CIRCUMSTANCES = frozenset(
     {
         Reason.BEACON,
@@ -28,7 +28,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One message that was not let in, or its group of the task `item`; `evidence` is the message where that proves something."""
+    """One refused message, or its group of the task `item`. `evidence` is the message, if it proves
+    something."""
 
     signer: bytes
     reason: Reason
@@ -39,7 +40,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What came of one message: the groups let in and the refusals."""
+    """The outcome of one message: the groups let in and the refusals."""
 
     groups: tuple[ScoredGroup, ...]
     refusals: tuple[Refusal, ...]
@@ -47,9 +48,9 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionStatistics:
-    """Since the node started: messages, groups that arrived in them, groups let in, refusals by reason.
+    """Counts since the start: messages, groups in them, groups let in, refusals by reason.
 
-    `screened` are those refusals that the validator gave; they are counted here only, all others in the store as well.
+    `screened` are the validator's refusals, counted here only; the store counts all others as well.
     """
 
     messages: int
@@ -68,7 +69,7 @@ class Counts:
         self.screened: Counter[str] = Counter()
 
     def screen_out(self, reason: Reason) -> None:
-        """Count a refusal that the validator gave."""
+        """Count a refusal by the validator."""
         self.refused[reason] += 1
         self.screened[reason] += 1
 
@@ -87,7 +88,7 @@ class TurnedAway(Exception):
 
 
 def checked(check: Callable[[], T]) -> T:
-    """Return the value of `check`, and turn its `ProtocolError` into a refusal."""
+    """Return the value of `check`. Raises `TurnedAway` in place of its `ProtocolError`."""
     try:
         return check()
     except ProtocolError as error:

@@ -1,4 +1,4 @@
-"""What a share must pass, and each of its groups alone: range, rules, and our own verifier's rewards."""
+"""Judges a share, and each of its groups alone: range, rules, and our own verifier's rewards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from swarm.records import ScoredGroup
 
 
 class Shares:
-    """One node's judgement of shares; what is let in is for admission to keep."""
+    """One node's judgement of shares; admission keeps the groups."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Shares:
             raise TurnedAway(wrong)
 
     def stale(self, epoch: int, now_ms: int) -> bool:
-        """Whether shares of this epoch are no longer taken."""
+        """Return whether shares of this epoch are no longer taken."""
         return epoch < taken(self._manifest, now_ms).start
 
     async def judge(self, envelope: Envelope, share: Share, now_ms: int) -> tuple[list[ScoredGroup], list[Refusal]]:
@@ -80,7 +80,7 @@ class Shares:
         value = self._beacon(group.recipe.epoch)
         if value is None:
             raise TurnedAway(Reason.BEACON)
-        # While nobody is established, there is nobody to leave a worker to.
+        # While nobody is established, all signers may use every worker.
         known = not self._standing.established_signers(now_ms) or self._standing.established(envelope.key, now_ms)
         judged = await self._verification.judge(group, value, envelope.key, established=known)
         if isinstance(judged, Reason):

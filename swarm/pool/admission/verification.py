@@ -1,16 +1,19 @@
-"""The dear part of admission: rebuilding a task and scoring its answers in a worker, shared out fairly.
+"""The dear part of admission: rebuilds a task and scores its answers in a worker, fairly shared.
 
-A verifier may be busy for seconds with one group, and what it is busy with is chosen by a stranger. So that nobody waits for
-long behind another's work:
+A stranger's group may keep a verifier busy for seconds. So that nobody waits for long behind
+another's work:
 
-- every signer has a budget of verification seconds (`swarm.pool.admission.budgets`); beyond it its groups are refused unseen;
-- whenever a worker is free, established signers and newcomers are served in turns, however many of either wait;
-- where there is more than one worker, newcomers leave one to the established.
+- every signer has a budget of verification seconds (budgets.py); beyond it, groups are refused
+  unseen;
+- a free worker serves established signers and newcomers in turns, however many of either wait;
+- of several workers, newcomers leave one to the established.
 
-A worker's limit is in CPU seconds, since only those are the answers' doing. One that has used them up, or all the memory, ends,
-and the signer may be blamed for it. One that is late with seconds left was not given the processor: nobody's fault.
+A worker's limit is in CPU seconds, since only those are caused by the answers. A worker that uses
+up its seconds or memory ends, and the signer may be blamed. One that is late with seconds left was
+not given the processor: nobody's fault.
 
-In a simulation a group costs a modelled time on the virtual clock, so the order of results follows from the seed.
+In a simulation a group costs a modelled time on the virtual clock, so the order of results follows
+from the seed.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ class Rescored(Protocol):
 
     @property
     def rewards(self) -> tuple[float, ...]:
-        """One per text."""
+        """One reward per text."""
 
 
 # (recipe, seed, rendering, texts): rebuild the task and score the texts. Raises `ChildError`.
@@ -47,7 +50,8 @@ Rescore = Callable[[Recipe, int, str, Sequence[str]], Awaitable[Rescored]]
 
 
 class Verification:
-    """`workers` groups at once. Without `verify` the task is rebuilt and the claimed rewards are believed."""
+    """Judges `workers` groups at once. Without `verify` it rebuilds the task and believes the
+    claimed rewards."""
 
     def __init__(self, rescore: Rescore, budget: Buckets[bytes], workers: int, *, verify: bool) -> None:
         self._rescore = rescore
@@ -58,7 +62,7 @@ class Verification:
     async def judge(
         self, group: RolloutGroup, beacon: bytes, signer: bytes, *, established: bool
     ) -> tuple[Task, tuple[float, ...]] | Reason:
-        """The rebuilt task and our own rewards, or why there are none."""
+        """Return the rebuilt task and our own rewards, or the reason why there are none."""
         recipe = group.recipe
         texts = [completion.text for completion in group.completions] if self._verify else []
         async with self._slots.slot(established=established):
@@ -83,7 +87,10 @@ class Verification:
 
 
 class WorkerSlots:
-    """`slots` jobs at once, taken alternately from established signers and newcomers; of several, one is never a newcomer's."""
+    """`slots` jobs at once, taken alternately from established signers and newcomers.
+
+    Of several slots, newcomers never hold the last one.
+    """
 
     def __init__(self, slots: int) -> None:
         self._slots = {True: slots, False: max(slots - 1, 1)}
@@ -92,7 +99,7 @@ class WorkerSlots:
 
     @asynccontextmanager
     async def slot(self, *, established: bool) -> AsyncIterator[None]:
-        """Hold a slot."""
+        """Wait for a slot, and hold it inside."""
         called = trio.Event()
         self._turns.put((called, established), established=established)
         self._call()
@@ -107,7 +114,7 @@ class WorkerSlots:
             self._call()
 
     def _call(self) -> None:
-        """Give the free slots to those who wait."""
+        """Give the free slots to waiting jobs."""
         while sum(self._busy.values()) < self._slots[True]:
             free = [queue for queue in (True, False) if self._busy[queue] < self._slots[queue]]
             waiting = self._turns.next(free)

@@ -1,26 +1,32 @@
-"""What this node thinks of each signer, from its own experience only: no peer's opinion is asked for or taken.
+"""Peer scores: this node's own experience with each signer. No peer's opinion is asked for or
+taken.
 
-Two quantities per signer, both fading with time, decide how much a signer may move this node's policy.
+Two quantities per signer, both fading with time, decide how much a signer may move this node's
+policy.
 
-*Points* are what is held against it. A failed check that an honest node cannot fail costs one point and half the credit;
-at `LIMIT` points a signer is not listened to until enough has faded. Being newer, slower or late costs nothing.
+*Points* are held against it. A failed check that an honest node cannot fail costs one point and
+half the credit. At `LIMIT` points a signer is not listened to until enough has faded. Being newer,
+slower or late costs nothing.
 
-*Credit* is what it has taught: minutes of training, its share of every batch times the time the batch stood for. All credit
-a node gives in a minute is therefore at most one, however fast its rounds are and however many identities send.
+*Credit* is earned by teaching: minutes of training, its share of every batch times the time the
+batch stood for. So a node gives at most one minute of credit per minute, however fast its rounds
+are and however many identities send.
 
-Who is *established*? The signers who together hold all but the last tenth (`defences.newcomer_share`) of the remembered
-credit, each with at least a quarter of their average; everybody else together gets at most that tenth of a batch
-(`swarm.pool.sampling.signer_quotas`). The measure is relative, so it works among eight peers and among a thousand, and it
-closes the way in by numbers: newcomers earn together what one newcomer alone would earn. With a share s and a memory of
-τ = half-life / ln 2 their part f of the credit follows df/dt = s (1 - f) / τ: with a tenth and six hours about 1.1 % an hour,
-and none of them leaves the last tenth before f has grown to it, after nine hours of being useful
-without a break; `benchmarks/newcomers.py` sees none of them do so in twelve.
+*Established* are the signers who together hold all but the last tenth (`defences.newcomer_share`)
+of the remembered credit, each with at least a quarter of their average. Everybody else together
+gets at most that tenth of a batch (`swarm.pool.sampling.signer_quotas`). The measure is relative,
+so it works among eight peers and among a thousand, and numbers do not help: newcomers earn together
+as much as one newcomer alone. With a share s and a memory of τ = half-life / ln 2 their part f of
+the credit follows df/dt = s (1 - f) / τ: with a tenth and six hours about 1.1 % an hour. None of
+them leaves the last tenth before f has grown to it, after nine hours of being useful without a
+break; `benchmarks/newcomers.py` sees none of them do so in twelve.
 
-A young node is defenceless here, and says so: before it has learned `YOUNG_MINUTES` from at least `FEW` signers it has
-nothing to compare with, and a cap would only slow down an honest swarm. Whoever floods it in these first minutes with many
-identities becomes its memory. What holds then is the verifier, the share of one signer in a batch, the screens against
-implausible text and the canary, whose `helped` takes credit back from those whose groups made the node worse. The same is
-true of a node whose old peers have all been gone so long that their credit has faded, after a day or more.
+A young node is defenceless here. Before it has learned `YOUNG_MINUTES` from at least `FEW` signers
+it has nothing to compare with, and a cap would only slow down an honest swarm. Whoever floods it in
+these first minutes with many identities becomes its memory. Four defences remain: the verifier, the
+share of one signer in a batch, the screens against implausible text, and the regression guard,
+whose `helped` takes credit back from signers whose groups made the node worse. The same is true of
+a node whose old peers have been gone for a day or more, until their credit has faded.
 """
 
 from __future__ import annotations
@@ -41,22 +47,23 @@ LIMIT = 3.0
 MOST_POINTS = 12.0
 # A flood is no accident: it is cut off at once.
 FLOOD_POINTS = 2 * LIMIT
-# Signers remembered; the least known are forgotten first, so that a crowd of fresh identities displaces its own.
+# Signers remembered; the least known are forgotten first, so that a crowd of fresh identities
+# displaces its own.
 MAX_SIGNERS = 10_000
-# Signers remembered to have signed two histories; of more the one caught first is forgotten.
+# Signers remembered to have signed two histories; beyond that the one caught first is forgotten.
 MAX_CONVICTED = 100_000
-# A batch that came after a long pause does not stand for all of it.
+# A batch after a long pause stands for at most this much of it.
 LONGEST_BATCH_S = 300.0
 YOUNG_MINUTES = 15.0
 FEW = 3
 OF_AVERAGE = 0.25
-# Held-out reward that doubles the credit of the window in which it was gained, or takes it back where it was lost.
+# A change of held-out reward that doubles the credit of its window, or takes it back.
 HELP_SCALE = 0.05
 MOST_HARM = 4.0
 HARM = "harm"
 _ALL: Mapping[bytes, Sequence[float]] = {}
 
-# What only a broken or dishonest signer sends; everything else can happen to an honest one.
+# Reasons that only a broken or dishonest signer gives; all others can happen to an honest one.
 BLAMED = frozenset(
     {
         Reason.EQUIVOCATION,
@@ -72,16 +79,16 @@ BLAMED = frozenset(
         Reason.REWARD,
     }
 )
-# An unlucky recipe may keep a verifier too long once; doing so again within minutes is the signer's choice of answers.
+# A recipe may keep a verifier too long by bad luck; twice within minutes is the signer's choice.
 BLAMED_IF_REPEATED = frozenset({Reason.VERIFIER_TIMEOUT})
 
 
 @dataclass(slots=True)
 class Record:
-    """One signer. All numbers are as of `updated_ms`: points and strikes, credit in minutes, indices used and groups
-    shared, groups drawn and how much of them was learned from.
+    """One signer's numbers as of `updated_ms`: points and strikes, credit in minutes, indices used,
+    groups shared, groups drawn, and the sum of their parts that were learned from.
 
-    `window` is the part of the credit that was earned since `helped` was last told what became of it.
+    `window` is the part of the credit earned since the last call of `helped`.
     """
 
     updated_ms: int
@@ -96,7 +103,7 @@ class Record:
     reasons: dict[str, int] = field(default_factory=dict)
 
     def fade(self, now_ms: int) -> None:
-        """Bring the numbers to now; a clock that was set back must not make old points grow."""
+        """Fade the numbers to now; a clock that was set back must not make old points grow."""
         seconds = max(now_ms - self.updated_ms, 0) / 1000
         points, credit = math.exp2(-seconds / HALF_LIFE_S), math.exp2(-seconds / CREDIT_HALF_LIFE_S)
         self.points, self.strikes = self.points * points, self.strikes * points
@@ -108,7 +115,8 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One signer, as the operator sees it; `credit` is in minutes of training, `weight` what its groups count in a draw."""
+    """One signer, as the operator sees it: `credit` in minutes of training, `weight` (0 to 1) in a
+    draw."""
 
     standing: str
     weight: float
@@ -119,7 +127,8 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class PeerScoreStatistics:
-    """Signers known, with any points, not listened to now, and established; `credit` is the sum of all, in minutes."""
+    """Signers known, with any points, not listened to now, and established; `credit` is the sum of
+    all, in minutes."""
 
     known: int
     marked: int
@@ -129,7 +138,8 @@ class PeerScoreStatistics:
 
 
 class PeerScores:
-    """Per signer (32-byte public key). `newcomer_share` is the part of the credit, and of a batch, left to the least known."""
+    """The scores per signer (32-byte public key). `newcomer_share` is the part of the credit, and
+    of a batch, left to the least known."""
 
     def __init__(self, newcomer_share: float = 0.1) -> None:
         self._newcomer_share = newcomer_share
@@ -140,39 +150,40 @@ class PeerScores:
         self._established: frozenset[bytes] = frozenset()
         self._ranked_ms: int | None = None
 
-    # What others ask
+    # Questions about a signer
 
     def points(self, signer: bytes, now_ms: int) -> float:
-        """Points left of what the signer was blamed for."""
+        """Return the points left of the blame on the signer."""
         record = self._records.get(signer)
         return record.points * math.exp2(-max(now_ms - record.updated_ms, 0) / 1000 / HALF_LIFE_S) if record else 0.0
 
     def credit(self, signer: bytes, now_ms: int) -> float:
-        """Minutes of training left of what the signer has taught."""
+        """Return the signer's remaining credit, in minutes of training."""
         record = self._records.get(signer)
         return record.credit * math.exp2(-max(now_ms - record.updated_ms, 0) / 1000 / CREDIT_HALF_LIFE_S) if record else 0.0
 
     def good(self, signer: bytes, now_ms: int) -> bool:
-        """Whether the signer is listened to."""
+        """Return whether the signer is listened to."""
         return signer not in self._convicted and not self.silenced(signer, now_ms)
 
     def silenced(self, signer: bytes, now_ms: int) -> bool:
-        """Whether too much is held against the signer now; who is convicted is refused whatever its points."""
+        """Return whether the signer has `LIMIT` points. The convicted are refused whatever their
+        points."""
         return self.points(signer, now_ms) >= LIMIT
 
     def established(self, signer: bytes, now_ms: int) -> bool:
-        """Whether the signer is among those who taught this node nearly all it remembers; nobody is while it is young."""
+        """Return whether the signer is established; nobody is while this node is young."""
         return signer in self.established_signers(now_ms)
 
     def established_signers(self, now_ms: int) -> frozenset[bytes]:
-        """The established signers; empty while there is nobody to compare newcomers with."""
-        # All credit fades at one rate, so the order changes only with new credit; once a minute is soon enough to see it fade.
+        """Return the established signers; empty while there is nobody to compare newcomers with."""
+        # All credit fades at one rate: only new credit changes the order. A minute is soon enough.
         if self._ranked_ms is None or not 0 <= now_ms - self._ranked_ms < 60_000:
             self._rank(now_ms)
         return self._established
 
     def weight(self, signer: bytes, now_ms: int) -> float:
-        """What the signer's groups count in a draw, from 0 (not listened to) to 1."""
+        """Return the weight of the signer's groups in a draw, from 0 (not listened to) to 1."""
         if not self.good(signer, now_ms):
             return 0.0
         record = self._records.get(signer, Record(now_ms))
@@ -180,11 +191,11 @@ class PeerScores:
         return fair * math.exp2(-self.points(signer, now_ms))
 
     def lately(self, now_ms: int, within_s: float) -> int:
-        """How many signers this node was told about or trained on within so many seconds."""
+        """Return the number of signers heard of or trained on within these seconds."""
         return sum(now_ms - record.updated_ms < within_s * 1000 for record in self._records.values())
 
     def describe(self, signer: bytes, now_ms: int) -> Description:
-        """What `swarmd peers` shows of a signer."""
+        """Return a signer's part of `swarmd peers`."""
         record = self._records.get(signer)
         if signer in self._convicted:
             standing = "convicted"
@@ -198,7 +209,8 @@ class PeerScores:
         return Description(standing, weight, credit, points, record.reasons if record else {})
 
     def notable(self, most: int, now_ms: int) -> tuple[bytes, ...]:
-        """Up to `most` signers with credit or points, or convicted, those with the most of either first."""
+        """Return up to `most` signers with credit or points, or convicted; those with the most come
+        first."""
         weighed = {signer: self._weighs(signer, now_ms) for signer in {**self._records, **self._convicted}}
         told = (signer for signer in weighed if weighed[signer] > 0 or signer in self._convicted)
         return tuple(sorted(told, key=lambda each: (-weighed[each], each))[:most])
@@ -206,10 +218,10 @@ class PeerScores:
     def _weighs(self, signer: bytes, now_ms: int) -> float:
         return self.credit(signer, now_ms) + self.points(signer, now_ms)
 
-    # What this node experiences
+    # This node's experience
 
     def refused(self, signer: bytes, reason: Reason, now_ms: int) -> None:
-        """Take note of a refusal, which costs points only where an honest signer could not have caused it."""
+        """Note a refusal; it costs points only if an honest signer cannot cause it."""
         if reason not in BLAMED and reason not in BLAMED_IF_REPEATED:
             return
         record = self._touched(signer, now_ms)
@@ -220,7 +232,8 @@ class PeerScores:
         self._blame(signer, reason, 1.0)
 
     def convict(self, signers: Iterable[bytes]) -> None:
-        """They are proved to have signed two histories (`swarm.pool.store.proof_table`), and are refused for good."""
+        """Refuse these signers for good: they signed two histories
+        (`swarm.pool.store.proof_table`)."""
         for signer in signers:
             self._convicted[signer] = None
             if len(self._convicted) > MAX_CONVICTED:
@@ -229,20 +242,22 @@ class PeerScores:
                 self._ranked_ms = None
 
     def flooded(self, signer: bytes, now_ms: int) -> None:
-        """The signer sent many times what it may: it is cut off at once."""
+        """Cut the signer off at once: it sent many times its budget."""
         self._touched(signer, now_ms)
         self._blame(signer, Reason.QUOTA, FLOOD_POINTS)
 
     def proposed(self, signer: bytes, indices: int, groups: int, now_ms: int) -> None:
-        """A share accounted for so many indices and carried so many groups."""
+        """Note a share: the indices it accounted for, and the groups it carried."""
         record = self._touched(signer, now_ms)
         record.used += indices
         record.shared += groups
 
     def trained(self, shares: Mapping[bytes, float], now_ms: int, learned: Mapping[bytes, Sequence[float]] = _ALL) -> None:
-        """One update was made. `shares` are the foreign signers' parts of its whole weight, to which own groups belong too.
+        """Credit the signers of one update. `shares` are their parts of its whole weight, to which
+        own groups belong too.
 
-        `learned` gives, for each of a signer's groups, the part that was learned from (all of it where missing).
+        `learned` gives, for each of a signer's groups, the part that was learned from (all of it
+        where missing).
         """
         before_ms, self._trained_ms = self._trained_ms, now_ms
         minutes = min(max(now_ms - before_ms, 0) / 1000, LONGEST_BATCH_S) / 60 if before_ms is not None else 0.0
@@ -257,10 +272,12 @@ class PeerScores:
         self._ranked_ms = None
 
     def helped(self, signer: bytes, amount: float, now_ms: int) -> None:
-        """What training did to the held-out reward since the last call, the part put down to this signer (-1 to 1).
+        """Credit the signer with its part (-1 to 1) of the change in held-out reward since the last
+        call.
 
-        It at most doubles what the signer earned in that window, so that luck cannot outrun the bound on newcomers, and takes
-        up to several times as much away. Harm far beyond what chance puts down to one signer counts as points.
+        A gain at most doubles the signer's credit of that window, so that luck cannot outrun the
+        bound on newcomers. A loss takes up to several times as much away. Harm far beyond chance
+        counts as points.
         """
         record = self._touched(signer, now_ms)
         effect = max(min(amount / HELP_SCALE, 1.0), -MOST_HARM)
@@ -275,7 +292,7 @@ class PeerScores:
         record.points = min(record.points + points, MOST_POINTS)
         record.credit /= 2
         record.reasons[reason] = record.reasons.get(reason, 0) + 1
-        # Ranking everybody takes a while, which strangers that fail must not be able to cause.
+        # Ranking everybody takes a while, and failing strangers must not cause it.
         if signer in self._established:
             self._ranked_ms = None
 
@@ -312,21 +329,24 @@ class PeerScores:
                 break
             sum_ += credit
             top.append((credit, signer))
-        # A crowd may come to hold more than the last tenth together; one by one they are still nobody.
+        # A crowd may together hold more than the last tenth; each of them alone is still nobody.
         bar = OF_AVERAGE * sum_ / len(top) if top else 0.0
         old = frozenset(signer for credit, signer in top if credit >= bar)
         self._established = old if whole >= YOUNG_MINUTES and len(old) >= FEW else frozenset()
 
-    # What survives a restart
+    # Across a restart
 
     def restore(self, records: Iterable[tuple[bytes, Mapping[str, Any]]]) -> None:
-        """Take up what `take_changed` gave before the restart."""
+        """Restore the records that `take_changed` gave before the restart."""
         self._records = {signer: Record(**record) for signer, record in records}
         self._ranked_ms = None
 
     def take_changed(self, most: int) -> list[tuple[bytes, dict[str, Any] | None]]:
-        """Up to `most` signers whose record is to be written; the rest waits for the next call. None for each one forgotten."""
-        # All of the forgotten: a crowd that displaces itself must not leave more to do than one call does.
+        """Return up to `most` signers with a record to write, None in place of a forgotten one.
+
+        The rest waits for the next call.
+        """
+        # All of the forgotten: a crowd that displaces itself must not leave a growing backlog.
         taken = [
             *islice(self._changed, most),
             *(signer for signer in islice(self._changed, most, None) if signer not in self._records),
@@ -336,7 +356,7 @@ class PeerScores:
         return [(signer, asdict(self._records[signer]) if signer in self._records else None) for signer in taken]
 
     def statistics(self, now_ms: int) -> PeerScoreStatistics:
-        """Counts at this time."""
+        """Return the counts at this time."""
         return PeerScoreStatistics(
             known=len(self._records),
             marked=sum(record.points > 0 for record in self._records.values()),

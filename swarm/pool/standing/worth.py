@@ -1,22 +1,27 @@
-"""How much of what a signer sends can be learned from: a comparison over many groups, where one says little.
+"""Worth: the part of a signer's groups that can be learned from, over many groups; a single one
+says little.
 
-An honest answer now and then has a token that this policy would hardly say (swarm/policy/update/plausibility.py), or is only half
-right, and is left out of training. A signer of whose groups most is left out speaks another language, or smuggles something
-in: drawing its groups wastes the places of others. So they are drawn in proportion to what is to be expected of them, but
-never not at all: a policy changes, and what was strange to it may become plain.
+An honest answer now and then has a token that this policy finds implausible
+(swarm/policy/update/plausibility.py), or is only half right, and is left out of training. A signer
+whose groups are mostly left out speaks another language, or smuggles something in: drawing them
+wastes the places of others. So they are drawn in proportion to their expected worth, but never
+excluded: a policy changes, and strange text may become plain.
 
-Of a signer of whom nothing was drawn yet little is expected (Laplace's rule with a low prior): names cost nothing, and a liar
-who changes his would otherwise begin each time as well thought of as those who have taught much. Where all are strangers that
-makes no difference, since only the proportions count.
+Little is expected of a signer of whom nothing was drawn yet (Laplace's rule with a low prior).
+Names cost nothing, and a liar with a new name would otherwise begin as highly as those who have
+taught much. Where all are strangers the prior makes no difference, since only proportions count.
 """
 
 from __future__ import annotations
 
-# As if of two groups before the first a quarter had been learned from.
+# As if two groups had been drawn before, and a quarter of them learned from.
 PRIOR_DRAWN, PRIOR_LEARNED = 2.0, 0.5
 LEAST_WEIGHT = 0.05
 
 
 def worth_weight(drawn: float, learned: float) -> float:
-    """The expected part of a signer's group that is learned from, given how many were drawn and how much of them was."""
+    """Return the expected part of a signer's group that is learned from.
+
+    `drawn` counts its drawn groups, `learned` the sum of their parts that were learned from.
+    """
     return min(max((learned + PRIOR_LEARNED) / (drawn + PRIOR_DRAWN), LEAST_WEIGHT), 1.0)
