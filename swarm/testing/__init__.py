@@ -1,1 +1,1 @@
-"""What swarmd's own tests stand on, for the tests of environments and peers that others write."""
+"""swarmd's own test kit, as far as it is shipped: for tests of others' environments and peers."""

@@ -5,8 +5,9 @@
     def test_my_environment():
         check_environment(MyEnvironment())
 
-A swarm believes nobody's rewards: every node rebuilds a task from its seed and scores the answers again. So the same seed must
-give the same problem in every process, and a verifier must take whatever text a stranger sends.
+A swarm believes nobody's rewards: every node rebuilds a task from its seed and scores the answers
+again. So the same seed must give the same problem in every process, and a verifier must take
+whatever text a stranger sends.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from swarm.errors import EnvironmentRefused
 from swarm.tasks.environment import Environment, Problem, Unbuildable, VerifierError
 from swarm.tasks.held_out import walk
 
-# Text that verifiers did not expect: code, endless numbers, other types, deep nesting, nothing.
+# Text that verifiers do not expect: code, endless numbers, other types, deep nesting, nothing.
 HOSTILE = (
     "",
     " ",
@@ -60,9 +61,10 @@ def check_environment(
 ) -> None:
     """Raise `AssertionError` with every way in which an environment breaks its contract.
 
-    `kinds` restricts the check to some of `names()`. At each level `problems` of a kind are built, twice here and once in each
-    of two processes with other hash seeds, where the class of `environment` is made without arguments. Every known solution must
-    be worth 1, every reward be in [0, 1], and each text of `hostile` be scored without an exception but `VerifierError`.
+    `kinds` restricts the check to some of `names()`. At each level `problems` of a kind are built:
+    twice here, and once in each of two processes with other hash seeds, which make the class of
+    `environment` without arguments. Every known solution must be worth 1, and every reward lie
+    between 0 and 1. Each text of `hostile` must be scored without an exception but `VerifierError`.
     """
     chosen = sorted(environment.names() if kinds is None else kinds)
     broken = [*_names(environment), *_refusals(environment, chosen)]
@@ -82,7 +84,8 @@ def check_environment(
 
 
 def rebuilt(environment: Environment, asked: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """Return the problems of [kind, number] pairs at every level, with the rewards of their solutions, as JSON takes them."""
+    """Return the problems of [kind, number] pairs at every level, and their solutions' rewards, for
+    JSON."""
     found = {}
     for kind, problems in asked:
         for level in range(environment.levels(kind)):
@@ -95,7 +98,11 @@ def rebuilt(environment: Environment, asked: Sequence[Sequence[Any]]) -> dict[st
 
 
 def answer() -> None:
-    """Rebuild, in a process of its own, what standard input asks for: [module, class, asked] as JSON."""
+    """Rebuild the problems that standard input asks for, [module, class, asked] as JSON, and print
+    them.
+
+    Run in a process of its own.
+    """
     module, name, asked = json.load(sys.stdin)
     made = importlib.import_module(module)
     for part in name.split("."):
@@ -136,7 +143,7 @@ def _refuses(environment: Environment, kind: str, level: int) -> bool:
 
 
 def _seeds(environment: Environment, kind: str, level: int, wanted: int) -> list[int]:
-    """Seeds that have a problem, over the whole range that a swarm draws from."""
+    """Return seeds that have a problem, over the whole range that a swarm draws from."""
     found: list[int] = []
     for seed in (next(walk(number)) for number in range(TRIES)):
         try:
@@ -169,21 +176,21 @@ def _problem(environment: Environment, kind: str, level: int, seed: int, hostile
 
 
 def _reward(environment: Environment, kind: str, problem: Problem, form: str, text: str) -> float | str:
-    """The reward of a text, or what went wrong."""
+    """Return the reward of a text, or the failure in words."""
     begun = time.process_time()
     try:
         with redirect_stdout(io.StringIO()):
             reward = environment.score(kind, problem, form, text)
     except VerifierError:
         return 0.0
-    except Exception as error:  # noqa: BLE001 - whatever a verifier lets through is what the author asks for
+    except Exception as error:  # noqa: BLE001 - the author wants to see any exception of a verifier
         return f"{type(error).__name__}: {error}"
     took_s = time.process_time() - begun
     return reward if took_s < CPU_S else f"known only after {took_s:.0f} s"
 
 
 def _rebuilt_elsewhere(environment: Environment, asked: Sequence[Sequence[Any]], hash_seed: str) -> dict[str, Any] | str:
-    """What a fresh process rebuilds, or why it could not."""
+    """Return a fresh process's problems, or why it could not rebuild them."""
     made = type(environment)
     if "<locals>" in made.__qualname__:
         return f"{made.__qualname__} is made inside a function, so no other process can import it"

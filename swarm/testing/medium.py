@@ -1,10 +1,12 @@
-"""Whole nodes of one test, on an in-memory network and a virtual clock: the very ones that `swarmd start` runs.
+"""Whole nodes in a test, as `swarmd start` runs them, on an in-memory network and a virtual clock:
 
-async def main(medium: Medium) -> None:
-    async with medium.node(0, node_rounds=3) as one, medium.node(1, node_rounds=3) as other:
-        ...
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, node_rounds=3) as one, medium.node(1, node_rounds=3) as other:
+            ...
 
-on_virtual_time(tmp_path, main)
+    on_virtual_time(tmp_path, main)
+
+Both nodes learn once somebody calls their `learn`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from swarm.pool.store.log_table import begin
 
 START_MS = 1_767_225_600_000  # an epoch begins
 EMBEDDED = built_in()["embedded"]
-# Small rounds; what a test sets itself comes after these.
+# Small rounds; a test's own settings override these.
 SETTINGS = {
     "training.local": "2",
     "training.external": "4",
@@ -47,7 +49,7 @@ SETTINGS = {
 
 @dataclass
 class Medium:
-    """Where the nodes of one test live: their homes below `path`, one clock and one network."""
+    """The surroundings of one test's nodes: their homes below `path`, one clock and one network."""
 
     path: Path
     clock: Clock
@@ -57,7 +59,8 @@ class Medium:
     async def node(
         self, number: int, events: list[Event] | None = None, rules: Manifest = EMBEDDED, **settings: object
     ) -> AsyncIterator[Node]:
-        """Yield node `number`, which finds its home again; settings are named section_key, as in node_rounds=3."""
+        """Yield node `number`, with the home of its earlier runs; settings are named section_key,
+        as in node_rounds=3."""
         home = Home(self.path / str(number)).create()
         named = {name.replace("_", ".", 1): _as_text(value) for name, value in settings.items()}
         config = load(home.path, {"node.seed": str(number + 1), **SETTINGS, **named}, {})
@@ -74,7 +77,7 @@ class Medium:
 
 
 def on_virtual_time(path: Path, main: Callable[[Medium], Awaitable[None]]) -> None:
-    """Run `main` on a virtual clock, which leaps ahead whenever everybody waits."""
+    """Run `main` on a virtual clock, which leaps ahead whenever all tasks wait."""
     mock = MockClock()
     trio.run(main, Medium(path, VirtualClock(mock, START_MS)), clock=mock)
 

@@ -1,4 +1,5 @@
-"""A scripted peer: it signs what an honest peer would, and each part can be replaced by something that none would send."""
+"""A scripted peer: it signs an honest peer's messages, and each part can be replaced by a false
+one."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ HOUR_MS = 3_600_000
 EPOCH = 472_222
 NOW_MS = EPOCH * HOUR_MS + HOUR_MS // 2  # in the middle of an epoch
 POLICY = PolicyTag("embedded", bytes(32), 3)
-# A small swarm, whose environments need not exist for messages about them to be judged.
+# A small swarm; its environments need not exist for messages about them to be judged.
 RULES = Manifest(
     name="toy",
     environments=(
@@ -38,18 +39,19 @@ RULES = Manifest(
 
 
 def rewards_of(texts: Sequence[str]) -> tuple[float, ...]:
-    """Return what the toy verifier gives: 1 for "right…", else 0."""
+    """Return the toy verifier's rewards: 1 for "right…", else 0."""
     return tuple(float(text.startswith("right")) for text in texts)
 
 
 def answers(*texts: str, tokens: int = 5) -> tuple[Completion, ...]:
-    """Return whole completions of these texts."""
+    """Return finished completions of these texts."""
     return tuple(Completion(text, True, tokens, -1.5) for text in texts)
 
 
 @dataclass
 class Peer:
-    """One identity with its log; `number` (1 to 255) makes its key. `now_ms` is the time that it writes on its envelopes."""
+    """One identity with its log. `number` (1 to 255) makes its key; `now_ms` is the time on its
+    envelopes."""
 
     number: int = 1
     rules: Manifest = RULES
@@ -64,7 +66,7 @@ class Peer:
         self.key = self.private_key.public_key().public_bytes_raw()
 
     def group(self, index: int, *texts: str, **changes: object) -> RolloutGroup:
-        """Return a group with true rewards; a change of a recipe's field goes to the recipe."""
+        """Return a group with true rewards; changes named like a recipe's field go into it."""
         recipe = Recipe("toy/add", "1", (("level", 1),), epoch_of(self.rules, self.now_ms), self.key, index)
         of_recipe: dict[str, Any] = {name: changes.pop(name) for name in list(changes) if hasattr(recipe, name)}
         texts = texts or ("right", "wrong")
@@ -81,7 +83,8 @@ class Peer:
         return replace(Share(self.sequence, epoch, first, max(last + 1 - first, 1), groups), **changes)
 
     def seal(self, body: Body, **changes: Any) -> Envelope:
-        """Return the next envelope of the log; changes replace its place or time, and do not move the log's end."""
+        """Return the next envelope of the log; changes replace its place or time, and do not move
+        the log's end."""
         place: dict[str, Any] = {"sequence": self.sequence, "previous": self.previous, "time_ms": self.now_ms} | changes
         return seal(self.private_key, body=body, swarm=self.rules.id, **place)
 
@@ -97,7 +100,7 @@ class Peer:
         return self.advance(self.seal(Announce(hashlib.sha256(body).digest(), len(body))), share), body
 
     def advance(self, envelope: Envelope, share: Share) -> bytes:
-        """Continue the log behind an envelope that carries this share; returns its bytes."""
+        """Continue the log behind an envelope with this share. Returns the envelope's bytes."""
         self.sequence, self.previous = envelope.sequence + 1, envelope.id
         self.next_index = share.first_index + share.count
         return envelope.to_bytes()
