@@ -1,4 +1,4 @@
-"""`audit`: whether everything in a home is as it was written, and can be confirmed."""
+"""`audit`: checks that everything in a home is as it was written, and can be confirmed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from swarm.home import Home
 def audit(context: click.Context, directory: str | None, as_json: bool, quick: bool) -> None:
     """Look through a home offline: find any damaged byte, and replay the node's log and pool.
 
-    Each admission and refusal is confirmed or contradicted against recipes, beacon and signatures, as far as what is held allows.
-    It ends with 0 when nothing is damaged or contradicted. The daemon must not run.
+    Each admission and refusal is confirmed or contradicted against recipes, beacon and signatures,
+    as far as the held records allow. It ends with 0 when nothing is damaged or contradicted. The
+    daemon must not run.
     """
     from swarm.audit.home_audit import run_audit
     from swarm.config.load import load

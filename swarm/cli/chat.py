@@ -1,4 +1,4 @@
-"""`chat`: talk to what was trained."""
+"""`chat`: a talk with the trained policy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from swarm.home import Home
 def chat(home: Home, overrides: dict[str, str], checkpoint: str, once: str | None, **manner: Any) -> None:
     """Talk to the newest checkpoint; an empty line or Ctrl-D ends it.
 
-    What was said goes along through the model's chat template. A model without one, such as the
+    The conversation goes along through the model's chat template. A model without one, such as the
     embedded one, answers each line by itself. A daemon may run meanwhile; --set policy.device=cpu
     leaves a GPU alone.
     """

@@ -1,4 +1,4 @@
-"""`checkpoints`: what a kill or a mistake leaves to go back to."""
+"""`checkpoints`: the saved states that a node can go back to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swarm.cli.shared_options import home_option, json_option
 from swarm.errors import ConfigError, HomeError
 from swarm.home import Home
 
-# The newest, and the one that a daemon goes back to if the newest turns out to be harmed.
+# The newest, and the one before, for a daemon whose newest turns out to be harmed.
 _NEEDED_BY_DAEMON = 2
 
 

@@ -1,7 +1,9 @@
-"""The operator's side of the control socket: one line of JSON there, one line back, over TCP on 127.0.0.1.
+"""The operator's side of the control socket: one line of JSON there, one line back, over TCP on
+127.0.0.1.
 
-The running daemon writes port and token into `control.json`, readable by its user only; the token keeps other users of
-the machine out. The file may be left over from a daemon that was killed: then nothing answers at its port.
+The running daemon writes port and token into `control.json`, readable by its user only; the token
+keeps other users of the machine out. A killed daemon may leave the file behind: then nothing
+answers at its port.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ _MAX_ANSWER_BYTES = 64 * 2**20
 
 
 def ask(home: Home, verb: str, *, timeout_s: float = 30.0, **arguments: Any) -> Any:
-    """The daemon's answer to `verb`.
+    """Return the daemon's answer to `verb`.
 
-    Raises `NotRunningError` when no daemon answers, and the daemon's own refusal with its message and exit code.
+    Raises `NotRunningError` when no daemon answers, and the daemon's own refusal with its message
+    and exit code.
     """
     port, token = _endpoint(home)
     request = json.dumps({"token": token, "verb": verb, **arguments}) + "\n"

@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong here, and what mends it."""
+"""`doctor`: finds what keeps a node from working here, and names the fix."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DAEMON_ANSWERS_WITHIN_S = 2.0
 def doctor(home: Home, as_json: bool, overrides: dict[str, str]) -> None:
     """Look whether a node can work here, and say what to mend.
 
-    Settings, home, GPU and torch, model, memory, disk, port, reachability, bootstrap peers, clock, environments: each is ok, or
-    a warning or a failure with its fix. It works before `init`, beside a running daemon and offline, in about half a minute at
-    most. It ends with 0 when nothing fails.
+    Settings, home, GPU and torch, model, memory, disk, port, reachability, bootstrap peers, clock,
+    environments: each is ok, or a warning or a failure with its fix. It works before `init`, beside
+    a running daemon and offline, in about half a minute at most. It ends with 0 when nothing fails.
     """
     from swarm.doctor.examination import run_doctor
     from swarm.doctor.finding import Severity

@@ -1,4 +1,4 @@
-"""`eval`: what the training was good for."""
+"""`eval`: the gain from training, on held-out tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the exit codes of `swarmd` mean: the error tree's, and the few that are not errors of ours."""
+"""The meanings of `swarmd`'s exit codes: those of the error tree, and the few besides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from swarm import errors
 
 
 def exit_codes() -> dict[int, str]:
-    """Every exit code with its meaning, in order; an error's meaning is the first line of its docstring."""
+    """Return every exit code with its meaning, in order; an error's is the first line of its
+    docstring."""
     codes = {
         0: "Success; for `start`, the node was told to stop and has saved its state.",
         1: "Any other failure; a bug when there is a traceback.",
@@ -20,6 +21,6 @@ def exit_codes() -> dict[int, str]:
 
 
 def table() -> str:
-    """docs/exit-codes.md."""
+    """Return the text of docs/exit-codes.md."""
     rows = "".join(f"| {code} | {meaning} |\n" for code, meaning in exit_codes().items())
     return f"## Exit codes\n\n| code | meaning |\n|---|---|\n{rows}"

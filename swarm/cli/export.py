@@ -33,8 +33,8 @@ def export(home: Home, directory: Path, adapter: bool) -> None:
     """Write the policy as a Hugging Face model, with a model card.
 
     It is the policy of the newest checkpoint, which a running daemon writes first, when its round
-    ends. The card (README.md) says what it was trained from, in which swarm and on what, with the
-    figures of `swarmd eval` if these weights were evaluated.
+    ends. The card (README.md) names the base model, the swarm and the training, with the figures of
+    `swarmd eval` if these weights were evaluated.
     """
     from swarm.config.load import load
     from swarm.policy import checkpoint
@@ -48,7 +48,7 @@ def export(home: Home, directory: Path, adapter: bool) -> None:
     except NotRunningError:
         if home.holder() is not None:
             raise
-    if not checkpoint.every(home.checkpoints):  # soon said, without what is imported for an export
+    if not checkpoint.every(home.checkpoints):  # a quick answer, before an export's slow imports
         raise HomeError(f"{home.checkpoints} holds no whole checkpoint yet; the node writes them while it learns")
 
     from swarm.serving.exporting import export_newest

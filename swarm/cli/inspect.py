@@ -1,4 +1,4 @@
-"""`status` and `peers`: what the running daemon does now, and with whom."""
+"""`status` and `peers`: the running daemon's state and its peers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swarm.home import Home
 def status(home: Home, as_json: bool) -> None:
     """Show what the daemon does now.
 
-    That is its state, why it waits if it does, and what it has learned from.
+    The output holds its state, the reason while it waits, and the counts of its learning.
     """
     result = ask(home, "status")
     if as_json:
@@ -31,7 +31,7 @@ def status(home: Home, as_json: bool) -> None:
 def peers(home: Home, as_json: bool) -> None:
     """List the peers the daemon knows.
 
-    Those that it is cut off from for now are listed with the reason.
+    Peers that are cut off for now are listed with the reason.
     """
     result = ask(home, "peers")
     if as_json:

@@ -1,4 +1,5 @@
-"""`swarmd`: what an operator types. A command imports what is heavy when it runs, so that help and settings answer at once."""
+"""`swarmd`: the operator's commands. Heavy imports wait until a command runs, so help answers at
+once."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Swarmd(click.Group):
     """The group of all commands; it turns the error tree into exit codes."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a `SwarmdError` becomes its sentence and exit code, with a traceback at --log-level debug only."""
+        """Run the command. A `SwarmdError` becomes its sentence and exit code; --log-level debug
+        adds a traceback."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -51,7 +53,8 @@ class Swarmd(click.Group):
 
 
 def _cause(error: BaseException) -> SwarmdError | None:
-    """The first of the foreseen errors, which a nursery hands on as a group; None when there is any other among them."""
+    """Return the first `SwarmdError` of an error or a group; None if the group holds any other
+    error."""
     if isinstance(error, BaseExceptionGroup):
         causes = [_cause(inner) for inner in error.exceptions]
         return None if None in causes else causes[0]
@@ -65,9 +68,11 @@ def _cause(error: BaseException) -> SwarmdError | None:
     "--log-level", type=click.Choice(LOG_LEVELS), help="How much `start` and `sim` log to standard error; debug shows tracebacks."
 )
 def main(home: str | None, log_level: str | None) -> None:
-    """A node that learns with others: it proposes tasks, solves, verifies and shares them, and trains on what the swarm found.
+    """A node that learns with others: it proposes tasks, solves, verifies and shares them, and
+    trains on what the swarm found.
 
-    Data goes to standard output, logs and errors to standard error. Exit codes are listed in docs/exit-codes.md.
+    Data goes to standard output, logs and errors to standard error. Exit codes are listed in
+    docs/exit-codes.md.
     """
 
 

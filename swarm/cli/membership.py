@@ -1,4 +1,4 @@
-"""`join` and `invite`: into a swarm, and others after you."""
+"""`join` and `invite`: the way into a swarm, for this node and for others."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _with(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_invite(text: str) -> dict[str, str | tuple[str, ...]]:
-    """The settings that an invite stands for; `ConfigError` when it was mistyped."""
+    """Return the settings that an invite stands for. Raises `ConfigError` for a mistyped one."""
     from protocols.invite import Invite
     from protocols.reasons import ProtocolError
 
@@ -77,7 +77,8 @@ def read_invite(text: str) -> dict[str, str | tuple[str, ...]]:
 def invite(home: Home, as_json: bool) -> None:
     """Print an invite to this node's swarm.
 
-    It is for `swarmd join` or `swarmd init --invite` elsewhere. Where no daemon answers, the addresses are those of node.toml.
+    It is for `swarmd join` or `swarmd init --invite` elsewhere. Where no daemon answers, the
+    addresses are those of node.toml.
     """
     try:
         result = ask(home, "invite")
@@ -91,7 +92,8 @@ def invite(home: Home, as_json: bool) -> None:
 
 
 def _invite_of(home: Home) -> dict[str, Any]:
-    """What the daemon of this home would answer. Raises `ConfigError` where only a running one knows its addresses."""
+    """Return the answer of this home's daemon, without it. Raises `ConfigError` if only a running
+    one knows its addresses."""
     from protocols.invite import Invite
     from protocols.limits import MAX_ADDRESSES
     from swarm import identity

@@ -1,4 +1,4 @@
-"""`models`: what could be trained on this machine."""
+"""`models`: the models that could be trained on this machine."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ _WHERE = {"here": "here", "hub": "model hub", "consent": "model hub, gated", "pa
 def models(home: Home, as_json: bool, overrides: dict[str, str], folders: tuple[Path, ...]) -> None:
     """List models and how they fit this machine's memory.
 
-    For each the estimated memory (GiB) of training all its weights, a LoRA adapter, or one over
-    4-bit weights, and the first of these that fits, which is what policy.adapter = auto does.
-    FOLDERS are model folders to be listed too. Any other causal language model of the hub works as
-    well.
+    For each, the estimated memory (GiB) of training all its weights, a LoRA adapter, or one over
+    4-bit weights; and the first of these that fits, which policy.adapter = auto takes. FOLDERS are
+    further model folders to list. Any other causal language model of the hub works as well.
     """
     from swarm.config.load import load
     from swarm.policy.fit.listing import list_models

@@ -1,6 +1,8 @@
-"""How commands print: data to standard output, as JSON for programs or aligned text for people; no colour anywhere.
+"""Printing for commands: data to standard output, as JSON for programs or aligned text for people,
+without colour.
 
-Much of what is shown was written by strangers (completions, addresses), so control characters never reach the terminal.
+Strangers wrote much of the output (completions, addresses), so control characters never reach the
+terminal.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import click
 
 
 def printable(value: Any) -> str:
-    """`value` as one line of text without control characters: they are shown escaped."""
+    """Return `value` as one line of text, with control characters escaped."""
     match value:
         case None:
             text = "-"
@@ -27,12 +29,13 @@ def printable(value: Any) -> str:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document, in ASCII so that no terminal acts on what it holds."""
+    """Print one JSON document, in ASCII so that no terminal acts on its content."""
     click.echo(json.dumps(value, indent=2, default=list))
 
 
 def print_fields(record: Mapping[str, Any]) -> None:
-    """One line per field; each item of a list or mapping on its own line under the field's name."""
+    """Print one line per field; each item of a list or mapping on its own line under the field's
+    name."""
     width = max((len(name) for name in record), default=0)
     for name, value in record.items():
         if isinstance(value, Mapping):
@@ -46,7 +49,7 @@ def print_fields(record: Mapping[str, Any]) -> None:
 
 
 def print_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str], max_width: int = 60) -> None:
-    """One line per record under a heading; longer texts are cut with an ellipsis."""
+    """Print one line per record under a heading; cut longer texts with an ellipsis."""
     rows = [[column.replace("_", " ") for column in columns]]
     rows += [[_cut(printable(record.get(column, "")), max_width) for column in columns] for record in records]
     widths = [max(len(row[index]) for row in rows) for index in range(len(columns))]

@@ -17,7 +17,7 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 
 
 def seconds(text: str) -> float:
-    """The seconds of "90s", "45m", "2h" or "1d12h". Raises `ValueError`."""
+    """Return the seconds of "90s", "45m", "2h" or "1d12h". Raises `ValueError`."""
     if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is no duration; write it like 90s, 45m, 2h or 1d12h")
     return sum(float(number) * _UNITS_S[unit] for number, unit in re.findall(r"([\d.]+)([smhd])", text))
@@ -37,8 +37,8 @@ def _duration(context: click.Context, parameter: click.Parameter, text: str | No
 def pause(home: Home, as_json: bool, for_s: float | None) -> None:
     """Have the daemon give this machine's memory and computing time back.
 
-    It finishes its round, saves, and ends the policy's process. The network and the checks of what others share go on. A
-    daemon that is started anew is still paused.
+    It finishes its round, saves, and ends the policy's process. The network and the checks of
+    others' shares go on. A restarted daemon is still paused.
     """
     _show(ask(home, "pause", seconds=for_s), as_json)
 

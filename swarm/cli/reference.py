@@ -1,4 +1,4 @@
-"""docs/cli.md and docs/exit-codes.md, generated so that they cannot fall behind: `python -m swarm.cli.reference docs`."""
+"""Writes docs/cli.md and docs/exit-codes.md from the code: `python -m swarm.cli.reference docs`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ COLUMNS = 100
 
 
 def reference() -> str:
-    """docs/cli.md: a table of all commands, then each with its arguments and options."""
+    """Return the text of docs/cli.md: a table of all commands, then each with its arguments and
+    options."""
     parts = ["# Command line\n\nThis page is generated: `make docs`. Exit codes: [exit-codes.md](exit-codes.md).\n"]
     everything = list(commands(main, click.Context(main, info_name="swarmd")))
     parts.append("\n| command | what it does |\n|---|---|\n")
@@ -36,7 +37,7 @@ def reference() -> str:
 
 
 def commands(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
-    """A command and everything below it, each with the context that knows its full name."""
+    """Yield a command and everything below it, each with the context that knows its full name."""
     yield command, context
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

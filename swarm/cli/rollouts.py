@@ -1,4 +1,4 @@
-"""`rollouts`: the groups in the pool, own and foreign. The store itself is read, so a daemon may run or not."""
+"""`rollouts`: the groups in the pool, own and foreign. Reads the store, so no daemon need run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def list_(home: Home, as_json: bool, limit: int, peer: str | None) -> None:
 @json_option
 @click.argument("key", type=int)
 def show(home: Home, as_json: bool, key: int) -> None:
-    """Show one group: its task, and every completion with the reward that this node's own verifier gave it."""
+    """Show one group: its task, and every completion with the reward of the own verifier."""
     with _store(home) as store:
         groups = store.load([key])
     if not groups:

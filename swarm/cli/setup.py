@@ -1,4 +1,4 @@
-"""`init` and `id`: a new node, and who it is."""
+"""`init` and `id`: a new node, and its identity."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ _NODE_TOML = """\
 def init(
     home: Home, manifest: str | None, model: str | None, profile: str | None, invite: str | None, listen: tuple[str, ...]
 ) -> None:
-    """Make a home: a new identity and a node.toml. What is there already is never changed.
+    """Make a home: a new identity and a node.toml. Existing files are never changed.
 
-    Where nothing is chosen and an NVIDIA GPU of 8 GB or more answers, the profile is gpu: a real language model.
+    Where nothing is chosen and an NVIDIA GPU of 8 GB or more answers, the profile is gpu: a real
+    language model.
     """
     from swarm.config.manifest_lookup import absolute, find_manifest
     from swarm.doctor.driver import first_card
@@ -57,7 +58,10 @@ def init(
 
 
 def create_home(home: Home, changes: dict[str, str | tuple[str, ...]]) -> None:
-    """Make what is missing of a home and say so; `HomeError` when nothing is, or when `changes` would need an edit."""
+    """Make the missing files of a home and print them.
+
+    Raises `HomeError` when nothing is missing, or when `changes` would need an edit.
+    """
     from swarm import identity
     from swarm.config.load import check_text
     from swarm.config.toml import edit

@@ -60,7 +60,8 @@ def start(
 
 
 def log_to_stderr(level: str) -> None:
-    """Send log records of `level` and above to standard error; libraries speak up from warnings on, at debug too of all else."""
+    """Send log records of `level` and above to standard error; of noisy libraries only warnings and
+    worse."""
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True
     )
@@ -82,13 +83,13 @@ def stop(home: Home, timeout_s: float, force: bool) -> None:
     try:
         ask(home, "stop", timeout_s=min(10.0, timeout_s))
     except NotRunningError:
-        # It holds the lock and does not answer: starting, or stuck.
+        # It holds the lock and does not answer: it is starting, or stuck.
         if force:
             timeout_s = 0.0
         elif home.control.exists():
             raise
         else:
-            # It has no socket yet, for instance since it waits for the swarm's manifest; there is nothing to save.
+            # It has no socket yet, perhaps waiting for the swarm's manifest: nothing to save.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder, signal.SIGTERM)
     if _ended(home, timeout_s):
