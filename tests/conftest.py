@@ -1,4 +1,4 @@
-"""What holds for every test: how long something takes says something of the machine, not of the code."""
+"""Rules for every test: durations depend on the machine, so they fail no test of the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A child may die, hang, raise or be shot at: its parent hears of it in one exception and can begin a new one."""
+"""A child may die, hang, raise or be killed: its parent gets one exception and can start anew."""
 
 from __future__ import annotations
 

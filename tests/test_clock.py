@@ -1,4 +1,5 @@
-"""Virtual time stands still during real work, charges what the work is said to cost, and does not depend on the machine."""
+"""Virtual time stands still during real work, charges its stated cost, and ignores the machine's
+speed."""
 
 from __future__ import annotations
 

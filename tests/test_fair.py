@@ -1,4 +1,5 @@
-"""Token buckets, the bounded shelf and the two queues served in turns: nobody gets more than its part, nothing is uncounted."""
+"""Token buckets, the bounded shelf and two queues in turns: nobody gets more than its part, and all
+is counted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Imports point down only: the floors of ARCHITECTURE.md as data, and a check of every import statement against them.
+"""Imports point down only: the floors of ARCHITECTURE.md as data, and a check of every import
+statement.
 
-Every `import` in a file counts, those inside functions and under TYPE_CHECKING too: importing late saves time at start,
-it does not make a room know less. What a string names ("swarm.policy.policy_worker:main", run in a child process) is no import.
+Every `import` in a file counts, those inside functions and under TYPE_CHECKING too: a late import
+saves time at start, but the room knows no less. A module named in a string is no import, such as
+"swarm.policy.policy_worker:main", run in a child process.
 """
 
 import ast
@@ -14,7 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# A room may import rooms on lower floors. A module belongs to the room with the longest matching name.
+# A room may import rooms on lower floors. A module belongs to the room with the longest matching
+# name.
 FLOORS = {
     "protocols": 0,
     "swarm": 1,
@@ -48,8 +51,8 @@ FLOORS = {
     "swarm.cli": 7,
     "swarm.testing": 7,
 }
-# Beyond that: all of floor 1 is one room to itself, the command line starts what is on its own floor, and the package's version
-# is anybody's.
+# Beyond that: all of floor 1 is one room to itself, the command line starts what is on its own
+# floor, and the package's version is anybody's.
 ALSO = {("swarm.cli", f"swarm.{room}") for room in ("sim", "bench", "serving", "doctor")} | {
     (room, "swarm") for room in FLOORS if room != "protocols"
 }
@@ -98,7 +101,8 @@ def within(module: str, rooms: Container[str]) -> str | None:
 
 
 def imports(source: str, module: str, is_package: bool = False) -> Iterator[str]:
-    """Everything that `source` imports, by full name; what is imported from a package might be a module."""
+    """Everything that `source` imports, by full name; what is imported from a package might be a
+    module."""
     parents = module.split(".") if is_package else module.split(".")[:-1]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

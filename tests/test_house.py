@@ -1,4 +1,5 @@
-"""The house keeps its shape: small rooms and files, names used once, short parameter lists, no import circle."""
+"""The house keeps its shape: small rooms and files, unique names, short parameter lists, no circle
+of imports."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ LONG: dict[str, str] = {}
 
 
 def modules() -> dict[str, Path]:
-    """Every module by its name. Environments that benchmarks make for themselves are hidden folders."""
+    """Every module by its name. Environments that benchmarks make for themselves are hidden
+    folders."""
     found = {}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
@@ -84,7 +86,8 @@ def test_parameter_lists_are_short() -> None:
 
 
 def graph() -> dict[str, set[str]]:
-    """Which modules each imports, under TYPE_CHECKING too; a package counts where a name is taken out of it."""
+    """Which modules each imports, under TYPE_CHECKING too; a package counts where a name is taken
+    out of it."""
     found = {}
     for name, path in MODULES.items():
         named = imports(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
@@ -94,7 +97,8 @@ def graph() -> dict[str, set[str]]:
 
 
 def circle(edges: dict[str, set[str]]) -> list[str]:
-    """The modules that are left when those that import nothing of the rest are taken away again and again."""
+    """The modules that are left when those that import nothing of the rest are taken away again and
+    again."""
     left = dict(edges)
     while ends := [name for name, targets in left.items() if not targets & set(left)]:
         for name in ends:
@@ -123,7 +127,8 @@ def test_every_file_is_in_the_architecture() -> None:
 
 
 def test_prose_is_wrapped() -> None:
-    """Docstrings and comments at 100 columns; the sentences of settings are printed as they stand."""
+    """Docstrings and comments at 100 columns; the sentences of settings are printed as they
+    stand."""
     wide = []
     for name, path in MODULES.items():
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,5 @@
-"""The node's beacon: one part looks for rounds, everybody else is answered at once or waits within bounds."""
+"""The node's beacon: one part looks for rounds; all others get an answer at once or wait within
+bounds."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def value_of(epoch: int) -> bytes:
 
 
 class Relay:
-    """A network with one peer, which has the rounds up to a moment; `asked` are (seconds since the start, round)."""
+    """A network with one peer, which has the rounds up to a moment; `asked` are (seconds since the
+    start, round)."""
 
     peer_id = "me"
 

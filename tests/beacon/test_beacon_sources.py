@@ -1,4 +1,4 @@
-"""Rounds from the web and from peers: the first that verifies wins, and nobody who is asked can do harm."""
+"""Rounds from the web and from peers: the first that verifies wins, and no source can do harm."""
 
 from __future__ import annotations
 

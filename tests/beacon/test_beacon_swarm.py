@@ -70,7 +70,8 @@ def test_one_node_has_the_web_and_all_learn_from_each_other(tmp_path: Path) -> N
 
 
 def test_a_late_round_stops_nobody(tmp_path: Path) -> None:
-    """The second epoch's round is on the web half a minute late: until then both go on in the first epoch."""
+    """The second epoch's round is on the web half a minute late: until then both go on in the first
+    epoch."""
     events: list[list[Event]] = [[], []]
     epoch_seconds = 120
     rules = with_drand(EMBEDDED, epoch_seconds)

@@ -1,4 +1,4 @@
-"""`swarmd bench` from its options to its files, with a program in swarmd's place whose figures are known."""
+"""`swarmd bench` from its options to its files, with a stand-in for swarmd of known figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from swarm.bench import runs
 from swarm.cli.main import main
 
-# A swarm whose accuracy grows by a hundredth per round and node, and whose reward is ten and one more per foreign rollout.
+# A swarm whose accuracy grows by a hundredth per round and node, and whose reward is ten and one
+# more per foreign rollout.
 PROGRAM = """
 import json, pathlib, sys
 def asked(name, default="0"):

@@ -1,4 +1,4 @@
-"""`benchmarks.overlap` on a GPU: the share of the time in which the driver saw nothing running on it."""
+"""`benchmarks.overlap` on a GPU: the share of the time in which the driver saw nothing running."""
 
 from __future__ import annotations
 

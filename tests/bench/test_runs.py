@@ -1,4 +1,4 @@
-"""Finished runs survive: what is in the file is never made again, whatever happened to the file's end."""
+"""Finished runs survive: a run in the file is never repeated, even if the file's end is damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that need no daemon, through the public face: arguments in, output and exit code out."""
+"""The commands that need no daemon, by their public face: arguments in, output and exit code."""
 
 import json
 import os

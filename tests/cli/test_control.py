@@ -1,4 +1,4 @@
-"""Talking to a daemon: the client, and the commands that need one, against a process that answers as a daemon does."""
+"""The client and the commands that need a daemon, against a process that answers like one."""
 
 import json
 import re

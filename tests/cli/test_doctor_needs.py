@@ -1,4 +1,4 @@
-"""`swarmd doctor` says what `start` would fail at or run out of: memory, packages, disk, and who can reach the node."""
+"""`swarmd doctor` foresees the failures of `start`: memory, packages, disk and reachability."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def worst(findings: list[Finding]) -> dict[str, str]:
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A machine as its probes tell it: a CUDA card of some GiB, with these packages, and a hub that has the models."""
+    """A machine as its probes tell it: a CUDA card of some GiB, with these packages, and a hub that
+    has the models."""
 
     def of(gib: float, *packages: str, free: float | None = None) -> None:
         told = (int((free or gib) * GIB), int(gib * GIB))

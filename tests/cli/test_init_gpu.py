@@ -1,4 +1,4 @@
-"""`swarmd init` on a machine with an NVIDIA GPU: a real language model, unless something else is asked for."""
+"""`swarmd init` with an NVIDIA GPU: a real language model, unless the options say otherwise."""
 
 from __future__ import annotations
 

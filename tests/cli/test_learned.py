@@ -1,4 +1,5 @@
-"""What was learned, from the first update to other programs: evaluated, exported whole and as an adapter, and served."""
+"""A trained policy on its way to other programs: evaluated, exported whole and as an adapter,
+served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The Makefile with a Python that only notes what it is asked: what is installed when, and what is checked before."""
+"""The Makefile, with a Python that only notes its arguments: which installs happen when, and the
+checks before them."""
 
 import os
 import shutil

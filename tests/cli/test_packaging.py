@@ -1,4 +1,5 @@
-"""What a user installs: an sdist and a wheel that hold everything, and a `swarmd` that works from any directory."""
+"""The user's installation: a complete sdist and wheel, and a `swarmd` that works from any
+directory."""
 
 import shutil
 import subprocess
@@ -31,7 +32,8 @@ BUILD_SDIST = "import setuptools.build_meta, sys; setuptools.build_meta.build_sd
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, since setuptools would also pack what an earlier build left beside the sources."""
+    """Built from a copy, since setuptools would also pack what an earlier build left beside the
+    sources."""
     source = tmp_path_factory.mktemp("source")
     for name in (*PACKAGES, "tests"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
@@ -53,7 +55,8 @@ def wheel(sdist: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin directory of a virtual environment with the wheel, which finds the dependencies where these tests do."""
+    """The bin directory of a virtual environment with the wheel, which finds the dependencies where
+    these tests do."""
     environment = tmp_path_factory.mktemp("installed") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     pip = [sys.executable, "-m", "pip", "--python", environment / "bin" / "python", "--quiet", "--disable-pip-version-check"]

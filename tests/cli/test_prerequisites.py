@@ -1,4 +1,4 @@
-"""tools/prerequisites on machines that lack something: a PATH that holds only what the machine is said to have."""
+"""tools/prerequisites on machines that lack something, each shown by a PATH of its own."""
 
 import shutil
 import subprocess
@@ -79,7 +79,8 @@ def test_all_that_is_missing_is_named_at_once(machine: Path) -> None:
 
 
 def named(machine: Path) -> list[str]:
-    """What the sentences on standard error name; the script must have failed and printed nothing else."""
+    """What the sentences on standard error name; the script must have failed and printed nothing
+    else."""
     code, output, sentences = ask(machine, "test")
     assert (code, output) == (1, "")
     found = [

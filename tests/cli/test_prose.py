@@ -1,4 +1,4 @@
-"""What people wrote about the code is held against it: commands, attacks, settings, files and links cannot rot."""
+"""Prose about the code, held against it: commands, attacks, settings, files, links cannot rot."""
 
 import importlib.util
 import re
@@ -28,7 +28,8 @@ COLUMNS = 100
 
 
 def commands(page: str) -> list[str]:
-    """Every line of shell on a page, continued lines joined and comments taken off, and all code in lines."""
+    """Every line of shell on a page, continued lines joined and comments taken off, and all code in
+    lines."""
     lines = []
     for block in blocks(ROOT / page, "sh"):
         lines += re.sub(r"\\\n", " ", block).splitlines()
@@ -49,7 +50,8 @@ def calls(program: str, pages: list[str]) -> list[tuple[str, str]]:
 
 
 def parse(words: list[str]) -> None:
-    """Walk down the groups and have each command parse its options, without converting or running anything."""
+    """Walk down the groups and have each command parse its options, without converting or running
+    anything."""
     command: click.Command = main
     context = click.Context(main, info_name="swarmd")
     while True:

@@ -1,4 +1,4 @@
-"""The server of `swarmd serve`: what programs ask it, what it refuses, and that it follows the checkpoints."""
+"""The server of `swarmd serve`: its answers, its refusals, and that it follows the checkpoints."""
 
 from __future__ import annotations
 

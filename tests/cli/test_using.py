@@ -1,4 +1,4 @@
-"""Using what was learned: evaluation with intervals, talking to the policy, and the list of checkpoints."""
+"""Using a trained policy: evaluation with intervals, a talk, and the list of checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A drand chain of the tests' own, and a web server on the loopback that serves its rounds, well or badly."""
+"""A drand chain for tests, and a loopback web server that serves its rounds well or badly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def as_json(round: int) -> bytes:
 
 @dataclass
 class Web:
-    """A server: `answer` makes a round's bytes, None is 404; `asked` are the paths of all requests."""
+    """A server: `answer` makes a round's bytes, None is 404; `asked` are the paths of all
+    requests."""
 
     url: str
     answer: Callable[[int], bytes | None] = as_json

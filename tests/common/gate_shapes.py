@@ -33,7 +33,8 @@ async def admit_bytes(admission: Admission, data: bytes, peer: str = "forwarder"
 
 
 class Gate:
-    """An admission with a store, a judge whose calls are counted, and bodies that peers would serve."""
+    """An admission with a store, a judge whose calls are counted, and bodies that peers would
+    serve."""
 
     def __init__(self, pool: Pool, clock: Any) -> None:
         self.pool = pool

@@ -1,4 +1,4 @@
-"""Nodes that only keep logs, without policy and verifiers, on an in-memory network and a virtual clock."""
+"""Nodes that only keep logs, without policy and verifiers, in memory and on a virtual clock."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ class LogMedium:
         bounds: PoolSection | None = None,
         bootstrap: tuple[str, ...] = (),
     ) -> AsyncIterator[LogNode]:
-        """Node `number` (from 1 on) with its pool, which it finds again; `new` notes that its log begins there."""
+        """Node `number` (from 1 on) with its pool, which it finds again; `new` notes that its log
+        begins there."""
         path = self.path / f"{number}.sqlite"
         identity = Identity(Peer(number).private_key)
         if new and not path.exists():

@@ -19,7 +19,8 @@ def prose(page: Path) -> str:
 
 
 def code_in_lines(page: Path) -> list[str]:
-    """Everything between single backticks, on one line each; in a table's cell an escaped bar is a bar."""
+    """Everything between single backticks, on one line each; in a table's cell an escaped bar is a
+    bar."""
     return [" ".join(code.split()).replace("\\|", "|") for code in re.findall(r"`([^`]+)`", prose(page))]
 
 
@@ -35,7 +36,8 @@ def anchors(page: Path) -> set[str]:
 
 
 def rows(page: Path, heading: str) -> list[list[str]]:
-    """The cells of the table whose first column has this heading, without the heading and the line below it."""
+    """The cells of the table whose first column has this heading, without the heading and the line
+    below it."""
     table = re.search(rf"^\| {re.escape(heading)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", prose(page), re.MULTILINE)
     assert table, f"{page} has no table of {heading}"
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].splitlines()]

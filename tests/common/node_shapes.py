@@ -1,4 +1,5 @@
-"""Nodes on an in-memory network and a virtual clock, as the tests of node and simulation open them."""
+"""Nodes on an in-memory network and a virtual clock, as the tests of node and simulation open
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A small swarm's rules, and peers that sign what real peers would, for the tests of several rooms."""
+"""A small swarm's rules, and peers that sign what real peers would, for the tests of several
+rooms."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ class Judged:
 
 @dataclass
 class Judge:
-    """A scorer whose verdict is in the text: "right…" earns 1, "slow" and "broken" fail, all else earns 0."""
+    """A scorer whose verdict is in the text: "right…" earns 1, "slow" and "broken" fail, all else
+    earns 0."""
 
     calls: list[tuple[Recipe, int, str, tuple[str, ...]]] = field(default_factory=list)
 

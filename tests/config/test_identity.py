@@ -86,7 +86,8 @@ def test_a_key_of_another_kind(key_file: Path) -> None:
 
 
 def test_a_changed_bit_that_makes_it_a_key_of_a_kind_with_longer_keys(key_file: Path) -> None:
-    """The name of Ed25519 becomes that of Ed448; OpenSSL fails over the key's length in a way that cryptography does not know."""
+    """The name of Ed25519 becomes that of Ed448; OpenSSL fails over the key's length in a way that
+    cryptography does not know."""
     lines = pem(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))).splitlines()
     changed = base64.b64decode(lines[1]).replace(b"\x2b\x65\x70", b"\x2b\x65\x71")
     assert changed != base64.b64decode(lines[1])

@@ -1,7 +1,9 @@
-"""A daemon that is killed again and again, or whose disk is full, with a peer that goes on; what must hold after each death.
+"""A daemon that is killed again and again, or whose disk is full, with a peer that goes on.
+
+After each death:
 
 - its identity is the same, and `swarmd audit` finds no damage and no contradiction;
-- its own log begins with all that it held before: it is never shorter and never another one, neither here nor at the peer;
+- its own log begins with all its earlier entries, here and at the peer;
 - it goes on from its newest checkpoint, and that is at most one checkpoint back.
 """
 
@@ -26,7 +28,8 @@ from swarm.policy import checkpoint
 from swarm.pool.store.damage import copied
 
 EVERY_ROUNDS = 2
-# Short rounds, so that there is much to interrupt. The canary goes back on purpose, which is not the question here.
+# Short rounds, so that there is much to interrupt. The canary goes back on purpose, which is not
+# the question here.
 SETTINGS = (
     "node.min_round_s=0",
     "generation.num_generations=4",
@@ -71,7 +74,8 @@ class Victim:
         self._start_s = 5.0
 
     def live_and_die(self) -> None:
-        """Start it, and kill it at a random moment: while it starts, or some time after it answers."""
+        """Start it, and kill it at a random moment: while it starts, or some time after it
+        answers."""
         self.daemon.start(*SETTINGS)
         if self.random.random() < 0.25:
             self.seen.while_starting += 1
@@ -88,11 +92,13 @@ class Victim:
         self._start_s = time.monotonic() - begun
 
     def _wait(self, most: float) -> None:
-        """A random time of at most so many times what a start takes, so that as much happens meanwhile on a busy machine."""
+        """A random time of at most so many times what a start takes, so that as much happens
+        meanwhile on a busy machine."""
         time.sleep(self.random.uniform(0.0, most * self._start_s))
 
     def live_and_lack_room(self, disk: Disk) -> None:
-        """Start it, fill its disk at a random moment but for a little, and let it end by itself or kill it."""
+        """Start it, fill its disk at a random moment but for a little, and let it end by itself or
+        kill it."""
         self.daemon.start(*SETTINGS)
         self._until_it_answers()
         self._wait(0.6)
@@ -110,7 +116,8 @@ class Victim:
         disk.empty()
 
     def settle(self, peer: Daemon) -> None:
-        """Go on from what it signed before its deaths, come to rest in order, and compare with what its peer holds."""
+        """Go on from what it signed before its deaths, come to rest in order, and compare with what
+        its peer holds."""
         self.daemon.running()
         self.daemon.rounds_more(2)
         self.daemon.stopped()
@@ -199,7 +206,8 @@ class Victim:
 
 
 def begin(folder: Path, random: Random, disk: Disk | None = None) -> tuple[Victim, Daemon]:
-    """A victim, on a disk of its own if one is given, and the peer by which it joins, which runs."""
+    """A victim, on a disk of its own if one is given, and the peer by which it joins, which
+    runs."""
     peer = Daemon(folder / "peer")
     peer.ok("init", "--listen", LOOPBACK)
     peer.start("node.min_round_s=2", "generation.num_generations=4", "defences.canary_tasks=0")

@@ -1,4 +1,5 @@
-"""`swarmd` as its operator meets it: every command a process, every daemon the leader of a process group of its own."""
+"""`swarmd` from the operator's side: every command a process, every daemon the leader of a process
+group."""
 
 from __future__ import annotations
 
@@ -45,8 +46,9 @@ Status = dict[str, Any]
 class Daemon:
     """One home, the commands given to it, and its daemon while one runs.
 
-    `prefix` is what commands are run under (`nsenter …`), `inside` where the home is to be found from here then. What the
-    daemon writes to standard error goes to `log`, beside the home if nothing else is said.
+    `prefix` is what commands are run under (`nsenter …`), `inside` where the home is to be found
+    from here then. What the daemon writes to standard error goes to `log`, beside the home if
+    nothing else is said.
     """
 
     def __init__(self, path: Path, *, prefix: Sequence[str] = (), inside: Path | None = None, log: Path | None = None) -> None:
@@ -100,7 +102,8 @@ class Daemon:
         return answer
 
     def until(self, what: str, condition: Callable[[Status], Any], within_s: float = WITHIN_S) -> Status:
-        """The first status that fulfils `condition`; fails after `within_s`, or when the daemon ends before."""
+        """The first status that fulfils `condition`; fails after `within_s`, or when the daemon
+        ends before."""
         deadline = time.monotonic() + within_s
         while True:
             assert self._process is not None, "it was not started"
@@ -112,12 +115,14 @@ class Daemon:
             time.sleep(0.1)
 
     def rounds_more(self, count: int = 3) -> Status:
-        """Wait until so many more rounds are done; a round counts back where the policy was lost, so this looks at events."""
+        """Wait until so many more rounds are done; a round counts back where the policy was lost,
+        so this looks at events."""
         before = len(self.events("RoundFinished"))
         return self.until(f"{count} more rounds", lambda _: len(self.events("RoundFinished")) >= before + count)
 
     def signal_all(self, number: int) -> None:
-        """Send a signal to the daemon and all its children, as a shell or a service manager does."""
+        """Send a signal to the daemon and all its children, as a shell or a service manager
+        does."""
         assert self._group is not None
         os.killpg(self._group, number)
 
@@ -159,7 +164,8 @@ class Daemon:
         return [pid for pid in own if b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def frozen_while(self, activity: str) -> Status:
-        """Stop (SIGSTOP) the policy's child while the node does this, so that it goes on doing it; the status then."""
+        """Stop (SIGSTOP) the policy's child while the node does this, so that it goes on doing it;
+        the status then."""
         deadline = time.monotonic() + WITHIN_S
         while time.monotonic() < deadline:
             status = self.running()
@@ -205,11 +211,13 @@ class Daemon:
         return sorted(found, key=lambda group: (group.task.recipe.epoch, group.task.recipe.index))
 
     def own_log(self, swarm: bytes) -> list[tuple[Envelope, Share]]:
-        """Its own log, read from the disk; every signature, sequence number and link of the chain is checked."""
+        """Its own log, read from the disk; every signature, sequence number and link of the chain
+        is checked."""
         with TemporaryDirectory() as folder:
             pool = self.home.pool
             if self.home.path != self.path:
-                # SQLite does not find its way through /proc; the daemon does not run, so that a copy is whole.
+                # SQLite does not find its way through /proc; the daemon does not run, so that a
+                # copy is whole.
                 for file in self.home.path.glob("pool.sqlite*"):
                     shutil.copy(file, folder)
                 pool = Path(folder) / pool.name
@@ -226,7 +234,8 @@ class Daemon:
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now, and that the system gives to nobody who asks for any."""
+    """A port that nobody listens on just now, and that the system gives to nobody who asks for
+    any."""
     while True:
         port = randrange(10_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
@@ -235,7 +244,8 @@ def free_port() -> int:
 
 
 def the_sentence(said: str) -> str:
-    """What a refusal says on standard error: one line that begins with `Error: `, and nothing after it, nor a traceback."""
+    """What a refusal says on standard error: one line that begins with `Error: `, and nothing after
+    it, nor a traceback."""
     assert "Traceback" not in said, said
     lines = said.splitlines()
     assert [line.startswith("Error: ") for line in lines].count(True) == 1, said
@@ -248,7 +258,8 @@ def _environment() -> dict[str, str]:
 
 
 def _end_with_parent() -> None:
-    """Whatever ends the thread that started a daemon, `kill -9` of the tests or a benchmark included, ends the daemon too."""
+    """Whatever ends the thread that started a daemon, `kill -9` of the tests or a benchmark
+    included, ends the daemon too."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,4 +1,5 @@
-"""What only the owner can mend ends the daemon with one clear sentence and the documented exit code; nothing saved is damaged."""
+"""Faults that only the owner can mend end the daemon with one clear sentence and the documented
+exit code. Saved data stays undamaged."""
 
 import os
 import shutil

@@ -1,7 +1,8 @@
-"""A peer in JavaScript, written from protocols/README.md and the vectors alone, in a swarm of two daemons over real TCP.
+"""A peer in JavaScript, written from protocols/README.md and the vectors alone, in a swarm of two
+daemons over real TCP.
 
-It dials the first daemon and is dialled by the second, which learns of the first through it. It is handed what only Python
-knows: answers to its own tasks and their rewards.
+It dials the first daemon and is dialled by the second, which learns of the first through it. Python
+hands it what only Python knows: answers to its own tasks and their rewards.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ SETTINGS = ("training.external=4",)
 
 
 def installed(folder: Path) -> None:
-    """`npm ci` where the lock file is newer than what is installed; skips where that cannot be done."""
+    """`npm ci` where the lock file is newer than what is installed; skips where that cannot be
+    done."""
     lock, stamp = folder / "package-lock.json", folder / "node_modules" / ".installed-lock.json"
     if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
         return
@@ -112,7 +114,8 @@ def swarm(tmp_path_factory: pytest.TempPathFactory, daemon: Callable[..., Daemon
 
 
 def answered(peer: JavaScriptPeer, count: int, *, forger: str = "") -> list[dict[str, Any]]:
-    """Let it propose tasks; for each, right and wrong texts with what Python's verifier gives them."""
+    """Let it propose tasks; for each, right and wrong texts with what Python's verifier gives
+    them."""
     proposed = peer("propose", count=count, environments=["reasoning_gym/spell_backward"], forger=forger)
 
     async def solve() -> list[dict[str, Any]]:
@@ -148,12 +151,14 @@ def test_it_joins_by_dialling_and_by_being_dialled(swarm: Swarm) -> None:
 
 
 def test_it_reads_what_the_daemons_say(swarm: Swarm) -> None:
-    """Envelopes and recipes that it has verified, decoded and seeded by itself are those in the daemons' own stores."""
+    """Envelopes and recipes that it has verified, decoded and seeded by itself are those in the
+    daemons' own stores."""
     daemons = {each.json("id")["peer_id"]: each for each in (swarm.founder, swarm.second)}
     state = swarm.peer.until("it hears both", lambda state: {each["signer"] for each in state["received"]} >= daemons.keys())
     assert state["refused"].keys() <= {"kind"}
-    # A group goes out after it was kept, so all that was heard is there. Not the other way round: a daemon keeps to itself what
-    # teaches nothing, and for a while all of it, since its first peer here cannot tell it where its log ends.
+    # A group goes out after it was kept, so all that was heard is there. Not the other way round: a
+    # daemon keeps to itself what teaches nothing, and for a while all of it, since its first peer
+    # here cannot tell it where its log ends.
     kept = {
         (group.envelope.hex(), group.task.recipe.index): group
         for peer_id, daemon in daemons.items()

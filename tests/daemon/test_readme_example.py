@@ -1,4 +1,4 @@
-"""README's two nodes on one machine, pasted as it stands into a shell: they meet and learn from each other."""
+"""README's two nodes on one machine, pasted into a shell: they meet and learn from each other."""
 
 import os
 import re

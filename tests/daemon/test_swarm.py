@@ -1,4 +1,4 @@
-"""Three daemons on loopback: they join, learn from each other, and go on through whatever happens to one of them."""
+"""Three daemons on loopback: they join, learn from each other, and survive the troubles of one."""
 
 import hashlib
 import json
@@ -189,7 +189,8 @@ def test_the_running_policy_is_exported(swarm: Swarm, tmp_path: Path) -> None:
 
 
 def plain_digest(folder: Path) -> str:
-    """The weights' digest (as `LanguageModel.digest` defines it) of a folder that plain transformers loads and generates with."""
+    """The weights' digest (as `LanguageModel.digest` defines it) of a folder that plain
+    transformers loads and generates with."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -337,7 +338,8 @@ def test_sigterm_finishes_the_round_and_saves(swarm: Swarm, tmp_path: Path) -> N
 
 
 def test_a_second_signal_ends_at_once(swarm: Swarm) -> None:
-    """And so does one after `swarmd stop` has asked; here the policy never comes back with its round."""
+    """And so does one after `swarmd stop` has asked; here the policy never comes back with its
+    round."""
     node = swarm.early
     node.running()
     node.until("it has a checkpoint", lambda _: node.events("Checkpointed"))

@@ -1,4 +1,5 @@
-"""The compact renderings: what they show, what they accept, and that the datasets' own verifiers agree with them."""
+"""The compact renderings: their text, the answers they accept, and agreement with the datasets' own
+verifiers."""
 
 import re
 from functools import cache

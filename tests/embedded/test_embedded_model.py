@@ -1,4 +1,5 @@
-"""The shipped model: plain Hugging Face files, an exact tokenizer, the stated skill, and no held-out prompt in its making."""
+"""The shipped model: plain Hugging Face files, an exact tokenizer, the stated skill, and no
+held-out prompt in its making."""
 
 import hashlib
 import json
@@ -83,14 +84,16 @@ def test_a_round_trip_through_save_pretrained(tokenizer, model, tmp_path):
 
 
 def test_the_held_out_rule_is_the_one_the_model_was_made_under():
-    """If this fails, nodes may evaluate on prompts that the model was made with: restore the rule or make the model again."""
+    """If this fails, nodes may evaluate on prompts that the model was made with: restore the rule
+    or make the model again."""
     tasks = [task for task in MAKING["held_out_accuracy"]["base"] if task != "mean"]
     decisions = bytes(held_out(f"reasoning_gym/{task}\nprobe {i}") for task in tasks for i in range(4096))
     assert hashlib.sha256(decisions).hexdigest() == MAKING["held_out_probe"]
 
 
 def test_latent_skill(model, tokenizer):
-    """On unseen prompts the base is seldom right and often right once in eight: what reinforcement needs."""
+    """On unseen prompts the base is seldom right and often right once in eight: what reinforcement
+    needs."""
     torch.manual_seed(0)
     right, informative, asked = 0, 0, 0
     tokenizer.padding_side = "left"

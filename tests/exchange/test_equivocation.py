@@ -1,4 +1,5 @@
-"""Two histories under one key: found, proved, passed on once, and acted on by everybody, for good."""
+"""Two histories under one key: found, proved, passed on once, and acted on by everybody, for
+good."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ async def test_what_half_of_a_swarm_was_told_convicts_with_what_the_other_half_w
             assert node.admission.standing.good(honest.key, medium.clock.now_ms())
         assert len(await carried(nodes)) == 1, "one passes it on, the others heard it"
         assert all(check_proof(proof, RULES.id) == cheat.key for proof in await carried(nodes))
-        # The log that carries it is like any other: its next share joins, and it is complete everywhere.
+        # The log that carries it is like any other: its next share joins, and it is complete
+        # everywhere.
         for node in nodes:
             assert await node.share()
         await trio.sleep(60)

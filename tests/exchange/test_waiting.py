@@ -30,7 +30,8 @@ def number_of(message: Message[Opened]) -> int:
 
 @given(st.lists(st.integers(0, 4) | st.none(), max_size=80))
 def test_every_message_once_in_its_signers_order(steps: list[int | None]) -> None:
-    """A step is a message of a signer, or None: finish the oldest one that is out and take another."""
+    """A step is a message of a signer, or None: finish the oldest one that is out and take
+    another."""
     waiting = Waiting(1000, 2**20, lambda signer: signer == bytes([0]))
     put: dict[int, list[int]] = {number: [] for number in range(5)}
     got: dict[int, list[int]] = {number: [] for number in range(5)}

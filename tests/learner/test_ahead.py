@@ -1,4 +1,5 @@
-"""Rounds that overlap: what may run at once, how old the answers are that are trained on, and that nothing is lost by it."""
+"""Overlapping rounds: the limit on rounds at once, the age of the answers, and that nothing is
+lost."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ SETTINGS = {"tasks_share_uninformative": True, "node_rounds": 6, "training_exter
 
 
 class Watched:
-    """What a policy is asked: L1 to look at the second round's questions, G1 to answer them, T1 to be updated with the answers;
-    small letters are the ends."""
+    """What a policy is asked: L1 to look at the second round's questions, G1 to answer them, T1 to
+    be updated with the answers; small letters are the ends."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.order: list[str] = []

@@ -1,4 +1,4 @@
-"""Waiting for fresh groups: as long as it takes, as long as it may, and not where there is nobody to wait for."""
+"""Waiting for fresh groups: until they come, within bounds, and not where no peer is connected."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ def greenwich(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lone(tmp_path: Path, name: str, meanwhile=None, **settings: object) -> tuple[str, dict, list[Event]]:
-    """What a node alone has learned after four rounds, with its last status; `meanwhile` runs beside it."""
+    """What a node alone has learned after four rounds, with its last status; `meanwhile` runs
+    beside it."""
     events: list[Event] = []
     result: list[tuple[str, dict]] = []
 

@@ -1,4 +1,5 @@
-"""A policy that was led astray is noticed before it is saved, and the node goes back to the checkpoint before."""
+"""A policy led astray is noticed before it is saved, and the node goes back to the checkpoint
+before."""
 
 from __future__ import annotations
 

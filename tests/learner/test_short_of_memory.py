@@ -23,7 +23,8 @@ SETTINGS = {
 
 
 def lived(path: Path, spare: int | None) -> tuple[list[Event], dict[str, Any]]:
-    """The events and the last status of a lone node whose policy may take `spare` bytes more than it has at first."""
+    """The events and the last status of a lone node whose policy may take `spare` bytes more than
+    it has at first."""
     events: list[Event] = []
     shown: list[dict[str, Any]] = []
 

@@ -13,7 +13,8 @@ SETTINGS = TrainingSection(local=2, external=12, foreign_time=0.6)
 
 
 def after(settings: TrainingSection, own_s: float, group_s: float, rounds: int = 50) -> int:
-    """J once rounds have taken `own_s` without training, and `group_s` for each group trained on."""
+    """J once rounds have taken `own_s` without training, and `group_s` for each group trained
+    on."""
     split = Split(settings)
     for _ in range(rounds):
         foreign = split.external

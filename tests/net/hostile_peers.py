@@ -1,4 +1,4 @@
-"""An honest node and a peer of it that is about to misbehave, for the tests of the network's bounds."""
+"""An honest node and a peer about to misbehave, for the tests of the network's bounds."""
 
 from __future__ import annotations
 

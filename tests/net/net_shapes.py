@@ -1,4 +1,4 @@
-"""What the tests of this room share: a topic, settings for loopback, keys, and waiting for peers and messages."""
+"""Shapes for this room: a topic, settings for loopback, keys, and waits for peers and messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ Join = Callable[..., AbstractAsyncContextManager[Network]]
 
 
 class Heard:
-    """What a node hears of a topic, kept for the test; `validate` says why a message is dropped, None where it is not.
+    """What a node hears of a topic, kept for the test; `validate` says why a message is dropped,
+    None where it is not.
 
     With `max_bytes` the oldest messages give way, as they do in a node; the test then reads none.
     """
@@ -60,9 +61,11 @@ def seed(index: int) -> bytes:
 
 
 async def connected(*nodes: Network, count: int | None = None, timeout_s: float = SOON_S) -> None:
-    """Wait until every node is connected to `count` peers (default: to all the others), and has a neighbour in the mesh.
+    """Wait until every node is connected to `count` peers (default: to all the others), and has a
+    neighbour in the mesh.
 
-    What is published before reaches a later neighbour too, but only for a few heartbeats, which a busy machine may miss.
+    What is published before reaches a later neighbour too, but only for a few heartbeats, which a
+    busy machine may miss.
     """
     wanted = len(nodes) - 1 if count is None else count
     with trio.fail_after(timeout_s):

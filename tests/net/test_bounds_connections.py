@@ -137,7 +137,8 @@ async def test_streams_of_one_peer_are_bounded(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_nobody_is_dialled_but_by_this_nodes_own_choice() -> None:
-    """Peers say of themselves where they are; py-libp2p would dial them all there whenever somebody leaves."""
+    """Peers say of themselves where they are; py-libp2p would dial them all there whenever somebody
+    leaves."""
     [trap] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     address = f"/ip4/127.0.0.1/tcp/{trap.socket.getsockname()[1]}"
     async with victim_and_peer() as (victim, peer):

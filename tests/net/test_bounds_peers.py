@@ -1,4 +1,5 @@
-"""Peers that flood or send what is too large or never ends: each is bounded, and who persists is cut off and listed."""
+"""Peers that flood or send oversized or endless data: each is bounded, and the persistent are cut
+off and listed."""
 
 from __future__ import annotations
 

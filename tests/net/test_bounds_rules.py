@@ -1,4 +1,4 @@
-"""The bounds as rules, without a network: lists, neighbourhoods, the gate, buckets, the queue of arrivals."""
+"""The bounds as rules, without a network: lists, subnets, the gate, buckets, queues."""
 
 from __future__ import annotations
 
@@ -168,7 +168,8 @@ def test_of_too_many_half_open_the_oldest_of_the_largest_crowd_goes(arrivals: li
 
 
 async def test_nobody_is_made_a_flooder_by_being_flooded(autojump_clock: MockClock) -> None:
-    """What a node forwards, of all its peers together, never overdraws the bucket of who receives it."""
+    """What a node forwards, of all its peers together, never overdraws the bucket of who receives
+    it."""
     rate = 100.0
     sender, receiver = Quotas(rate, 4e6), PeerQuota(rate, 4e6)
     forwarded, began = 0, trio.current_time()
@@ -192,7 +193,8 @@ async def test_a_fresh_identity_has_no_fresh_allowance_in_its_neighbourhood(auto
                 await guard.pace(peer, Flow.MESSAGES)
         read[address] = int(trio.current_time() - began)
         began = trio.current_time()
-    # A thousand messages at ten per second, but for the first fifty; on this machine each of the twenty has its own fifty.
+    # A thousand messages at ten per second, but for the first fifty; on this machine each of the
+    # twenty has its own fifty.
     assert read["8.8.8.1"] == pytest.approx(95, abs=2)
     assert read["127.0.0.1"] == 0
     # Its neighbours' excess makes nobody a flooder.

@@ -124,7 +124,8 @@ async def test_bandwidth_is_shared_by_what_is_sent(autojump_clock: MockClock) ->
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait, two)
             nursery.start_soon(wait, three)
-        # One second of uplink per copy, one copy after the other; nobody asks for what is on its way.
+        # One second of uplink per copy, one copy after the other; nobody asks for what is on its
+        # way.
         assert sorted(arrivals) == pytest.approx([1.1, 2.1])
         await trio.sleep(10)
         assert one.statistics().wire_bytes_sent == 200_000

@@ -262,7 +262,8 @@ async def test_who_left_is_gone_and_who_comes_late_is_heard(join: Join) -> None:
 
 
 async def test_a_node_that_comes_back_with_its_identity_is_heard(join: Join) -> None:
-    """py-libp2p numbers messages from the clock's seconds, and took a quick publisher that restarted for its own echo."""
+    """py-libp2p numbers messages from the clock's seconds, and took a quick publisher that
+    restarted for its own echo."""
 
     async def publish(node: Network, label: bytes) -> None:
         for number in range(100):

@@ -259,7 +259,8 @@ def test_strangers_bytes_and_requests_change_nothing(tmp_path: Path) -> None:
 
 
 def test_a_used_up_epoch_and_texts_that_peers_would_refuse(tmp_path: Path) -> None:
-    """Nothing is published that would be held against the node; without tasks it rests, and goes on in the next epoch."""
+    """Nothing is published that would be held against the node; without tasks it rests, and goes on
+    in the next epoch."""
     events: list[Event] = []
     rules = replace(EMBEDDED, tasks_per_epoch=3, max_completion_chars=1, epoch_seconds=60)
 

@@ -1,4 +1,4 @@
-"""The supervisor begins failed parts again, ever more patiently, and hands up what only the owner can mend."""
+"""The supervisor restarts failed parts with growing pauses, and hands up errors for the owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""LoRA policies: only the adapter is trained and kept, the base comes back whole, and exports are what the policy was."""
+"""LoRA policies: only the adapter is trained and kept, the base comes back whole, and exports equal
+the policy."""
 
 from __future__ import annotations
 
@@ -204,7 +205,8 @@ def test_four_bits_want_a_gpu(model_folder):
 def test_over_real_weights_in_4_bits_it_learns_resumes_and_is_merged(tmp_path, monkeypatch):
     """On a GPU, or by the library's backend for the CPU, which swarmd itself refuses."""
     pytest.importorskip("bitsandbytes", reason="pip install 'swarmd[gpu]'")
-    # There it forgets the gradient where it takes a model in eval mode, as policies always are, for one that never learns.
+    # There it forgets the gradient where it takes a model in eval mode, as policies always are, for
+    # one that never learns.
     monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: False)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     real = model.four_bits

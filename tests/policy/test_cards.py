@@ -89,7 +89,8 @@ def test_vllm_is_refused_on_a_card_that_it_would_not_take(monkeypatch):
 
 
 class FakeVllm:
-    """vLLM as far as it is used, which answers with one token and its end; `done` is what was asked of it."""
+    """vLLM as far as it is used, which answers with one token and its end; `done` is what was asked
+    of it."""
 
     SamplingParams = SimpleNamespace
 

@@ -1,4 +1,5 @@
-"""Checkpoints under kills, full disks and flipped bytes. Only files here; what is in them is test_policy.py's business."""
+"""Checkpoints under kills, full disks and flipped bytes. Files only; test_policy.py tests the
+content."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ STATE = {"sampler": [1, 2], "curriculum": {"level": 3.5}, "round": 7}
 
 @pytest.fixture(autouse=True)
 def no_flushing(monkeypatch):
-    """Waiting for the real disk would only slow the tests down; that everything is flushed is a test of its own."""
+    """Waiting for the real disk would only slow the tests down; that everything is flushed is a
+    test of its own."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 

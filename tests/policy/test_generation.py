@@ -1,4 +1,5 @@
-"""The sampler through its interface: exact log-probabilities, ends, caps, seeds, and prompts as different models want them."""
+"""The sampler through its interface: exact log-probabilities, ends, caps, seeds, and the prompt
+formats of different models."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def sample(lm, prompts=PROMPTS, *, n=4, cap=12, temperature=1.0, seed=0):
 
 
 def alone(lm, prompt_ids, ids, temperature=1.0) -> torch.Tensor:
-    """Log-probabilities of a completion from one plain forward pass, without padding, cache or neighbours."""
+    """Log-probabilities of a completion from one plain forward pass, without padding, cache or
+    neighbours."""
     with torch.no_grad():
         logits = lm.model(input_ids=torch.tensor([prompt_ids + ids])).logits[0, len(prompt_ids) - 1 : -1]
     return (logits / temperature).log_softmax(-1).gather(1, torch.tensor(ids)[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""How likely a policy is to say a text: what its own samples have, and nothing for what it cannot say."""
+"""A policy's likelihood of a text: that of its own samples, and zero for impossible texts."""
 
 from __future__ import annotations
 

@@ -128,7 +128,8 @@ def test_smollm2_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_smollm2_is_read_once_and_is_plain_then(tmp_path, monkeypatch):
-    """With a tiny model in the same format: what is kept can be loaded like any other, and has the file's numbers."""
+    """With a tiny model in the same format: what is kept can be loaded like any other, and has the
+    file's numbers."""
     gguf = pytest.importorskip("gguf", reason="reading GGUF needs gguf: pip install 'swarmd[smollm2]'")
     weights = _write_gguf(gguf, tmp_path / smollm2.FILE)
     monkeypatch.setattr(smollm2, "_weights", lambda: tmp_path / smollm2.FILE)
@@ -144,7 +145,8 @@ def test_smollm2_is_read_once_and_is_plain_then(tmp_path, monkeypatch):
 
 
 def _write_gguf(gguf, path: Path):
-    """A Llama of two layers with a vocabulary of letters, and a chat template; gives its embeddings."""
+    """A Llama of two layers with a vocabulary of letters, and a chat template; gives its
+    embeddings."""
     import numpy
 
     tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *"abcdefghijklmnopqrstuvwxyzĠ", "ab"]

@@ -1,4 +1,4 @@
-"""Log-probabilities slice by slice: the numbers and gradients of the full table, and much less memory at once."""
+"""Log-probabilities slice by slice: the full table's numbers and gradients, in much less memory."""
 
 from __future__ import annotations
 

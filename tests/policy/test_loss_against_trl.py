@@ -1,4 +1,5 @@
-"""The update against TRL's own GRPOTrainer: its generation, its advantages, its `_compute_loss`; ours from the same samples."""
+"""The update against TRL's own GRPOTrainer: its generation, its advantages, its `_compute_loss`;
+ours from the same samples."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ NUDGE = 1.0  # gradient descent step between the two passes, large enough that m
 
 
 class RecordingOptimizer:
-    """Stands in for AdamW: keeps each pass's gradient and takes a plain gradient step, the same for both sides."""
+    """Stands in for AdamW: keeps each pass's gradient and takes a plain gradient step, the same for
+    both sides."""
 
     def __init__(self, parameters):
         self.parameters = parameters

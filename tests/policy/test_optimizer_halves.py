@@ -1,4 +1,5 @@
-"""Weights in bfloat16 with the other half of their float32 value beside them: exact, and the same steps as in float32."""
+"""bfloat16 weights with the other half of their float32 value beside them: exact, with float32's
+steps."""
 
 from __future__ import annotations
 

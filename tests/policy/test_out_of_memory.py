@@ -1,4 +1,5 @@
-"""Memory that runs out at any stage: the round is finished in smaller pieces, the result is the same, and it is counted."""
+"""Memory that runs out at any stage: the round ends in smaller pieces with the same result, and a
+count."""
 
 from __future__ import annotations
 

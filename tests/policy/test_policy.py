@@ -81,7 +81,8 @@ async def test_answers_are_greedy(model_folder):
 
 
 async def test_resuming_is_exact(model_folder, tmp_path):
-    """Train, save, load in another child, train on: the same weights, bit for bit, as without the interruption."""
+    """Train, save, load in another child, train on: the same weights, bit for bit, as without the
+    interruption."""
     async with policy(model_folder) as straight:
         for number in range(6):
             await one_round(straight, number)
@@ -165,7 +166,8 @@ async def test_a_refusing_disk_costs_nothing_but_the_checkpoint(model_folder, tm
 
 
 async def test_a_disk_that_fills_up_is_one_sentence(model_folder, tmp_path):
-    """A limit on file sizes stands in for a full disk: whichever library hits it, the answer is a HomeError and no litter."""
+    """A limit on file sizes stands in for a full disk: whichever library hits it, the answer is a
+    HomeError and no litter."""
     async with policy(model_folder) as handle:
         await handle.save(tmp_path, {"round": 0})
         whole = checkpoint.newest(tmp_path)

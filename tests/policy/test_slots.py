@@ -1,4 +1,5 @@
-"""Continuous batching: exact log-probabilities, the same completions whatever the number of slots, stop strings."""
+"""Continuous batching: exact log-probabilities, stop strings, equal completions for any number of
+slots."""
 
 from __future__ import annotations
 
@@ -126,7 +127,8 @@ def test_broken_weights_are_named_here_too(model_folder):
 
 
 def test_what_vllm_answers_is_translated():
-    """Objects of the shape of vLLM's CompletionOutput: one dict from token to its log-probability per token."""
+    """Objects of the shape of vLLM's CompletionOutput: one dict from token to its log-probability
+    per token."""
     logprobs = [{5: SimpleNamespace(logprob=-0.5)}, {7: SimpleNamespace(logprob=-1.5)}, {2: SimpleNamespace(logprob=-0.25)}]
     ends = Ends([2], [], lambda ids: "")
     whole = sampled(SimpleNamespace(token_ids=(5, 7, 2), logprobs=logprobs, finish_reason="stop"), ends, 8)

@@ -1,4 +1,5 @@
-"""The update: what a sequence's log-probabilities depend on, what counts in the loss, and what is never applied."""
+"""The update: the context of a sequence's log-probabilities, the tokens in the loss, and updates
+that are never applied."""
 
 from __future__ import annotations
 
@@ -193,7 +194,8 @@ def test_equal_answers_are_forwarded_once_and_weigh_as_many(small, loss_type, be
 
 
 def test_skipping_zero_advantages_changes_nothing(small):
-    """A group without advantage counts in the averages, as in TRL, whether it is forwarded or not."""
+    """A group without advantage counts in the averages, as in TRL, whether it is forwarded or
+    not."""
     lm = open_model(small)
     skipped = gradient(lm, GROUPS)
     forwarded = gradient(lm, GROUPS, beta=1e-30)  # so little KL that only the forwarding differs

@@ -1,4 +1,5 @@
-"""Tiny random models, written as Hugging Face folders, so that the tests need no download and no shipped weights."""
+"""Tiny random models as Hugging Face folders, so that tests need no download and no shipped
+weights."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_model(architecture: str = "llama", *, seed: int = 0, positions: int = 256, hidden: int = 64, layers: int = 3):
-    """A random model; the weights are spread wider than usual so that its distributions are far from uniform."""
+    """A random model; the weights are spread wider than usual so that its distributions are far
+    from uniform."""
     common = {
         "vocab_size": 4 + len(ALPHABET),
         "bos_token_id": BOS,

@@ -132,7 +132,8 @@ def test_a_crowd_counts_no_more_than_the_node_itself() -> None:
 
 
 def test_a_liar_is_found_out_by_looking() -> None:
-    """It swears by an arm that is hopeless for this node, round after round; the others are worth proposing."""
+    """It swears by an arm that is hopeless for this node, round after round; the others are worth
+    proposing."""
     arms = [(name, level) for name in ("a", "b", "c", "d") for level in range(3)]
     curriculum, random = Curriculum(arms, adaptive=True), Random(3)
     rounds, proposed = 400, Counter[Arm]()

@@ -1,4 +1,5 @@
-"""A proposer whose epochs' values come late: it goes on in the epoch before, and never waits or guesses."""
+"""A proposer whose epochs' values come late: it stays in the epoch before, and never waits or
+guesses."""
 
 from __future__ import annotations
 

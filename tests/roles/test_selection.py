@@ -1,4 +1,4 @@
-"""Choosing among alternatives: the task that is neither solved nor hopeless, by the own policy's likelihoods alone."""
+"""Choosing a task that is neither solved nor hopeless, by the own policy's likelihoods alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Solver and evaluator: groups stay whole and in order, and a verifier that fails costs its own group only."""
+"""Solver and evaluator: groups stay whole and in order; a failing verifier costs its own group
+only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every adversary's messages do what the attack needs: they are admitted, or refused for the reason that the defence gives."""
+"""Every adversary's messages serve its attack: they are admitted, or refused for the defence's
+reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes that are not equally fast: who is slower does less in the same time, and nobody waits for it."""
+"""Nodes of unequal speed: a slower one does less in the same time, and nobody waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacked and troubled simulations: honest nodes are measured alone, everything follows from the seed."""
+"""Attacked and troubled simulations: honest nodes are measured alone, and the seed decides all."""
 
 from __future__ import annotations
 

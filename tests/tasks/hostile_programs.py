@@ -1,13 +1,14 @@
-"""Programs that attack whoever runs them.
+"""Programs that attack their runner.
 
-An attack is the body of a function that returns its loot, so that it can be told from one that is merely broken.
+An attack is the body of a function that returns its loot, so that a broken attack shows.
 """
 
 import os
 import platform
 from pathlib import Path
 
-# Round the limits on imports, which are for honest programs: every module that the interpreter has loaded, ctypes too.
+# Round the limits on imports, which are for honest programs: every module that the interpreter has
+# loaded, ctypes too.
 BEGIN = """
 import json
 def solve(path):
@@ -23,7 +24,8 @@ ctypes.memmove(page, bytes.fromhex("{}"), 16)
 return ctypes.CFUNCTYPE(ctypes.c_int)(page)()
 """
 
-# Everything here returns what is not "" and not negative where nothing holds it. `path` is a folder with a file "key" in it.
+# Everything here returns what is not "" and not negative where nothing holds it. `path` is a folder
+# with a file "key" in it.
 ATTACKS = {
     "reads the key file": "return open(path + '/key').read()",
     "reads it by its descriptor": "return os.read(os.open(path + '/key', os.O_RDONLY), 99).decode()",

@@ -1,7 +1,7 @@
-"""Run as a program: rebuilds reasoning-gym problems and prints {"name/level/number": digest} as JSON.
+"""A program that rebuilds reasoning-gym problems and prints {"name/level/number": digest} as JSON.
 
-Arguments: "forward" or "reverse" (in which order), "allowed" or "refused" (which datasets), seeds per level, and "ends" or "all"
-(which levels).
+Arguments: "forward" or "reverse" (the order), "allowed" or "refused" (the datasets), seeds per
+level, and "ends" or "all" (the levels).
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Programming problems: the same for everybody from a seed, right for whoever solves them and for nobody else."""
+"""Programming problems: a seed gives everybody the same one, and only right solutions pass."""
 
 import json
 import subprocess
@@ -104,7 +104,8 @@ for name in KINDS:
             digest.update(repr((problem.prompts, problem.answer, problem.entry)).encode())
 print(code.version, digest.hexdigest())
 """
-# Seeds must not begin to draw other problems unnoticed: raise REVISION, which the manifests name, and write down the new digest.
+# Seeds must not begin to draw other problems unnoticed: raise REVISION, which the manifests name,
+# and write down the new digest.
 KNOWN = "dd24150dda58b506b7efa81fd048592a2d214dd9b4d6a31fe9b6ce1ccd9c6a58"
 
 

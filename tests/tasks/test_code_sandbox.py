@@ -1,6 +1,7 @@
-"""Hostile programs, really run: each attack works outside of the sandbox, gets nothing inside it, and harms nobody there.
+"""Hostile programs, really run: each attack works outside the sandbox, and inside gets nothing and
+harms nobody.
 
-`control` runs the same text without the seal, so that no attack passes for contained because it is broken.
+`control` runs the same text without the seal, so that no broken attack passes for contained.
 """
 
 import json
@@ -77,8 +78,9 @@ def test_an_attack_gets_nothing(name: str, sandbox: Sandbox, home: Path, control
     assert (home / "key").read_text() == "the secret key"
 
 
-# A choice all over the table, and by x86_64's numbers: ptrace, open_by_handle_at, reading another's memory, memfd_create, bpf,
-# userfaultfd, pidfd_getfd, io_uring, clone3, and a call of the 32-bit kind.
+# A choice all over the table, and by x86_64's numbers: ptrace, open_by_handle_at, reading another's
+# memory, memfd_create, bpf, userfaultfd, pidfd_getfd, io_uring, clone3, and a call of the 32-bit
+# kind.
 NUMBERS = {*range(2, 460, 17), 101, 304, 310, 319, 321, 323, 438, 425, 435, 0x40000000 + 39}
 
 
@@ -152,7 +154,8 @@ def test_a_fork_bomb_does_not_go_off(body: str, sandbox: Sandbox) -> None:
 def test_an_endless_loop_ends(program: str, sandbox: Sandbox) -> None:
     spent = os.times()
     assert sandbox.run(program, "solve", [[1]], 99) == b""
-    # Of this process; that of the program is limited by the kernel and ends within its seconds, or the test would hang.
+    # Of this process; that of the program is limited by the kernel and ends within its seconds, or
+    # the test would hang.
     assert os.times().user - spent.user < 1
 
 
@@ -260,7 +263,8 @@ def test_nothing_of_another_program_is_left(sandbox: Sandbox) -> None:
             frame = frame.f_back
         place += [str(each) for each in module('gc').get_objects() if type(each) in (list, dict, tuple, bytes)]
         return [len(place) > 100, any(mark in each for each in place)]"""
-    # The arguments are the program's own; the interpreter's modules are among the objects, so that the search is one.
+    # The arguments are the program's own; the interpreter's modules are among the objects, so that
+    # the search is one.
     assert sandbox.run(attack(looks), "solve", [[""]], 99) in (b"[true, false]", b"")
 
 

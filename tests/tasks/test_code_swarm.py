@@ -1,4 +1,5 @@
-"""Two nodes under the built-in manifest "code": what one proposes, solves and shares, the other rebuilds, runs and admits."""
+"""Two nodes under the built-in manifest "code": one proposes, solves and shares; the other
+rebuilds, runs and admits."""
 
 from dataclasses import replace
 from random import Random
@@ -21,13 +22,15 @@ WRONG = "```python\ndef solve(x):\n    while True: pass\n```"
 
 
 def solved(node: Node, task: Task, texts: list[str]) -> SolvedGroup:
-    """A group as the solver gives it, of answers written by hand: the embedded model's prompts have no room for these tasks."""
+    """A group as the solver gives it, of answers written by hand: the embedded model's prompts have
+    no room for these tasks."""
     samples = tuple(Sample(Completion(text, True, 9, -1.0), (1,) * 9) for text in texts)
     return SolvedGroup(task, node.learner.roles.view.rendering, node.learner.policy.tag, samples)
 
 
 async def seen(node: Node, signer: bytes, groups: int, refused: int) -> tuple[list[ScoredGroup], dict[str, int]]:
-    """What of a signer's groups the node has admitted, and its refusals, once there are so many of both or none come any more."""
+    """What of a signer's groups the node has admitted, and its refusals, once there are so many of
+    both or none come any more."""
     for _ in range(100):
         rows = await node.pool.run(lambda store: store.groups(limit=99, signer=signer))
         refusals = await node.pool.run(lambda store: store.refusals())

@@ -1,4 +1,4 @@
-"""`check_environment`: every built-in environment passes, and each fault that an author may plant is told."""
+"""`check_environment`: every built-in environment passes, and each planted fault is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Answers from strangers: nothing is executed, nothing hangs, nothing but a right answer is right."""
+"""Answers from strangers: nothing is executed, nothing hangs, nothing but a right answer is
+right."""
 
 import re
 import signal
@@ -165,7 +166,8 @@ def test_nothing_that_evaluates_is_given_anything_but_data(name):
     assert events == []
 
 
-# What a policy could say every time; a verifier that takes it for right without being asked for it checks nothing.
+# What a policy could say every time; a verifier that takes it for right without being asked for it
+# checks nothing.
 CONSTANTS = [
     "x",
     "0",

@@ -1,6 +1,7 @@
-"""Proof of which datasets of reasoning-gym are allowed: they rebuild identically anywhere, and those refused for that do not.
+"""Proof of the allowed reasoning-gym datasets: they rebuild identically anywhere, and the refused
+ones do not.
 
-`SWARMD_PROOF_SEEDS=20` proves it for all levels and so many seeds each; it takes minutes.
+`SWARMD_PROOF_SEEDS=20` proves it for all levels and 20 seeds each; it takes minutes.
 """
 
 import json
@@ -32,7 +33,8 @@ GYM = ReasoningGym()
 
 
 def rebuilt_twice(which: str, seeds: int, levels: str) -> tuple[dict[str, str], dict[str, str]]:
-    """By two processes with different hash seeds, of which one goes through the list from its end."""
+    """By two processes with different hash seeds, of which one goes through the list from its
+    end."""
     runs = []
     for hash_seed, order in (("1", "forward"), ("4242", "reverse")):
         command = [sys.executable, str(PROGRAM), order, which, str(seeds), levels]
