@@ -15,7 +15,8 @@ from swarm.identity import Identity
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One node's home, identity, settings, rules and clock; `seed` is that of its random choices, drawn where none is set."""
+    """One node's home, identity, settings, rules and clock; `seed` is that of its random choices,
+    drawn where none is set."""
 
     home: Home
     identity: Identity

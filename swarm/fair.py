@@ -1,15 +1,17 @@
-"""Fairness among strangers, in three parts: a token bucket, a bounded shelf, and two queues served in turns.
+"""Fairness among strangers, in four parts: a token bucket, a bounded shelf, places for work under
+way, and two queues served in turns.
 
-Each of them bounds what one sender costs, and none of them asks who the sender is beyond its key. The shelf and the turns know
-one difference: senders that the node knows well are *established*, and everybody else together is one crowd, however many keys
-it has.
+Each of them bounds what one sender costs, and none of them asks who the sender is beyond its key.
+The shelf and the turns know one difference: senders that the node knows well are *established*, and
+everybody else together is one crowd, however many keys it has.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
-from collections.abc import Callable, Container
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
 import trio
@@ -21,7 +23,8 @@ Seconds = Callable[[], float]
 
 
 class Bucket:
-    """A token bucket: `rate` tokens a second, `burst` at once, overdrawn by at most `debt`. `seconds` is its clock."""
+    """A token bucket: `rate` tokens a second, `burst` at once, overdrawn by at most `debt`.
+    `seconds` is its clock."""
 
     __slots__ = ("_burst", "_debt", "_filled_s", "_over_since_s", "_rate", "_seconds", "_tokens")
 
@@ -83,7 +86,8 @@ class Buckets(Generic[K]):
         return self.burst if bucket is None else bucket.left()
 
     def spend(self, key: K, amount: float) -> float:
-        """Take `amount` from the bucket of `key`, there or not; return what is left, at least minus twice the burst."""
+        """Take `amount` from the bucket of `key`, there or not; return what is left, at least minus
+        twice the burst."""
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = Bucket(self._rate, self.burst, self._seconds, 2 * self.burst)
@@ -96,10 +100,11 @@ class Buckets(Generic[K]):
 
 
 class Shelf(Generic[T]):
-    """Items of many owners, bounded in number and bytes. On overflow the owner with the most bytes loses its oldest item.
+    """Items of many owners, bounded in number and bytes. On overflow the owner with the most bytes
+    loses its oldest item.
 
-    Owners that `spared` names are spared as long as anybody else has something here: a thousand identities with one small item
-    each would otherwise push out the few with a larger one.
+    Owners that `spared` names are spared as long as anybody else has something here: a thousand
+    identities with one small item each would otherwise push out the few with a larger one.
     """
 
     def __init__(self, max_items: int, max_bytes: int, spared: Callable[[bytes], bool]) -> None:
@@ -115,7 +120,8 @@ class Shelf(Generic[T]):
         return self._items
 
     def put(self, owner: bytes, item: T, size: int) -> int:
-        """Add an item of `size` bytes; return how many items were dropped to make room, itself perhaps among them."""
+        """Add an item of `size` bytes; return how many items were dropped to make room, itself
+        perhaps among them."""
         self._of.setdefault(owner, deque()).append((item, size))
         self._bytes_of[owner] = self._bytes_of.get(owner, 0) + size
         self._items += 1
@@ -140,8 +146,35 @@ class Shelf(Generic[T]):
         return item
 
 
+class Places:
+    """Places for work under way: at most `most` in all, and `each` for one owner."""
+
+    def __init__(self, most: int, each: int) -> None:
+        self._most = most
+        self._each = each
+        self._taken: Counter[bytes] = Counter()
+
+    def full(self) -> bool:
+        """Whether no place is left for anybody."""
+        return self._taken.total() >= self._most
+
+    def full_for(self, owner: bytes) -> bool:
+        """Whether an owner has all the places that it may have."""
+        return self._taken[owner] >= self._each
+
+    @contextmanager
+    def taken(self, owner: bytes) -> Iterator[None]:
+        """Hold a place; the caller has looked whether there is one."""
+        self._taken[owner] += 1
+        try:
+            yield
+        finally:
+            self._taken -= Counter([owner])
+
+
 class Turns(Generic[T]):
-    """Two queues, of established senders' items and of everybody else's, served alternately while both have some."""
+    """Two queues, of established senders' items and of everybody else's, served alternately while
+    both have some."""
 
     def __init__(self) -> None:
         self._queues: dict[bool, OrderedDict[T, None]] = {True: OrderedDict(), False: OrderedDict()}
@@ -152,11 +185,13 @@ class Turns(Generic[T]):
         self._queues[established][item] = None
 
     def remove(self, item: T, *, established: bool) -> None:
-        """Take an item back that waits no more. Raises `KeyError` for one that is not in its queue."""
+        """Take an item back that waits no more. Raises `KeyError` for one that is not in its
+        queue."""
         del self._queues[established][item]
 
     def next(self, allowed: Container[bool] = (True, False)) -> T | None:
-        """Remove and return the item whose turn it is, from the `allowed` queues only; None if they are empty."""
+        """Remove and return the item whose turn it is, from the `allowed` queues only; None if they
+        are empty."""
         for queue in (not self._served_last, self._served_last):
             if self._queues[queue] and queue in allowed:
                 self._served_last = queue

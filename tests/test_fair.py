@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from swarm.fair import Bucket, Buckets, Shelf, Turns
+from swarm.fair import Bucket, Buckets, Places, Shelf, Turns
 
 
 class Seconds:
@@ -127,6 +127,21 @@ def test_a_flood_displaces_itself_first(flood: int) -> None:
     for number in range(flood):
         shelf.put(b"flooder", number, 110)
     assert [shelf.take_oldest(b"honest") for _ in range(20)] == list(range(20))
+
+
+# Places
+
+
+def test_places_are_bounded_in_all_and_for_each() -> None:
+    places = Places(3, 2)
+    with places.taken(b"a"), places.taken(b"a"):
+        assert places.full_for(b"a")
+        assert not places.full_for(b"b")
+        assert not places.full()
+        with places.taken(b"b"):
+            assert places.full()
+    assert not places.full_for(b"a")
+    assert not places.full()
 
 
 # Turns

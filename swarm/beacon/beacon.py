@@ -30,6 +30,7 @@ from protocols.recipe import local_beacon
 from swarm.beacon.sources import BEACON_PROTOCOL, REQUEST_BYTES, RoundSources, remember
 from swarm.context import Context
 from swarm.errors import NetworkError
+from swarm.fair import Places
 from swarm.net.network import Network
 from swarm.pool.admission.epochs import proposable, taken
 from swarm.pool.pool import Pool
@@ -132,7 +133,7 @@ class DrandBeacon:
         self._signatures: dict[int, bytes] = {}
         self._values: dict[int, bytes] = {}
         self._holders: dict[int, OrderedDict[str, None]] = {}
-        self._waiting: Counter[bytes] = Counter()
+        self._waiting = Places(MAX_WAITING, MAX_WAITING_PER_SIGNER)
         self._kept: Counter[str] = Counter()
         self._changed = trio.Event()
         self._wanted = trio.Event()
@@ -148,19 +149,15 @@ class DrandBeacon:
     async def seek(self, epoch: int, forwarder: str, signer: bytes) -> None:
         """Wait up to `WAIT_S` for the value of a current epoch; not at all when too many wait
         already."""
-        if not self.lacks(epoch) or self._waiting.total() >= MAX_WAITING or self._waiting[signer] >= MAX_WAITING_PER_SIGNER:
+        if not self.lacks(epoch) or self._waiting.full() or self._waiting.full_for(signer):
             return
         holders = self._holders.setdefault(epoch, OrderedDict())
         for holder in (forwarder, peer_id(signer)):
             remember(holders, holder, HOLDERS_KEPT)
         self._wanted.set()
-        self._waiting[signer] += 1
-        try:
-            with trio.move_on_after(WAIT_S):
-                while epoch not in self._values:
-                    await self._changed.wait()
-        finally:
-            self._waiting -= Counter([signer])
+        with self._waiting.taken(signer), trio.move_on_after(WAIT_S):
+            while epoch not in self._values:
+                await self._changed.wait()
 
     def serve(self, network: Network) -> None:
         """Answer requests for the signatures of rounds that were verified here."""

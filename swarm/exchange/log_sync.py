@@ -22,11 +22,12 @@ from random import Random
 
 import trio
 
-from protocols.limits import KEY_BYTES, MAX_HEADS, MAX_HEADS_BYTES, MAX_LOG_BYTES, MAX_LOG_ENVELOPES
+from protocols.limits import KEY_BYTES, MAX_HEADS, MAX_LOG_ENVELOPES
 from protocols.reasons import ProtocolError, Reason
-from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, Head, HeadsRequest, LogRequest, read_heads, read_log
+from protocols.sync import Head, HeadsRequest, LogRequest
 from swarm.context import Context
 from swarm.errors import NetworkError
+from swarm.exchange.asking import ask_heads, ask_log
 from swarm.exchange.receiving import Receiver
 from swarm.net.network import Network
 from swarm.pool.admission.admission import Admission
@@ -116,7 +117,7 @@ class LogSync:
         start = bytes(KEY_BYTES)
         for _ in range(MAX_PAGES):
             asked = HeadsRequest(self._context.manifest.id, start, MAX_HEADS)
-            page = read_heads(await network.request(peer, HEADS_PROTOCOL, asked.to_bytes(), MAX_HEADS_BYTES), asked)
+            page = await ask_heads(network, peer, asked)
             # By key: pages may overlap, and nothing must be fetched twice.
             heads |= {head.key: head for head in page}
             if len(page) < MAX_HEADS:
@@ -149,8 +150,7 @@ class LogSync:
             at, end = stretch.first, stretch.first + min(stretch.count, MAX_ENVELOPES_PER_SIGNER)
             while at < end and envelopes > 0 and size > 0:
                 request = LogRequest(self._context.manifest.id, stretch.key, at, min(end - at, envelopes, MAX_LOG_ENVELOPES))
-                answer = await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES)
-                found = read_log(answer, request)
+                found = await ask_log(network, peer, request)
                 if not found:
                     # A head names the ends of a log; an honest peer has few gaps between them.
                     unserved += at == stretch.first
@@ -158,13 +158,14 @@ class LogSync:
                         raise NetworkError("the peer does not give what its heads promise")
                     break
                 envelopes -= len(found)
-                size -= len(answer)
                 at = found[-1].sequence + 1
                 for envelope in found:
-                    if not self._admission.affords(envelope, len(envelope.to_bytes())):
+                    data = envelope.to_bytes()
+                    size -= len(data)
+                    if not self._admission.affords(envelope, len(data)):
                         at = end
                         break
-                    reasons = await receiver.admit_entry(envelope, peer)
+                    reasons = await receiver.admit_entry(envelope, data, peer)
                     self._counts["fetched"] += 1
                     if Reason.CHAIN in reasons and envelope.sequence:
                         await self._fetch_rival(network, receiver, peer, stretch.key, envelope.sequence)
@@ -176,8 +177,8 @@ class LogSync:
         """Fetch the peer's envelopes on both sides of one that does not fit the chain held here."""
         for at in (sequence - 1, sequence + 1):
             request = LogRequest(self._context.manifest.id, key, at, 1)
-            for rival in read_log(await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES), request):
-                await receiver.admit_entry(rival, peer)
+            for rival in await ask_log(network, peer, request):
+                await receiver.admit_entry(rival, rival.to_bytes(), peer)
 
     def statistics(self) -> SyncStatistics:
         """Return the counts since the start."""

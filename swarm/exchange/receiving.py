@@ -127,9 +127,8 @@ class Receiver:
                 await self._look_at_own(opened.envelope, peer)
         return admitted
 
-    async def admit_entry(self, envelope: Envelope, peer: str) -> frozenset[Reason]:
+    async def admit_entry(self, envelope: Envelope, data: bytes, peer: str) -> frozenset[Reason]:
         """Hand a log entry from `peer` to admission. Returns the reasons of the refusals."""
-        data = envelope.to_bytes()
         try:
             body = unpack_body(envelope.kind, envelope.body)
         except ProtocolError as error:

@@ -37,12 +37,13 @@ from random import Random
 import trio
 
 from protocols.envelope import Envelope
-from protocols.limits import MAX_HEADS_BYTES, MAX_LOG_BYTES, MAX_LOG_ENVELOPES
+from protocols.limits import MAX_LOG_ENVELOPES
 from protocols.messages import Announce, Kind, unpack_body
 from protocols.reasons import ProtocolError, Reason
-from protocols.sync import HEADS_PROTOCOL, LOG_PROTOCOL, HeadsRequest, LogRequest, read_heads, read_log
+from protocols.sync import HeadsRequest, LogRequest
 from swarm.context import Context
 from swarm.errors import NetworkError
+from swarm.exchange.asking import ask_heads, ask_log
 from swarm.exchange.own_log import ELSEWHERE, FORKED, OwnLog, entry_of
 from swarm.exchange.uplink import BODY_PROTOCOL
 from swarm.net.network import Network
@@ -143,7 +144,7 @@ class Recovery:
         """
         key, swarm = self._context.key, self._context.manifest.id
         asking = HeadsRequest(swarm, key, 1)
-        heads = read_heads(await network.request(peer, HEADS_PROTOCOL, asking.to_bytes(), MAX_HEADS_BYTES), asking)
+        heads = await ask_heads(network, peer, asking)
         if not heads or heads[0].key != key:
             return
         head = heads[0]
@@ -154,7 +155,7 @@ class Recovery:
             first, end = stretch.first, stretch.first + stretch.count
             while first < end and self._log.silent != FORKED:
                 request = LogRequest(swarm, key, first, min(end - first, MAX_LOG_ENVELOPES))
-                found = read_log(await network.request(peer, LOG_PROTOCOL, request.to_bytes(), MAX_LOG_BYTES), request)
+                found = await ask_log(network, peer, request)
                 if not found:
                     break
                 for envelope in found:

@@ -60,7 +60,7 @@ class LogNode:
 
     async def admit(self, data: bytes, peer: str = "somebody") -> list[Reason]:
         """The reasons for which bytes that `peer` brought, or groups in them, are refused."""
-        return list(await self.receiver.admit_entry(open_envelope(data, RULES.id), peer))
+        return list(await self.receiver.admit_entry(open_envelope(data, RULES.id), data, peer))
 
     async def share(self, *texts: str, count: int = 1, announce: bool = False) -> bool:
         """Publish the next share, of one group; whether the log was open."""

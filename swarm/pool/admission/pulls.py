@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from protocols.messages import Announce
 from protocols.reasons import Reason
 from swarm.errors import NetworkError
+from swarm.fair import Places
 
 # Pulls under way at once, up to 8 MiB each; further ones are refused.
 MAX_PULLS = 8
@@ -23,21 +23,19 @@ class Pulls:
 
     def __init__(self, fetch: FetchBody) -> None:
         self._fetch = fetch
-        self._under_way: Counter[bytes] = Counter()
+        self._places = Places(MAX_PULLS, MAX_PULLS_PER_SIGNER)
 
     async def pull(self, announce: Announce, forwarder: str, signer: bytes) -> bytes | Reason:
         """Return the body that `signer` announced, or the reason why there is none."""
-        if self._under_way.total() >= MAX_PULLS:
+        if self._places.full():
             return Reason.QUEUE_FULL
-        if self._under_way[signer] >= MAX_PULLS_PER_SIGNER:
+        if self._places.full_for(signer):
             return Reason.QUOTA
-        self._under_way[signer] += 1
-        try:
-            raw = await self._fetch(announce.body_hash, announce.body_bytes, forwarder, signer)
-        except NetworkError:
-            return Reason.BODY_UNAVAILABLE
-        finally:
-            self._under_way -= Counter([signer])
+        with self._places.taken(signer):
+            try:
+                raw = await self._fetch(announce.body_hash, announce.body_bytes, forwarder, signer)
+            except NetworkError:
+                return Reason.BODY_UNAVAILABLE
         if len(raw) != announce.body_bytes or hashlib.sha256(raw).digest() != announce.body_hash:
             return Reason.BODY_MISMATCH
         return raw

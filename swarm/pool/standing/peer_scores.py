@@ -331,8 +331,8 @@ class PeerScores:
             top.append((credit, signer))
         # A crowd may together hold more than the last tenth; each of them alone is still nobody.
         bar = OF_AVERAGE * sum_ / len(top) if top else 0.0
-        old = frozenset(signer for credit, signer in top if credit >= bar)
-        self._established = old if whole >= YOUNG_MINUTES and len(old) >= FEW else frozenset()
+        established = frozenset(signer for credit, signer in top if credit >= bar)
+        self._established = established if whole >= YOUNG_MINUTES and len(established) >= FEW else frozenset()
 
     # Across a restart
 
