@@ -154,9 +154,12 @@ class Places:
         self._each = each
         self._taken: Counter[bytes] = Counter()
 
+    def __len__(self) -> int:
+        return self._taken.total()
+
     def full(self) -> bool:
         """Whether no place is left for anybody."""
-        return self._taken.total() >= self._most
+        return len(self) >= self._most
 
     def full_for(self, owner: bytes) -> bool:
         """Whether an owner has all the places that it may have."""
