@@ -116,7 +116,7 @@ class Learner:
         await self._credit(batch, report)
         self.round += 1
         due = self.round % self.context.config.checkpoint.every_rounds == 0
-        if await self._healthy() if due else self._save_asked:
+        if (due or self._save_asked) and await self._healthy():
             await self.save()
 
     def _finished(self, own: Sequence[ScoredGroup], batch: RoundBatch, report: TrainReport | None) -> RoundFinished:
