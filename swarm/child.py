@@ -1,13 +1,15 @@
-"""A child process that answers requests over a pipe: the policy and the verifiers live in such children.
+"""A child process that answers requests over a pipe: the policy and the verifiers live in them.
 
-Why processes: the trio loop must never run torch or a verifier (heartbeats would stop), a kill for memory must cost the
-child only, and a verifier that hangs can only be stopped from outside. Why a fork server: importing torch, transformers
-and reasoning-gym takes seconds and hundreds of megabytes; one process imports them once, and every child, restarted ones
-too, is a fork of it that starts in milliseconds and shares the memory. The node itself never imports them.
+Why processes: torch or a verifier in the trio loop would stop the heartbeats. A kill for memory
+must cost the child only. A verifier that hangs can only be stopped from outside.
 
-A frame is four bytes of big-endian length and that many bytes of MessagePack. One request is in flight at a time. The
-parent sends `[kind, body]`; the child answers `[True, result, seconds]` or `[False, [exception type, message], seconds]`, by its
-own clock.
+Why a fork server: importing torch, transformers and reasoning-gym takes seconds and hundreds of
+megabytes. One process imports them once, and the node itself never does. Every child, restarted
+ones too, is a fork of that process: it starts in milliseconds and shares the memory.
+
+A frame is a length (four bytes, big-endian) and the payload, MessagePack. One request is in flight
+at a time. The parent sends `[kind, body]`. The child answers `[True, result, seconds]` or `[False,
+[exception type, message], seconds]`, timed by its own clock.
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ from swarm.clock import Clock
 from swarm.errors import ChildDied, ChildFailed, ChildTimeout
 
 MAX_FRAME_BYTES = 256 * 2**20
-ENDS_WITHIN_S = 5.0  # once it was killed; a machine that swaps takes its time
+ENDS_WITHIN_S = 5.0  # after a kill; a machine that swaps takes its time
 Handlers = Mapping[str, Callable[[Any], Any]]
 
-# Modules that the fork server imports once; a missing or broken one only makes the child import it itself.
+# Modules that the fork server imports once; the child imports a missing or broken one itself.
 PRELOAD = ["swarm.fork_server", "swarm.policy.policy_worker", "swarm.tasks.task_worker", "swarm.tasks.prepared", "swarm.frozen"]
 
 
@@ -49,9 +51,10 @@ def _context() -> BaseContext:
 
 
 class Child:
-    """A child process running `target` ("module:function"), which maps `arguments` to its request handlers.
+    """A child process whose `target` ("module:function") maps `arguments` to its request handlers.
 
-    Use as an async context manager. After `ChildDied` or `ChildTimeout` the child is gone; `start` begins a new one.
+    Use it as an async context manager. After `ChildDied` or `ChildTimeout` the child is gone;
+    `start` begins a new one.
     """
 
     def __init__(self, target: str, arguments: Any, clock: Clock, *, niceness: int = 0) -> None:
@@ -66,15 +69,18 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id while it runs."""
+        """The child's process id; None while it does not run."""
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Start the child; its handlers are made on its first request, so that errors there reach the caller."""
+        """Start the child. Raises `ChildDied` if that fails.
+
+        Its handlers are made on the first request, so that their errors reach the caller.
+        """
         self.kill()
         context = _context()
         ours, theirs = socket.socketpair()
-        # Process exists on every start method's context; typeshed's base class does not know it.
+        # Every start method's context has Process; typeshed's base class does not know it.
         process = context.Process(  # type: ignore[attr-defined]
             target=_run, args=(theirs, self._target, self._arguments, self._niceness), daemon=True
         )
@@ -90,10 +96,11 @@ class Child:
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
     async def request(self, kind: str, body: Any, *, timeout: float = float("inf"), cost: float = 0.0) -> Any:
-        """Ask the child and wait for its answer.
+        """Ask the child and return its answer.
 
-        `timeout` is in seconds; `cost` is what a virtual clock charges for the work. Raises `ChildDied` when the child
-        ends first, `ChildTimeout` when it was killed for being late, `ChildFailed` when its handler raised.
+        `timeout` is in seconds; `cost` is charged for the work by a virtual clock (seconds). Raises
+        `ChildDied` if the child ends first, `ChildTimeout` if it was killed for being late,
+        `ChildFailed` if its handler raised.
         """
         frame = _pack([kind, body])
         async with self._lock, self._clock.work(cost):
@@ -110,7 +117,7 @@ class Child:
         return result
 
     def take_busy_s(self) -> float:
-        """Seconds for which the handlers worked since the last call."""
+        """Return the seconds for which the handlers worked since the last call."""
         taken, self._busy_s = self._busy_s, 0.0
         return taken
 
@@ -120,7 +127,7 @@ class Child:
             (length,) = struct.unpack(">I", await _receive_exactly(stream, 4))
             return msgpack.unpackb(await _receive_exactly(stream, length), strict_map_key=False)
         except trio.Cancelled:
-            # A half-read answer would be taken for the next one's.
+            # The rest of a half-read answer would be taken for the next one.
             self.kill()
             raise
         except (trio.BrokenResourceError, trio.ClosedResourceError, EOFError):
@@ -137,7 +144,7 @@ class Child:
         return code
 
     def kill(self) -> None:
-        """End the child at once, if it runs."""
+        """Kill the child, if it runs, without waiting for its end."""
         if self._process is not None:
             self._process.kill()
             self._process = None
@@ -146,7 +153,7 @@ class Child:
             stream.socket.close()
 
     async def end(self) -> None:
-        """End the child, and wait until it is gone and its memory free."""
+        """Kill the child, and wait up to `ENDS_WITHIN_S` until its memory is free."""
         process = self._process
         self.kill()
         if process is not None:
@@ -179,8 +186,8 @@ async def _receive_exactly(stream: trio.SocketStream, count: int) -> bytes:
 
 
 def _run(connection: socket.socket, target: str, arguments: Any, niceness: int) -> None:
-    """The child's side: answer requests until the parent's end closes."""
-    # These reach the whole process group; ending is the parent's decision (see swarm.fork_server).
+    """Answer requests, in the child, until the parent's end closes."""
+    # These signals reach the whole process group; ending is the parent's decision (`fork_server`).
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if niceness and hasattr(os, "nice"):
@@ -188,7 +195,7 @@ def _run(connection: socket.socket, target: str, arguments: Any, niceness: int) 
     _prefer_for_memory_kill()
     handlers: Handlers | None = None
     with connection, connection.makefile("rb") as source, suppress(ConnectionError):
-        # A connection error is the parent's death; nobody is left to hear of it.
+        # A connection error means that the parent has died; nobody is left to be told.
         while len(header := source.read(4)) == 4:
             kind, body = msgpack.unpackb(source.read(struct.unpack(">I", header)[0]), strict_map_key=False)
             begun = time.perf_counter()
@@ -199,7 +206,7 @@ def _run(connection: socket.socket, target: str, arguments: Any, niceness: int) 
                 result = handlers[kind](body)
                 answer = _pack([True, result, time.perf_counter() - begun])
             except Exception as error:  # noqa: BLE001 - whatever a handler raises is the caller's answer
-                # A path in a message may hold what is not Unicode.
+                # A path in a message may hold bytes that are not Unicode.
                 text = str(error).encode("utf-8", "backslashreplace").decode()
                 answer = _pack([False, [type(error).__name__, text], time.perf_counter() - begun])
             connection.sendall(answer)

@@ -1,12 +1,14 @@
-"""Time, as a node sees it: the wall clock in a daemon, a virtual clock in a reproducible simulation.
+"""Time as a node sees it: the wall clock in a daemon, a virtual clock in a simulation.
 
-The difficulty is that a node's heavy work (a training step, a verifier) runs in other processes and takes *real* time,
-while a reproducible simulation must not depend on real time at all. trio's autojump clock would leap ahead whenever the
-loop is idle, including while it waits for a child process. So all real work goes through `Clock.work(cost)`: the virtual
-clock stands still until the work is done and then advances by `cost`, a figure that depends on the work's size and never
-on the machine. Whatever the machine's speed, events then happen in the same order at the same virtual times.
+A node's heavy work (a training step, a verifier) runs in other processes and takes *real* time. A
+reproducible simulation must not depend on real time. trio's autojump clock would leap ahead
+whenever the loop is idle, including while it waits for a child process.
 
-What is only done to measure a simulation happens outside its time: within `unseen()` work costs nothing.
+So all real work goes through `Clock.work(cost)`. The virtual clock stands still until the work is
+done, then advances by `cost`, which depends on the work's size and never on the machine. Events
+then happen in the same order at the same virtual times everywhere.
+
+Measuring a simulation takes none of its time: within `unseen()` work costs nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _UNSEEN: ContextVar[bool] = ContextVar("unseen", default=False)
 
 @contextmanager
 def unseen() -> Iterator[None]:
-    """What this task does within takes no virtual time; a wall clock knows no such thing."""
+    """Charge no virtual time for this task's work in the context; wall clocks ignore it."""
     token = _UNSEEN.set(True)
     try:
         yield
@@ -34,57 +36,57 @@ def unseen() -> Iterator[None]:
 
 
 class Clock(Protocol):
-    """What a node asks of time."""
+    """A node's clock."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970."""
+        """Return the milliseconds since 1970."""
 
     def work(self, cost: float) -> AbstractAsyncContextManager[None]:
-        """Wrap a wait for real work outside the trio loop that is modelled as taking `cost` seconds."""
+        """Wrap a wait for real work outside the trio loop, modelled as `cost` seconds."""
 
     def took(self, real_s: float, cost: float) -> float:
-        """The seconds that work counts as which really took `real_s` and is modelled as taking `cost`."""
+        """Return the seconds to count for work of `real_s` real and `cost` modelled seconds."""
 
 
 class WallClock:
-    """Real time: work takes as long as it takes."""
+    """Real time."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970 by the system's clock."""
+        """Return the milliseconds since 1970 by the system's clock."""
         return time.time_ns() // 1_000_000
 
     @asynccontextmanager
     async def work(self, cost: float) -> AsyncIterator[None]:
-        """Nothing to model: the work's real duration is its cost."""
+        """Do nothing: the work's real duration is its cost."""
         yield
 
     def took(self, real_s: float, cost: float) -> float:
-        """What it really took."""
+        """Return `real_s`."""
         return real_s
 
 
 class PacedClock:
-    """Another clock, as a node has it that is `speed` times as fast: its work costs that much less. Only on virtual time."""
+    """The virtual clock of a node that is `speed` times as fast, whose work costs less by that."""
 
     def __init__(self, clock: Clock, speed: float) -> None:
         self._clock = clock
         self._speed = speed
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970, the same for everybody."""
+        """Return the milliseconds since 1970, the same for every node."""
         return self._clock.now_ms()
 
     def work(self, cost: float) -> AbstractAsyncContextManager[None]:
-        """The same work in `cost / speed` seconds."""
+        """Wrap work modelled as `cost / speed` seconds."""
         return self._clock.work(cost / self._speed)
 
     def took(self, real_s: float, cost: float) -> float:
-        """As much as `work` takes."""
+        """Return the seconds that `work` charges."""
         return self._clock.took(real_s, cost / self._speed)
 
 
 class VirtualClock:
-    """Virtual time over trio's `MockClock`, which must be the clock of the `trio.run` that uses it."""
+    """Virtual time over trio's `MockClock`, which must be the clock of the `trio.run` around it."""
 
     def __init__(self, mock: MockClock, start_ms: int) -> None:
         self._mock = mock
@@ -93,12 +95,12 @@ class VirtualClock:
         mock.autojump_threshold = 0
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970, from `start_ms` on."""
+        """Return the milliseconds since 1970; the run began at `start_ms`."""
         return self._start_ms + int(trio.current_time() * 1000)
 
     @asynccontextmanager
     async def work(self, cost: float) -> AsyncIterator[None]:
-        """Hold virtual time while real work is outstanding anywhere, then charge its modelled cost."""
+        """Hold virtual time while any real work is outstanding, then charge `cost` seconds."""
         self._outstanding += 1
         self._mock.autojump_threshold = float("inf")
         try:
@@ -110,5 +112,5 @@ class VirtualClock:
         await trio.sleep(self.took(0.0, cost))
 
     def took(self, real_s: float, cost: float) -> float:
-        """What it is modelled as taking, whatever the machine."""
+        """Return `cost`, whatever the machine; 0 within `unseen`."""
         return 0 if _UNSEEN.get() else cost

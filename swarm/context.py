@@ -1,4 +1,4 @@
-"""What stays the same for as long as a node runs, and what every part of it may know."""
+"""The constants of a running node, which every part may know."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from swarm.identity import Identity
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One node's home, identity, settings, rules and clock; `seed` is that of its random choices,
-    drawn where none is set."""
+    """One node's home, identity, settings, manifest, clock and listeners.
+
+    `seed` seeds its random choices: `node.seed`, or a drawn one (53 bits) where that is 0.
+    """
 
     home: Home
     identity: Identity
@@ -27,7 +29,7 @@ class Context:
     seed: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Draw the seed."""
+        """Set the seed."""
         object.__setattr__(self, "seed", self.config.node.seed or SystemRandom().getrandbits(53))
 
     @property
@@ -40,6 +42,6 @@ class Context:
         return self.clock.now_ms()
 
     def emit(self, event: Event) -> None:
-        """Tell every listener of an event, in their order."""
+        """Hand an event to every listener, in order."""
         for listener in self.listeners:
             listener(event)

@@ -1,10 +1,13 @@
-"""The error tree. A message says what is wrong and what to do; `exit_code` is what `swarmd` ends with (docs/exit-codes.md)."""
+"""The error tree. Every message says what is wrong and what to do.
+
+`exit_code` is the code that `swarmd` ends with (docs/exit-codes.md).
+"""
 
 from __future__ import annotations
 
 
 class SwarmdError(Exception):
-    """The root: anything swarmd itself raises on purpose."""
+    """The root of the errors that swarmd raises on purpose."""
 
     exit_code = 1
 
@@ -16,7 +19,7 @@ class ConfigError(SwarmdError):
 
 
 class HomeError(SwarmdError):
-    """The home directory cannot be used: missing, read-only, full, locked by another daemon, or damaged."""
+    """The home cannot be used: missing, read-only, full, locked by another daemon, or damaged."""
 
     exit_code = 4
 
@@ -28,7 +31,7 @@ class IdentityError(SwarmdError):
 
 
 class NetworkError(SwarmdError):
-    """The network cannot be used: a port in use, an address that cannot be parsed, a peer that does not answer."""
+    """The network cannot be used: a port in use, a wrong address, a peer that does not answer."""
 
     exit_code = 6
 
@@ -54,7 +57,7 @@ class ChildTimeout(ChildError):
 
 
 class ChildFailed(ChildError):
-    """The child answered with an exception: `remote_type` is its class name, the message carries its text."""
+    """The child answered with an exception of class `remote_type`; the message carries its text."""
 
     def __init__(self, remote_type: str, message: str) -> None:
         super().__init__(f"{remote_type}: {message}")
@@ -68,7 +71,7 @@ class PolicyError(SwarmdError):
 
 
 class AuditError(SwarmdError):
-    """The audit found something in the home that is damaged, or that its own records contradict."""
+    """The audit found something in the home that is damaged or contradicts its own records."""
 
     exit_code = 10
 

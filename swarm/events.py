@@ -1,4 +1,4 @@
-"""What a node tells while it works: frozen records, handed to whoever listens (the log file, the live table, a test)."""
+"""Events of a node: frozen records for its listeners (the log file, the live table, a test)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ class NodeStarted:
 
 @dataclass(frozen=True, slots=True)
 class RoundFinished:
-    """One pass of the loop. `reward_mean` is over all own completions of the round; `seconds` is split by what they went into.
+    """One pass of the loop. `reward_mean` is over all own completions; `seconds` are per step.
 
-    Per foreign signer (peer id): `trained_from` counts the groups drawn, `weight_from` is the part of the batch's weight that was
-    learned from it, and `left_out_from` counts those of its groups in which nothing was plausible enough to learn from.
+    Per foreign signer (peer id): `trained_from` counts the groups drawn. `weight_from` is the
+    signer's part of the batch's weight. `left_out_from` counts its groups with weight but without a
+    plausible token.
+
     `policy_age` is the mean age of the foreign groups, in updates of their signers; 0 without any.
-    `took_s` is the time since the round before was finished (rounds may overlap, and then `seconds` do), `busy_s` what of it each
-    process of the policy computed.
+    `took_s` is the time since the end of the round before; rounds may overlap, and then `seconds`
+    do. `busy_s` is the part of `took_s` for which each process of the policy computed.
     """
 
     peer_id: str
@@ -58,7 +60,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """Everything up to `round` survives a kill from here on."""
+    """A checkpoint was written: everything up to `round` now survives a kill."""
 
     peer_id: str
     round: int
@@ -67,7 +69,10 @@ class Checkpointed:
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """By `round` the policy had unlearned (held-out accuracy of the node's own few tasks); it is that of `to_round` again."""
+    """The regression guard saw at `round` that the policy had unlearned, and restored `to_round`'s.
+
+    `best` and `accuracy` are held-out accuracies on the node's own tasks: the best so far, and now.
+    """
 
     peer_id: str
     round: int
@@ -98,7 +103,7 @@ Listener = Callable[[Event], None]
 
 
 class EventLog:
-    """A listener that appends JSON lines; a file over `max_bytes` is renamed to `.1`, replacing the one before."""
+    """A listener that appends JSON lines, and renames a file over `max_bytes` to `.1`."""
 
     def __init__(self, path: Path, max_bytes: int = 16 * 2**20) -> None:
         self._path = path

@@ -1,9 +1,8 @@
-"""Fairness among strangers, in four parts: a token bucket, a bounded shelf, places for work under
-way, and two queues served in turns.
+"""Fairness among strangers: token buckets, a bounded shelf, places for work, queues in turns.
 
-Each of them bounds what one sender costs, and none of them asks who the sender is beyond its key.
-The shelf and the turns know one difference: senders that the node knows well are *established*, and
-everybody else together is one crowd, however many keys it has.
+Each bounds the cost of one sender, known by its key alone. The shelf and the turns know one
+difference: senders that the node knows well are *established*. Everybody else together is one
+crowd, however many keys it has.
 """
 
 from __future__ import annotations
@@ -24,7 +23,9 @@ Seconds = Callable[[], float]
 
 class Bucket:
     """A token bucket: `rate` tokens a second, `burst` at once, overdrawn by at most `debt`.
-    `seconds` is its clock."""
+
+    `seconds` is its clock.
+    """
 
     __slots__ = ("_burst", "_debt", "_filled_s", "_over_since_s", "_rate", "_seconds", "_tokens")
 
@@ -40,7 +41,7 @@ class Bucket:
     def left(self) -> float:
         """Return the tokens left now; below 0 is overdrawn."""
         now_s = self._seconds()
-        # A wall clock may be set back: that gives no tokens, and takes none.
+        # A wall clock that is set back gives no tokens, and takes none.
         self._tokens = min(self._burst, self._tokens + max(now_s - self._filled_s, 0.0) * self._rate)
         self._filled_s = now_s
         if self._tokens > self._burst / 10:
@@ -48,7 +49,7 @@ class Bucket:
         return self._tokens
 
     def spend(self, amount: float = 1.0) -> float:
-        """Take `amount` tokens, there or not; return what is left."""
+        """Take `amount` tokens, there or not; return the tokens left."""
         self._tokens = max(self.left() - amount, -self._debt)
         if self._tokens < 0 and self._over_since_s is None:
             self._over_since_s = self._filled_s
@@ -59,19 +60,19 @@ class Bucket:
         return max(-self.spend(amount), 0.0) / self._rate
 
     def affords(self, amount: float = 1.0) -> bool:
-        """Spend `amount` if that many tokens are left; return whether they were."""
+        """Spend `amount` if there are enough tokens; return whether there were."""
         enough = self.left() >= amount
         if enough:
             self._tokens -= amount
         return enough
 
     def excess_s(self) -> float:
-        """Return for how many seconds the bucket has been overdrawn without a pause."""
+        """Return the seconds for which the bucket has been overdrawn without a pause."""
         return 0.0 if self._over_since_s is None else self._seconds() - self._over_since_s
 
 
 class Buckets(Generic[K]):
-    """One bucket per key, of which the `most` emptiest are remembered: a full one says nothing."""
+    """One bucket per key. Beyond `most` keys the fullest are forgotten: they say nothing."""
 
     def __init__(self, rate: float, burst: float, seconds: Seconds, most: int) -> None:
         self.burst: Final = burst
@@ -86,8 +87,10 @@ class Buckets(Generic[K]):
         return self.burst if bucket is None else bucket.left()
 
     def spend(self, key: K, amount: float) -> float:
-        """Take `amount` from the bucket of `key`, there or not; return what is left, at least minus
-        twice the burst."""
+        """Take `amount` from the bucket of `key`, there or not; return the tokens left.
+
+        A bucket is overdrawn by at most twice its burst.
+        """
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = Bucket(self._rate, self.burst, self._seconds, 2 * self.burst)
@@ -100,11 +103,11 @@ class Buckets(Generic[K]):
 
 
 class Shelf(Generic[T]):
-    """Items of many owners, bounded in number and bytes. On overflow the owner with the most bytes
-    loses its oldest item.
+    """Items of many owners, bounded in number and bytes.
 
-    Owners that `spared` names are spared as long as anybody else has something here: a thousand
-    identities with one small item each would otherwise push out the few with a larger one.
+    On overflow the owner with the most bytes loses its oldest item. Owners for which `spared` is
+    true lose theirs only when nobody else has any. Otherwise a thousand identities with one small
+    item each would push out the few with a larger one.
     """
 
     def __init__(self, max_items: int, max_bytes: int, spared: Callable[[bytes], bool]) -> None:
@@ -120,8 +123,7 @@ class Shelf(Generic[T]):
         return self._items
 
     def put(self, owner: bytes, item: T, size: int) -> int:
-        """Add an item of `size` bytes; return how many items were dropped to make room, itself
-        perhaps among them."""
+        """Add an item of `size` bytes; return the number of items dropped, perhaps itself."""
         self._of.setdefault(owner, deque()).append((item, size))
         self._bytes_of[owner] = self._bytes_of.get(owner, 0) + size
         self._items += 1
@@ -162,12 +164,12 @@ class Places:
         return len(self) >= self._most
 
     def full_for(self, owner: bytes) -> bool:
-        """Whether an owner has all the places that it may have."""
+        """Whether `owner` has taken its `each` places."""
         return self._taken[owner] >= self._each
 
     @contextmanager
     def taken(self, owner: bytes) -> Iterator[None]:
-        """Hold a place; the caller has looked whether there is one."""
+        """Hold a place of `owner`; the caller has checked that there is one."""
         self._taken[owner] += 1
         try:
             yield
@@ -176,8 +178,7 @@ class Places:
 
 
 class Turns(Generic[T]):
-    """Two queues, of established senders' items and of everybody else's, served alternately while
-    both have some."""
+    """Two queues, of established senders' items and of everybody else's, served in turns."""
 
     def __init__(self) -> None:
         self._queues: dict[bool, OrderedDict[T, None]] = {True: OrderedDict(), False: OrderedDict()}
@@ -188,13 +189,11 @@ class Turns(Generic[T]):
         self._queues[established][item] = None
 
     def remove(self, item: T, *, established: bool) -> None:
-        """Take an item back that waits no more. Raises `KeyError` for one that is not in its
-        queue."""
+        """Take an item back from its queue. Raises `KeyError` if it is not there."""
         del self._queues[established][item]
 
     def next(self, allowed: Container[bool] = (True, False)) -> T | None:
-        """Remove and return the item whose turn it is, from the `allowed` queues only; None if they
-        are empty."""
+        """Remove and return the item whose turn it is; None if the `allowed` queues are empty."""
         for queue in (not self._served_last, self._served_last):
             if self._queues[queue] and queue in allowed:
                 self._served_last = queue

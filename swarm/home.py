@@ -1,4 +1,4 @@
-"""A node's home: one directory that holds everything the node must keep, and the lock that gives it to one daemon at a time."""
+"""A node's home: the directory of its files, and the lock of the one daemon that uses it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LOCK_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The places inside a home directory; none of them need exist."""
+    """The paths inside a home directory, which need not exist."""
 
     path: Path
 
     @classmethod
     def find(cls, option: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Self:
-        """The home that was asked for: `--home`, else SWARMD_HOME, else the user's data directory for swarmd."""
+        """Return the home of `--home`, else of SWARMD_HOME, else the user's data directory."""
         chosen = option or environ.get(VARIABLE) or platformdirs.user_data_path("swarmd", appauthor=False)
         return cls(Path(chosen).expanduser().absolute())
 
@@ -66,17 +66,17 @@ class Home:
 
     @property
     def address_book(self) -> Path:
-        """Peers met before, to join by without a bootstrap peer."""
+        """Peers met before, for joining without a bootstrap peer (JSON)."""
         return self.path / "address_book.json"
 
     @property
     def events(self) -> Path:
-        """What happened, one JSON object per line."""
+        """The node's events, one JSON object per line."""
         return self.path / "events.jsonl"
 
     @property
     def evaluations(self) -> Path:
-        """What `swarmd eval` measured, as JSON."""
+        """The figures of `swarmd eval`, as JSON."""
         return self.path / "evaluations.json"
 
     @property
@@ -86,16 +86,16 @@ class Home:
 
     @property
     def pause(self) -> Path:
-        """There while the node is paused by hand: the end of that (ms since 1970), or nothing where it has none."""
+        """Exists during a manual pause; holds its end (ms since 1970), or is empty."""
         return self.path / "pause"
 
     @property
     def lock_file(self) -> Path:
-        """Locked by the running daemon, whose process id it holds."""
+        """Locked by the running daemon; holds its process id."""
         return self.path / "lock"
 
     def create(self) -> Self:
-        """Make the directories, for this user only, where they are missing, and check that they can be written."""
+        """Make the missing directories (mode 700), and return this home. Raises `HomeError`."""
         with storage(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.checkpoints.mkdir(mode=0o700, exist_ok=True)
@@ -103,13 +103,16 @@ class Home:
         return self
 
     def open(self) -> Self:
-        """This home, which must have been made by `swarmd init`."""
+        """Return this home. Raises `HomeError` unless `swarmd init` has made it."""
         if not self.identity_key.exists() and not self.node_toml.exists():
             raise HomeError(f"{self.path} is not the home of a node; make one with: swarmd --home {self.path} init")
         return self
 
     def check_writable(self) -> None:
-        """Write, sync and remove a small file: a read-only or full disk is reported now and not by the first checkpoint."""
+        """Write, sync and remove a small file. Raises `HomeError`.
+
+        A read-only or full disk is reported now, and not by the first checkpoint.
+        """
         with storage(self.path):
             handle, name = tempfile.mkstemp(prefix=".probe-", dir=self.path)
             try:
@@ -122,7 +125,10 @@ class Home:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the home for this process until the end, however it ends; `HomeError` names the process that holds it already."""
+        """Lock the home for this process; the lock ends with the context or the process.
+
+        Raises `HomeError`, which names the process that holds the lock already.
+        """
         with storage(self.path):
             descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -140,7 +146,7 @@ class Home:
             os.close(descriptor)
 
     def holder(self) -> int | None:
-        """The id of the process that holds the lock, or None. Unlike a bare process id this is never stale."""
+        """Return the id of the process that holds the lock, or None. The answer is never stale."""
         try:
             descriptor = os.open(self.lock_file, os.O_RDONLY)
         except FileNotFoundError:
@@ -157,7 +163,7 @@ class Home:
 
 
 def _locked(descriptor: int) -> bool:
-    """Take the lock; several tries, since `holder` asks by holding it for an instant."""
+    """Take the lock; return whether that worked. Tries again, since `holder` takes it briefly."""
     for _ in range(_LOCK_TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -169,7 +175,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace `path` by `data` so that a crash at any instruction leaves the old file or the new one, never a part."""
+    """Replace the file at `path`. A crash leaves the old file or the new one, never a part."""
     with storage(path.parent):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
@@ -185,7 +191,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in `directory` survive a power cut."""
+    """Flush the names in `directory` to the disk, so that they survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -195,7 +201,7 @@ def sync_directory(directory: Path) -> None:
 
 @contextmanager
 def storage(directory: Path) -> Iterator[None]:
-    """Turn an `OSError` of what happens inside into a `HomeError` that says what to do."""
+    """Turn an `OSError` raised inside into a `HomeError` that says what to do."""
     try:
         yield
     except OSError as error:
@@ -203,7 +209,7 @@ def storage(directory: Path) -> Iterator[None]:
 
 
 def storage_error(error: OSError, directory: Path) -> HomeError:
-    """The `HomeError` for `error`, met while using `directory`."""
+    """Return the `HomeError` for `error`, met while using `directory`."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return HomeError(f"the disk of {directory} is full; free some space, or choose another --home")

@@ -1,4 +1,7 @@
-"""Who a node is: an Ed25519 key on disk. Whoever reads the file can speak as the node; whoever loses it is a new node."""
+"""A node's identity: an Ed25519 key on disk.
+
+Whoever reads the file can speak as the node. Whoever loses it is a new node.
+"""
 
 from __future__ import annotations
 
@@ -40,18 +43,21 @@ class Identity:
         return peer_id(self.public_key)
 
     def to_pem(self) -> bytes:
-        """The key as it stands in its file."""
+        """Return the key as its file holds it (PEM, PKCS #8)."""
         return self.private_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
     def sign(self, data: bytes) -> bytes:
-        """The Ed25519 signature of `data` (64 bytes)."""
+        """Return the Ed25519 signature of `data` (64 bytes)."""
         return self.private_key.sign(data)
 
 
 def create(path: Path) -> Identity:
-    """A new key in a new file with mode 600, on the disk when this returns; `IdentityError` when the file exists."""
+    """Write a new key into a new file (mode 600), flush it to the disk, and return it.
+
+    Raises `IdentityError` if the file exists.
+    """
     identity = Identity(Ed25519PrivateKey.generate())
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     with storage(path.parent):
@@ -61,7 +67,7 @@ def create(path: Path) -> Identity:
                 file.write(identity.to_pem())
                 file.flush()
                 os.fsync(file.fileno())
-            # A link fails where the name is taken, and the name never shows a half-written key.
+            # A link fails if the name is taken, and the name never shows a half-written key.
             os.link(temporary, path)
         except FileExistsError:
             raise IdentityError(f"{path} exists already and is not replaced; move it away to make a new identity") from None
@@ -72,7 +78,7 @@ def create(path: Path) -> Identity:
 
 
 def load(path: Path) -> Identity:
-    """The identity in `path`; `IdentityError` says what is wrong with it and what to do."""
+    """Read the identity in `path`. Raises `IdentityError`, which says what to do."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

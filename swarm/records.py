@@ -1,4 +1,4 @@
-"""The frozen records that pass between the stages of a node (see ARCHITECTURE.md, "The one path")."""
+"""The frozen records between the stages of a node (see ARCHITECTURE.md, "The one path")."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class Turn(NamedTuple):
 
 
 Conversation = tuple[Turn, ...]
-# What a policy is asked to continue: a text as it stands, or a conversation.
+# A policy continues a text as it stands, or a conversation.
 Prompt = str | Conversation
 
 
 def as_text(prompt: Prompt) -> str:
-    """A prompt as one text, in which the turns of a conversation are lines."""
+    """Return a prompt as one text, in which the turns of a conversation are lines."""
     return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """scorer → policy: a recipe and the task it rebuilds to. `prompts` maps renderings ("prose",
-    "compact", …) to texts.
+    """scorer → policy: a recipe and the task it rebuilds to.
 
-    `solutions` maps renderings to a right completion; only the node that built the task knows them.
+    `prompts` maps renderings ("prose", "compact", …) to texts. `solutions` maps renderings to a
+    right completion; only the node that built the task knows them.
     """
 
     recipe: Recipe
@@ -44,8 +44,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """policy → solver: one completion of the own policy, with the exact tokens that were sampled
-    (end of sequence included)."""
+    """policy → solver: one completion of the own policy, with the exact tokens sampled.
+
+    The end of sequence is among them.
+    """
 
     completion: Completion
     token_ids: tuple[int, ...]
@@ -63,13 +65,13 @@ class SolvedGroup:
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroup:
-    """evaluator or admission → pool → sampler: a group with rewards from this node's own verifier,
-    never the sender's.
+    """evaluator or admission → pool → sampler: a group with its rewards.
 
-    `signer` is the solver's public key (32 bytes); `envelope` the id (32 bytes) of the envelope
-    that carried it, empty for an own group that was not published; `received_ms` this node's clock
-    at admission (ms since 1970). `token_ids` are kept for own groups only: foreign text is
-    re-encoded under the own policy.
+    The rewards are from this node's own verifier, never the sender's. `signer` is the solver's
+    public key (32 bytes); `envelope` the id (32 bytes) of the envelope that carried it, empty for
+    an own group that was not published; `received_ms` this node's clock at admission (ms since
+    1970). `token_ids` are kept for own groups only: foreign text is re-encoded under the own
+    policy.
     """
 
     task: Task
@@ -89,18 +91,17 @@ class ScoredGroup:
 
     @property
     def informative(self) -> bool:
-        """Whether the rewards differ; a group that is all right or all wrong has zero advantage and
-        teaches nothing."""
+        """Whether the rewards differ. Equal ones have zero advantage and teach nothing."""
         return min(self.rewards) != max(self.rewards)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingGroup:
-    """sampler → policy: one group to train on. `weights` (one per completion, 0 leaves it out)
-    multiply the advantages.
+    """sampler → policy: one group to train on.
 
-    Tokens that the policy gives less than `min_probability` are left out, and completions with many
-    of them; 0 trains on all.
+    `weights` (one per completion, 0 leaves it out) multiply the advantages. Tokens that the policy
+    gives less than `min_probability` are left out, and completions with many such tokens; 0 trains
+    on all.
     """
 
     prompt: Prompt
@@ -114,13 +115,13 @@ class TrainingGroup:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """policy → loop: what a round's `updates` did. Norms and losses are means over their steps;
-    `tokens` were trained on.
+    """policy → loop: the figures of a round's `updates`.
 
-    `skipped` counts steps that were not applied, because their loss or gradient was not finite.
-    `plausible` gives, per group, the share of its tokens that `min_probability` let through; 1
-    where there are none. `out_of_memory` counts how often the device ran out of memory, and the
-    work was done again in smaller parts.
+    Norms and losses are means over the steps; `tokens` were trained on. `skipped` counts steps that
+    were not applied, because their loss or gradient was not finite. `plausible` is per group the
+    share of its tokens that passed `min_probability`; 1 for a group without tokens.
+    `out_of_memory` counts how often the device ran out of memory and the work was done again in
+    smaller parts.
     """
 
     tag: PolicyTag

@@ -1,7 +1,7 @@
-"""Keeps the parts of a node running. The only place that catches every exception: it logs the traceback and begins again.
+"""Keeps the parts of a node running: logs any exception of a part and starts it again.
 
-A part that fails because of something only its owner can mend (a full disk, a wrong setting, a damaged key) is not begun
-again: the error goes up and ends the node with its one sentence and exit code.
+A fault that only the owner can mend (a full disk, a wrong setting, a damaged key) is not tried
+again. Its error goes up and ends the node with its one sentence and exit code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
-# A part that ran this long before it failed is not failing at once, so the pause begins short again.
+# After running this long a part is not failing at once: its next pause is short again.
 HEALTHY_S = 120.0
 
 FATAL: tuple[type[SwarmdError], ...] = (HomeError, ConfigError, IdentityError, PolicyError)
@@ -30,9 +30,10 @@ async def supervise(
     *,
     begun_once: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Run a part until it returns; after a failure, tell `on_failure(part, error)`, wait, and run it again.
+    """Run a part until it returns; after a failure call `on_failure(part, error)`, wait, run again.
 
-    A failure before `begun_once` goes up: whoever starts the node wants to know that a part cannot begin at all.
+    Raises errors of `FATAL` kinds. Before `begun_once` is true it raises any error: whoever starts
+    the node wants to know that a part cannot begin at all.
     """
     pause = FIRST_PAUSE_S
     while True:
@@ -46,7 +47,7 @@ async def supervise(
                 raise fatal from error
             if not begun_once():
                 raise
-            logger.exception("%s failed and begins again in %.1f s", part, pause)
+            logger.exception("%s failed; it starts again in %.1f s", part, pause)
             on_failure(part, _summary(error))
         if trio.current_time() - begun > HEALTHY_S:
             pause = FIRST_PAUSE_S
@@ -55,7 +56,7 @@ async def supervise(
 
 
 def find(error: BaseException, kinds: tuple[type[SwarmdError], ...]) -> SwarmdError | None:
-    """The first exception of these kinds in an exception or, nested as trio raises them, exception group."""
+    """Return the first exception of these kinds in `error` or its nested groups, or None."""
     if isinstance(error, kinds):
         return error
     if isinstance(error, BaseExceptionGroup):
