@@ -1,4 +1,4 @@
-"""Who may be spoken to at all: the operator's lists, and what addresses have in common."""
+"""Access rules: the operator's allow and deny lists, and the subnets of addresses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from swarm.errors import ConfigError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Range = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# What one household or one rented server has: a /24 of IPv4 costs about as much as a /56 of IPv6.
+# One household or rented server has this much: an IPv4 /24 costs about as much as an IPv6 /56.
 SUBNET_BITS = {4: 24, 6: 56}
 
 
 @lru_cache(1024)
 def parse_address(text: str) -> Address | None:
-    """An IP address without zone; an IPv4 address in IPv6's clothes is itself. None for anything else."""
+    """Return an IP address without its zone, an IPv4-mapped one as IPv4; None for other text."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -31,12 +31,12 @@ def parse_address(text: str) -> Address | None:
 
 @lru_cache(1024)
 def subnet(address: Address) -> Range:
-    """The range of addresses that one owner has cheaply."""
+    """Return the range of addresses around this one that an owner gets cheaply."""
     return ipaddress.ip_network((address, SUBNET_BITS[address.version]), strict=False)
 
 
 def is_local(address: Address) -> bool:
-    """Whether an address is of this machine or its local network, where one address per node is not to be expected."""
+    """Whether an address is on this machine or its local network, where nodes may share one."""
     return address.is_loopback or address.is_private or address.is_link_local
 
 
@@ -49,7 +49,10 @@ class Rules:
 
     @staticmethod
     def parse(name: str, entries: Sequence[str]) -> Rules:
-        """From the setting `name`. Raises `ConfigError` for what is neither a peer id nor an address or range of them."""
+        """Parse the entries of the setting `name`.
+
+        Raises `ConfigError` for an entry that is no peer id, address or range of addresses.
+        """
         peers, ranges = set(), []
         for entry in entries:
             try:
@@ -65,7 +68,7 @@ class Rules:
         return Rules(frozenset(peers), tuple(ranges))
 
     def names(self, peer_id: str, address: Address | None) -> bool:
-        """Whether the peer or its address is in the list."""
+        """Whether the peer or its address is on the list."""
         return peer_id in self.peers or (address is not None and self.covers(address))
 
     def covers(self, address: Address) -> bool:
@@ -75,24 +78,27 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`network.allow` and `network.deny`. Who is on both is denied; an allow list that is not empty admits nobody else."""
+    """`network.allow` and `network.deny`. A peer on both is denied.
+
+    An allow list that is not empty admits nobody else.
+    """
 
     allow: Rules
     deny: Rules
 
     @staticmethod
     def parse(allow: Sequence[str], deny: Sequence[str]) -> Access:
-        """From the settings. Raises `ConfigError`."""
+        """Parse both settings. Raises `ConfigError`."""
         return Access(Rules.parse("network.allow", allow), Rules.parse("network.deny", deny))
 
     def permits(self, peer_id: str, address: Address | None) -> bool:
-        """Whether this node speaks to a peer that was met at an address (None where there are no addresses)."""
+        """Whether this node speaks to a peer met at an address (None on a network without them)."""
         if self.deny.names(peer_id, address):
             return False
         return not (self.allow.peers or self.allow.ranges) or self.allow.names(peer_id, address)
 
     def may_permit(self, address: Address) -> bool:
-        """Whether a stranger at an address, who has not yet shown its peer id, can turn out to be permitted."""
+        """Whether a peer at an address may be permitted, before it has shown its peer id."""
         if self.deny.covers(address):
             return False
         return bool(self.allow.peers) or not self.allow.ranges or self.allow.covers(address)

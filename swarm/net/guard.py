@@ -1,7 +1,8 @@
-"""Whom a network speaks to: the operator's lists, what this node thinks of each peer, and who was cut off for what.
+"""The guard of a network: the operator's lists, each peer's score, and the peers cut off.
 
-Both networks ask the same guard. A peer that is cut off is left at once and for `network.cut_off_s` neither heard nor dialled;
-it stays listed with the reason until then. Its quota is remembered beyond that, so that coming back does not refill it.
+Both networks ask the same guard. A peer that is cut off is disconnected at once, and for
+`network.cut_off_s` neither heard nor dialled; it stays listed with the reason until then. Its quota
+is remembered longer, so that coming back does not refill it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from swarm.net.network import CutOff
 from swarm.net.quota import CUT_AFTER_S, MAX_PEERS, Flow, PeerQuota, Quotas
 from swarm.net.tally import Tally
 
-MAX_CUT_OFF = 256  # listed at once; of more the one cut off first is let go
+MAX_CUT_OFF = 256  # listed at once; beyond that the oldest is let go
 NEUTRAL = 1.0
-PAUSE_S = 0.05  # the least that is waited
+PAUSE_S = 0.05  # the shortest wait
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class _Term:
 
 
 class Guard:
-    """One network's. `leave` parts from a peer; the network puts its own there."""
+    """The guard of one network, which sets `leave` to its way of disconnecting a peer."""
 
     def __init__(self, config: NetworkSection, tally: Tally, clock: Clock) -> None:
         self._access = Access.parse(config.allow, config.deny)
@@ -49,11 +50,11 @@ class Guard:
         self.leave: Callable[[str], None] = lambda peer_id: None
 
     def quota(self, peer_id: str) -> PeerQuota:
-        """A peer's buckets."""
+        """Return a peer's buckets."""
         return self.quotas.of(peer_id)
 
     def refusal(self, peer_id: str, address: str = "") -> str | None:
-        """Why this node does not speak to a peer now, met at an IP address; None if it does."""
+        """Return why this node does not speak to a peer met at an IP address; None if it does."""
         if not self._access.permits(peer_id, parse_address(address)):
             return "not permitted by network.allow and network.deny"
         term = self._terms.get(peer_id)
@@ -62,11 +63,11 @@ class Guard:
         return None
 
     def may_permit(self, address: Address) -> bool:
-        """Whether a stranger from an address may be spoken to at all."""
+        """Whether a peer at an address may be permitted, before it has shown its peer id."""
         return self._access.may_permit(address)
 
     def cut_off(self, peer_id: str, reason: str) -> None:
-        """Leave a peer for `network.cut_off_s`, and list it with the reason."""
+        """Disconnect a peer for `network.cut_off_s`, and list it with the reason."""
         if self.refusal(peer_id) is not None:
             return
         now_ms = self._clock.now_ms()
@@ -80,12 +81,12 @@ class Guard:
         self.leave(peer_id)
 
     def listed(self) -> tuple[CutOff, ...]:
-        """Who is cut off now, the latest first."""
+        """Return the peers cut off now, the latest first."""
         now = trio.current_time()
         return tuple(term.listed for term in reversed(self._terms.values()) if term.until_s > now)
 
     def judge(self, peer_id: str, standing: float, reason: str) -> None:
-        """Take in what this node thinks of a peer: 0 cuts it off, less than 1 makes it a worse neighbour."""
+        """Set a peer's score: 0 cuts it off, less than 1 makes it a worse neighbour."""
         if standing <= 0:
             self.cut_off(peer_id, reason)
         self._standings[peer_id] = standing
@@ -94,21 +95,24 @@ class Guard:
             self._standings.popitem(last=False)
 
     def standing(self, peer_id: str) -> float:
-        """What this node thinks of a peer, as judged last."""
+        """Return a peer's score as judged last; 1 for a peer never judged."""
         return self._standings.get(peer_id, NEUTRAL)
 
     def invalid(self, peer_id: str, what: str) -> None:
-        """Count something that an honest peer does not send."""
+        """Count something that an honest peer does not send; too often cuts the peer off."""
         if not self.quota(peer_id).invalid.affords():
             self.cut_off(peer_id, f"invalid: {what}")
 
     def refused(self, peer_id: str, what: str) -> None:
-        """Count a request or stream beyond what a peer may have waiting."""
+        """Count a request or stream beyond a peer's limit; too often cuts the peer off."""
         if not self.quota(peer_id).refused.affords():
             self.cut_off(peer_id, f"too many {what}")
 
     async def pace(self, peer_id: str, flow: Flow, amount: float = 1.0) -> None:
-        """Spend a peer's allowance before reading on: wait as long as it is overdrawn, and cut off who never lets up."""
+        """Spend a peer's allowance, and wait while it is overdrawn before reading on.
+
+        A peer that stays overdrawn for `CUT_AFTER_S` is cut off.
+        """
         quota = self.quota(peer_id)
         bucket = quota.flows[flow]
         wait_s = bucket.take(amount)
@@ -116,7 +120,7 @@ class Guard:
             self.cut_off(peer_id, f"flood: too many {flow.value} for {CUT_AFTER_S:g} s")
         if quota.area is not None:
             wait_s = max(wait_s, quota.area.flows[flow].take(amount))
-        # Shorter debts add up until they are worth a pause: a flood of small frames would cost a pause each.
+        # Shorter debts add up until they are worth a pause: else each small frame would cost one.
         if wait_s >= PAUSE_S:
             self._tally["throttled"] += 1
             await trio.sleep(wait_s)

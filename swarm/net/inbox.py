@@ -1,4 +1,4 @@
-"""What both networks do with a message that arrived: drop duplicates, have it opened, hand it over, count it."""
+"""The inbox of both networks: drops duplicates, opens new messages, hands them over, counts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from swarm.net.tally import Tally
 
 T = TypeVar("T")
 
-# Message ids remembered, about 10 MB; far more than a swarm publishes while copies of a message still travel.
+# Message ids remembered, about 10 MB; far more than are published while copies of one travel.
 SEEN_LIMIT = 65536
 
 
 class Inbox:
-    """The way from a network to the node. It keeps nothing: who hears the messages also bounds how many wait."""
+    """The way from a network to the node; messages wait at the subscriber, not here."""
 
     def __init__(self, subscription: Subscription[T], tally: Tally) -> None:
         self._hear = partial(_hear, subscription, tally)
@@ -26,7 +26,7 @@ class Inbox:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def has(self, message_id: bytes) -> bool:
-        """Whether a message with this id (SHA-256 of its bytes) was published or received here lately."""
+        """Whether a message of this id (SHA-256 of its bytes) was lately published or received."""
         return message_id in self._seen
 
     def _remember(self, message_id: bytes) -> None:
@@ -35,7 +35,10 @@ class Inbox:
             self._seen.popitem(last=False)
 
     def published(self, data: bytes) -> bytes:
-        """Note this node's own message, so that its echo is a duplicate; returns its id. Raises `NetworkError` if too large."""
+        """Note this node's own message, so that its echo is a duplicate; return its id.
+
+        Raises `NetworkError` above `MAX_MESSAGE_BYTES`.
+        """
         if len(data) > MAX_MESSAGE_BYTES:
             raise NetworkError(
                 f"a message of {len(data)} bytes is over the limit of {MAX_MESSAGE_BYTES}; announce it and let peers pull it"
@@ -47,7 +50,7 @@ class Inbox:
         return message_id
 
     def arrived(self, data: bytes, peer: str) -> bool:
-        """Take a message from the network; true when it is new and accepted, and so to be forwarded."""
+        """Take a message from the network; return whether it is new and valid, to be forwarded."""
         message_id = hashlib.sha256(data).digest()
         if message_id in self._seen:
             self._tally["duplicates"] += 1
@@ -57,7 +60,7 @@ class Inbox:
 
 
 def _hear(subscription: Subscription[T], tally: Tally, data: bytes, peer: str) -> bool:
-    """Have a new message opened, and hand it over; return whether it was."""
+    """Open a new message and hand it over; return whether it could be opened."""
     opened = subscription.validate(data)
     if isinstance(opened, Verdict):
         tally["rejected" if opened is Verdict.REJECT else "ignored"] += 1

@@ -1,8 +1,8 @@
-"""What a node needs of a network: one topic to publish and hear on, bounded requests to single peers, and figures.
+"""The face of a network: a topic to publish and hear on, bounded requests to peers, and counts.
 
-There are two networks behind this face: `swarm.net.libp2p` (TCP, Noise, Yamux, GossipSub) and `swarm.net.simulated` (seeded,
-on virtual time). A node cannot tell which one it is on. Neither promises delivery: what was missed shows as a gap in a
-signer's log and is asked for by request.
+There are two networks behind this face: `swarm.net.libp2p` (TCP, Noise, Yamux, GossipSub) and
+`swarm.net.simulated` (seeded, on virtual time). A node cannot tell which one it is on. Neither
+promises delivery: a missed message shows as a gap in a signer's log and is requested.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
-# GossipSub drops an RPC above 1 MiB without a word; this leaves room for its framing. Larger bodies are announced and pulled.
+# GossipSub drops an RPC above 1 MiB silently; this leaves room for its framing. Larger bodies are
+# announced and pulled.
 MAX_MESSAGE_BYTES = 1_000_000
 
 
 class Verdict(Enum):
     """Why a message is neither delivered nor forwarded.
 
-    `REJECT` blames the peer that forwarded it; `IGNORE` drops it without blame (stale, or of a version not known here).
+    `REJECT` blames the peer that forwarded it; `IGNORE` drops it without blame (stale, or of an
+    unknown version).
     """
 
     REJECT = "reject"
@@ -30,13 +32,16 @@ class Verdict(Enum):
 T = TypeVar("T")
 
 
-# Answers one request: (peer id, request bytes) -> response bytes. Whatever it raises refuses the request.
+# Answers a request: (peer id, request bytes) -> response bytes. Any exception refuses the request.
 Handler = Callable[[str, bytes], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Message(Generic[T]):
-    """A message of the topic as received, with its `opened` form. `peer` forwarded it and need not have written it."""
+    """A message of the topic as received, with its `opened` form.
+
+    `peer` forwarded it and need not have written it.
+    """
 
     data: bytes
     opened: T
@@ -45,11 +50,11 @@ class Message(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Subscription(Generic[T]):
-    """What becomes of a topic's messages at one node. A network knows nothing of their opened form `T`.
+    """How one node treats a topic's messages. A network knows nothing about their opened form `T`.
 
-    `validate` is called once per message: it returns the opened form, or why the message is dropped. It runs inside the event
-    loop, so it must be cheap (signature and schema, about 1 ms). `take` gets each message that was opened, must not wait, and
-    returns how many waiting messages it dropped for want of room.
+    `validate` is called once per message and returns its opened form, or a `Verdict` to drop it. It
+    runs inside the event loop, so it must be cheap (signature and schema, about 1 ms). `take` gets
+    each opened message, must not wait, and returns the number of waiting messages it dropped.
     """
 
     topic: str
@@ -64,7 +69,11 @@ def deaf(topic: str) -> Subscription[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class PeerRecord:
-    """A peer this node knows: dialable multiaddrs, and if connected since when (ms since 1970) and who dialled whom."""
+    """A peer this node knows, with its dialable multiaddrs.
+
+    `connected_since_ms` (since 1970) and `inbound` (whether the peer dialled) are None for a peer
+    that is not connected.
+    """
 
     peer_id: str
     addresses: tuple[str, ...]
@@ -73,13 +82,16 @@ class PeerRecord:
 
     @property
     def connected(self) -> bool:
-        """Whether a connection is open; a peer that is only known may be dialled later."""
+        """Whether a connection is open; other known peers may be dialled later."""
         return self.connected_since_ms is not None
 
 
 @dataclass(frozen=True, slots=True)
 class CutOff:
-    """A peer that is not spoken to: its last address ("" if none is known), why, from when until when (ms since 1970)."""
+    """A peer that is neither heard nor dialled, with the reason and the times (ms since 1970).
+
+    `address` is its last known one, or "".
+    """
 
     peer_id: str
     address: str
@@ -92,14 +104,19 @@ class CutOff:
 class NetworkStatistics:
     """Counts since the network was opened.
 
-    `payload_bytes_*` sum the messages' own lengths as published and as delivered; `wire_bytes_*` are all bytes on the
-    connections: duplicates, encryption, multiplexing, gossip and requests included. `messages_dropped` overflowed the
-    queue of those that wait for a judgement, `sends_dropped` (copies) a slow peer's outgoing one, `not_forwarded` were
-    delivered but are over what this node forwards; `faults` are exceptions in background tasks that were isolated and logged.
+    `payload_bytes_*` sum the messages' own lengths as published and as delivered. `wire_bytes_*`
+    are all bytes on the connections: duplicates, encryption, multiplexing, gossip and requests
+    included.
 
-    `throttled` counts the pauses in reading a peer that was over its quota, `cut_offs` the peers cut off, `streams_refused`
-    streams of a peer with too many, `connections_refused` inbound ones (lists, limits, cut-offs), and `handshakes_failed` those
-    that were accepted but did not become a connection in time.
+    - `messages_dropped`: lost from the full queue in front of admission.
+    - `sends_dropped`: copies lost from a slow peer's full outgoing queue.
+    - `not_forwarded`: delivered messages over the budgets of forwarding.
+    - `faults`: exceptions in background tasks that were isolated and logged.
+    - `throttled`: pauses in reading a peer over its quota.
+    - `cut_offs`: peers cut off.
+    - `streams_refused`: streams of a peer with too many open.
+    - `connections_refused`: inbound connections (lists, limits, cut-offs).
+    - `handshakes_failed`: accepted connections that did not finish their handshake in time.
     """
 
     messages_sent: int = 0
@@ -131,40 +148,48 @@ class Network(Protocol):
 
     @property
     def peer_id(self) -> str:
-        """This node's peer id (base58btc, "12D3Koo…"), made of its Ed25519 public key."""
+        """This node's peer id (base58btc, "12D3Koo…"), made from its Ed25519 public key."""
 
     def addresses(self) -> tuple[str, ...]:
-        """Multiaddrs, with /p2p/<peer id>, under which others can dial this node."""
+        """Return the multiaddrs, with /p2p/<peer id>, under which others can dial this node."""
 
     def peers(self) -> tuple[PeerRecord, ...]:
-        """Connected peers first, then those that are only known, each sorted by peer id."""
+        """Return the connected peers, then the other known ones, each sorted by peer id."""
 
     def statistics(self) -> NetworkStatistics:
-        """Counts since the network was opened."""
+        """Return the counts since the network was opened."""
 
     def cut_off(self) -> tuple[CutOff, ...]:
-        """The peers that are neither heard nor dialled for now, the latest first."""
+        """Return the peers that are neither heard nor dialled for now, the latest first."""
 
     def judge(self, peer_id: str, standing: float, reason: str = "") -> None:
-        """Tell the network what the node thinks of a peer, from its own checks: 1 is ordinary and the default, less makes it a
-        less preferred neighbour, 0 cuts it off with `reason`."""
+        """Set a peer's score, from the node's own checks: 1 is ordinary and the default.
+
+        Less makes it a less preferred neighbour; 0 cuts it off with `reason`.
+        """
 
     async def publish(self, data: bytes) -> None:
-        """Send `data` to everybody on the topic, except this node. Raises `NetworkError` above `MAX_MESSAGE_BYTES`."""
+        """Send `data` to everybody else on the topic.
+
+        Raises `NetworkError` above `MAX_MESSAGE_BYTES`.
+        """
 
     async def request(self, peer_id: str, protocol: str, data: bytes, max_bytes: int) -> bytes:
         """Ask one peer and return its answer of at most `max_bytes`.
 
-        Raises `NetworkError` when the peer is unknown, cannot be reached, refuses, answers too much, or not within
-        `network.request_timeout_s`.
+        Raises `NetworkError` if the peer is unknown, cannot be reached, refuses, answers too much,
+        or does not answer within `network.request_timeout_s`.
         """
 
     def serve(self, protocol: str, handler: Handler, *, max_request_bytes: int = 65536) -> None:
-        """Answer requests of `protocol`, a name like "/swarmd/1/body", with `handler`; bounded in size, number and time."""
+        """Answer requests of `protocol`, a name like "/swarmd/1/body", with `handler`.
+
+        Requests are bounded in size, number and time.
+        """
 
     async def dial(self, address: str) -> str:
-        """Connect to a multiaddr with /p2p/<peer id> and return the peer id. Raises `NetworkError`."""
+        """Connect to a multiaddr with /p2p/<peer id>; return the peer id. Raises `NetworkError`."""
 
 
-# Puts a node onto a network, for as long as the context lasts.
+# Puts a node onto a network while the context lasts.
 OpenNetwork = Callable[[Subscription[Any]], AbstractAsyncContextManager[Network]]

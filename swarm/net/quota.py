@@ -1,12 +1,13 @@
-"""How much one peer may send: token buckets, and what they say of a peer that never lets up.
+"""Quotas: token buckets for the messages, bytes, frames and requests of each peer.
 
-Going over a bucket only slows a peer down: it is read no faster, and what it sends waits at its own end. A burst is ordinary
-(everybody's round ends at once), a long excess is not: honest nodes forward less than they accept (`FORWARDED_SHARE`), so that
-nobody is made a flooder by being flooded, and who fills a bucket for `CUT_AFTER_S` without a pause does it on purpose.
+Going over a bucket only slows a peer down: it is read no faster, and the rest waits at its own end.
+A burst is ordinary, since everybody's round ends at once. A long excess is not: honest nodes
+forward less than they accept (`FORWARDED_SHARE`), so a flood makes no flooders of its receivers. A
+peer that overdraws a bucket for `CUT_AFTER_S` without a pause does it on purpose.
 
-Identities cost nothing, so a fresh one must not come with a fresh allowance: peers of one public neighbourhood also share the
-allowance of one. They wait for each other by it, but nobody is cut off for what its neighbours did. Peers on this machine
-or its local network have no such neighbourhood.
+Identities cost nothing, so a fresh one must not come with a fresh allowance. Peers of one public
+subnet also share the allowance of one peer. They wait for each other, but nobody is cut off for a
+neighbour's flood. Peers on this machine or its local network share no allowance.
 """
 
 from __future__ import annotations
@@ -20,23 +21,26 @@ from swarm.net.access import is_local, parse_address, subnet
 BURST_S = 5.0  # seconds' worth of messages that may come at once
 BYTES_BURST_S = 16.0  # and of bytes: a large body is fetched at full speed
 CUT_AFTER_S = 5.0
-REPEAT_COST = 0.25  # a message that is there already costs no signature check and no forwarding, but is read and hashed
-# Of the messages accepted per second and peer, how many are forwarded of one peer's, and of everybody's together: the second
-# stays below 1, and its burst below a receiver's.
+REPEAT_COST = 0.25  # a duplicate is read and hashed, but neither checked nor forwarded
+# Forwarded per message accepted per second and peer: from one peer, and from all peers together.
+# The second stays below 1, and its burst below a receiver's.
 FORWARDED_SHARE, ALL_FORWARDED_SHARE = 0.2, 0.8
 FORWARD_BURST_S = 2.0
-# Frames of less than `SMALL_BYTES` and headers, some 50 us each: two or four to a frame of Yamux over Noise. Large frames are
-# bounded by their bytes, and are what an answer that this node asked for consists of.
+# Reads of less than `SMALL_BYTES`, some 50 us each: two or four to a frame of Yamux over Noise.
+# Large ones are bounded by their bytes; answers to this node's own requests consist of them.
 READS_PER_S, READS_BURST, SMALL_BYTES = 1000.0, 5000.0, 1024
 INVALID_ALLOWED = 20.0  # invalid messages; one can slip through by a version's mistake
-INVALID_FORGIVEN_S = 60.0  # after so long one is forgotten
+INVALID_FORGIVEN_S = 60.0  # one is forgotten after this time
 REQUESTS_PER_S, REQUESTS_BURST = 20.0, 200.0
-REFUSED_ALLOWED, REFUSED_FORGIVEN_S = 200.0, 1.0  # requests and streams beyond what may wait
+REFUSED_ALLOWED, REFUSED_FORGIVEN_S = 200.0, 1.0  # requests and streams beyond their limits
 MAX_PEERS = 1024  # peers whose buckets are remembered, so that reconnecting does not refill them
 
 
 class Flow(Enum):
-    """What a peer is read by, and cut off for where it never lets up; the value is what a flood of it is called."""
+    """The rates at which a peer is read; exceeding one without a pause cuts it off.
+
+    The value names the rate in messages.
+    """
 
     MESSAGES = "messages"
     GOSSIP = "bytes of gossip"
@@ -44,14 +48,17 @@ class Flow(Enum):
 
 
 class PeerQuota:
-    """One peer's buckets, or one neighbourhood's. `address` is where the peer was met last, `area` its neighbourhood."""
+    """The buckets of one peer or one subnet.
+
+    `address` is the peer's last IP address ("" if unknown), `area` its subnet's quota or None.
+    """
 
     def __init__(self, messages_per_s: float, bytes_per_s: float) -> None:
         self.address = ""
         self.area: PeerQuota | None = None
         self.flows = {
             Flow.MESSAGES: Bucket(messages_per_s, messages_per_s * BURST_S),
-            # Gossip is half of all bytes at most, so that a flood of it is told from an answer that this node asked for.
+            # Gossip is at most half of all bytes, which tells a flood from a requested answer.
             Flow.GOSSIP: Bucket(bytes_per_s / 2, bytes_per_s / 2 * BYTES_BURST_S),
             Flow.FRAMES: Bucket(READS_PER_S, READS_BURST),
         }
@@ -65,7 +72,7 @@ class PeerQuota:
 
 
 class Quotas:
-    """The buckets of the peers and neighbourhoods met last."""
+    """The buckets of the `MAX_PEERS` peers, and subnets, met last."""
 
     def __init__(self, messages_per_s: float, bytes_per_s: float) -> None:
         self._rates = messages_per_s, bytes_per_s
@@ -74,11 +81,11 @@ class Quotas:
         self.all_forwarded = Bucket(messages_per_s * ALL_FORWARDED_SHARE, messages_per_s * FORWARD_BURST_S)
 
     def of(self, peer_id: str) -> PeerQuota:
-        """A peer's buckets, full ones if it was never met or is forgotten."""
+        """Return a peer's buckets, full ones if it was never met or is forgotten."""
         return self._in(self._peers, peer_id)
 
     def met(self, peer_id: str, address: str) -> None:
-        """A peer has connected from an IP address."""
+        """Note that a peer has connected from an IP address."""
         quota, ip = self.of(peer_id), parse_address(address)
         quota.address = address
         quota.area = None if ip is None or is_local(ip) else self._in(self._areas, str(subnet(ip)))
@@ -93,7 +100,10 @@ class Quotas:
         return quota
 
     def may_forward(self, peer_id: str, size: int) -> bool:
-        """Whether a peer's message is within what is passed on of one peer's, of its neighbourhood's, and of everybody's."""
+        """Whether forwarding fits the budgets of the peer, of its subnet and of this node.
+
+        Spends them.
+        """
         quota = self.of(peer_id)
         sources = [quota] if quota.area is None else [quota, quota.area]
         enough = all(each.forwarded.affords() and each.forwarded_bytes.affords(size) for each in sources)

@@ -1,4 +1,4 @@
-"""Answering peers' requests without letting any of them hurt this node: bounds on size, number, rate and time."""
+"""Answers peers' requests within bounds on size, number, rate and time, so that none hurts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swarm.net.network import Handler
 from swarm.net.tally import Tally
 
 MAX_RUNNING = 16  # handlers at once, over all peers
-MAX_RUNNING_PER_PEER = 4  # of these one peer's, so that slow answers to it leave room for others
+MAX_RUNNING_PER_PEER = 4  # handlers at once for one peer, so that slow answers leave room for others
 MAX_WAITING_PER_PEER = 16  # requests of one peer that run or wait; more are refused
 
 logger = logging.getLogger(__name__)
@@ -42,16 +42,19 @@ class Services:
         self._peer_slots: dict[str, trio.CapacityLimiter] = {}
 
     def add(self, protocol: str, handler: Handler, max_request_bytes: int) -> None:
-        """Serve `protocol` from now on."""
+        """Answer requests of `protocol` with `handler` from now on."""
         self._services[protocol] = Service(handler, max_request_bytes)
 
     def max_request_bytes(self, protocol: str) -> int:
-        """The most bytes a request of `protocol` may have; 0 if it is not served."""
+        """Return the most bytes a request of `protocol` may have; 0 if it is not served."""
         service = self._services.get(protocol)
         return service.max_request_bytes if service else 0
 
     async def answer(self, peer_id: str, protocol: str, request: bytes) -> bytes:
-        """The handler's answer. Raises `NetworkError` for a request that is refused, fails or takes too long."""
+        """Return the handler's answer.
+
+        Raises `NetworkError` for a request that is refused, fails or takes too long.
+        """
         service = self._services.get(protocol)
         if service is None or len(request) > service.max_request_bytes or self._per_peer[peer_id] >= MAX_WAITING_PER_PEER:
             self._tally["requests_refused"] += 1
@@ -62,13 +65,13 @@ class Services:
         slots = self._peer_slots.setdefault(peer_id, trio.CapacityLimiter(MAX_RUNNING_PER_PEER))
         try:
             with trio.fail_after(self._timeout_s):
-                # What earlier answers took beyond the quota is waited for by the next request.
+                # The next request waits for the quota that earlier answers have overdrawn.
                 await trio.sleep(quota.requests.take() + quota.answer_bytes.take(0))
                 async with slots, self._slots:
                     response = await service.handler(peer_id, request)
                 quota.answer_bytes.take(len(response))
         except Exception as error:
-            # A handler that fails on a peer's bytes must not end the node, whatever it raises.
+            # A handler that fails on a peer's bytes must not end the node.
             self._tally["requests_refused"] += 1
             if not isinstance(error, SwarmdError | ProtocolError | trio.TooSlowError):
                 self._tally["faults"] += 1

@@ -1,15 +1,19 @@
-"""A network in memory, for many nodes in one process on trio's `MockClock`: reproducible to the bit for a seed.
+"""A network in memory for many nodes in one process on trio's `MockClock`, reproducible by seed.
 
-What is modelled. A message spreads over a tree: the publisher sends it to `DEGREE` peers, each of these to `DEGREE` more,
-in an order drawn per message, so an uplink is loaded as by gossip, though without gossip's duplicates. A copy takes the
-sender's uplink for size / bandwidth, one copy after another, then the link's latency, and may be lost. Gossip's repair: a
-node that lacks a message after a heartbeat fetches it from a peer that has it, in up to `REPAIRS` heartbeats; after that
-only the signers' logs can tell that it is missing. Requests take the same uplinks and latencies but are never lost, since
-streams retransmit. A partition cuts both.
+The model:
 
-What makes it reproducible. Every draw is a hash of (seed, purpose, source, destination, message or time), never the next number
-of a shared generator, whose order would depend on how trio schedules tasks. The draws also give every delivery a time
-of its own, so that no two deliveries are tied and the tasks' order is the clock's.
+- A message spreads over a tree, in an order drawn per message: the publisher sends it to `DEGREE`
+  peers, each of these to `DEGREE` more. An uplink is loaded as by gossip, without its duplicates.
+- A copy takes the sender's uplink for size / bandwidth, one copy after another, then the link's
+  latency. It may be lost.
+- Repair as gossip does it: a node that lacks a message after a heartbeat fetches it from a peer
+  that has it, in up to `REPAIRS` heartbeats. After that only the signers' logs show the gap.
+- Requests take the same uplinks and latencies but are never lost, since streams retransmit.
+- A partition cuts messages and requests.
+
+Every draw is a hash of (seed, purpose, source, destination, message or time). The next number of a
+shared generator would depend on the order in which trio schedules tasks. The draws also give every
+delivery a time of its own: no two are tied, so the tasks' order is the clock's.
 """
 
 from __future__ import annotations
@@ -43,7 +47,10 @@ OVERHEAD_BYTES = 160  # per copy: protobuf with message id and topic, Yamux, Noi
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """From `start_s` to `end_s`, peers in different groups cannot reach each other; peers in no group form one more."""
+    """Peers in different groups cannot reach each other from `start_s` to `end_s`.
+
+    Peers in no group form one more group.
+    """
 
     start_s: float
     end_s: float
@@ -53,14 +60,17 @@ class Partition:
         return next((index for index, group in enumerate(self.groups) if peer_id in group), -1)
 
     def separates(self, one: str, other: str, now_s: float) -> bool:
-        """Whether the two cannot reach each other at `now_s`."""
+        """Whether the two peers cannot reach each other at `now_s`."""
         return self.start_s <= now_s < self.end_s and self._side(one) != self._side(other)
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The network's weather. Seconds, a probability per copy, bytes per second of each node's uplink; partitions in
-    seconds since the first node joined."""
+    """The network's weather: latency (s, least and most), loss (probability per copy), bandwidth.
+
+    `bandwidth_bytes_per_s` is of each node's uplink. Partitions count seconds since the first node
+    joined.
+    """
 
     latency_s: tuple[float, float] = (0.01, 0.05)
     loss: float = 0.0
@@ -69,7 +79,7 @@ class Conditions:
 
 
 class MemoryNetwork:
-    """The medium. Nodes `join` it; those on one topic know each other at once."""
+    """The medium. Nodes `join` it; all nodes on one topic know each other at once."""
 
     def __init__(self, seed: int, conditions: Conditions | None = None) -> None:
         self._seed = seed
@@ -81,9 +91,10 @@ class MemoryNetwork:
     async def join(
         self, key: bytes | str, subscription: Subscription[Any], *, clock: Clock, config: NetworkSection | None = None
     ) -> AsyncIterator[Network]:
-        """A node in this network while the context lasts. `key` is an Ed25519 seed (32 bytes) or just a peer id.
+        """Put a node on this network while the context lasts.
 
-        Raises `NetworkError` if that identity is here already.
+        `key` is an Ed25519 seed (32 bytes) or just a peer id. Raises `NetworkError` if that
+        identity is on the network already.
         """
         own_id = (
             key if isinstance(key, str) else peer_id_of(Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw())
@@ -101,16 +112,16 @@ class MemoryNetwork:
                 del self._members[own_id]
 
     def now_s(self) -> float:
-        """Seconds since the first node joined."""
+        """Return the seconds since the first node joined."""
         return trio.current_time() - (self._origin_s or 0.0)
 
     def draw(self, purpose: str, *parts: str | bytes | int | float) -> float:
-        """A number in [0, 1) that depends on the seed and the arguments and on nothing else."""
+        """Return a number in [0, 1) that depends on the seed and the arguments only."""
         text = "\0".join([str(self._seed), purpose, *(part.hex() if isinstance(part, bytes) else repr(part) for part in parts)])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
     def reachable(self, source: str, destination: str) -> bool:
-        """Whether `destination` is here, no partition lies between, and both are willing to speak to each other."""
+        """Whether `destination` is here, no partition lies between, and neither side refuses."""
         now = self.now_s()
         if destination not in self._members or any(
             partition.separates(source, destination, now) for partition in self.conditions.partitions
@@ -120,11 +131,11 @@ class MemoryNetwork:
         return willing and (source not in self._members or self._members[source].guard.refusal(destination) is None)
 
     def members(self, topic: str) -> list[MemoryNode]:
-        """Who is on a topic, sorted by peer id."""
+        """Return the nodes on a topic, sorted by peer id."""
         return sorted((node for node in self._members.values() if node.topic == topic), key=lambda node: node.peer_id)
 
     def member(self, peer_id: str) -> MemoryNode | None:
-        """The node with this peer id, if it is here."""
+        """Return the node with this peer id, or None if it is not here."""
         return self._members.get(peer_id)
 
 
@@ -159,11 +170,11 @@ class MemoryNode:
         return self._peer_id
 
     def addresses(self) -> tuple[str, ...]:
-        """One made-up multiaddr, which only this network can dial."""
+        """Return one made-up multiaddr, which only this network can dial."""
         return (f"/memory/0/p2p/{self._peer_id}",)
 
     def peers(self) -> tuple[PeerRecord, ...]:
-        """Everybody on the topic whom no partition hides."""
+        """Return every reachable peer on the topic; all of them are connected."""
         return tuple(
             # Of two nodes, the one that joined later dialled.
             PeerRecord(
@@ -177,19 +188,19 @@ class MemoryNode:
         )
 
     def statistics(self) -> NetworkStatistics:
-        """Counts since this node joined."""
+        """Return the counts since this node joined."""
         return self._tally.statistics(connections=len(self.peers()))
 
     def cut_off(self) -> tuple[CutOff, ...]:
-        """The peers that are neither heard nor dialled for now."""
+        """Return the peers that are neither heard nor dialled for now."""
         return self.guard.listed()
 
     def judge(self, peer_id: str, standing: float, reason: str = "") -> None:
-        """Cut off who has no standing; this network has no mesh to prefer anybody in."""
+        """Cut off a peer whose score is 0; this network has no mesh to prefer anybody in."""
         self.guard.judge(peer_id, standing, reason)
 
     async def dial(self, address: str) -> str:
-        """Check that the peer is here; there is nothing to connect."""
+        """Check that the peer is here; return its id. Raises `NetworkError`."""
         peer_id = address.rpartition("/p2p/")[2]
         await trio.sleep(self._latency("dial", peer_id, trio.current_time()))
         if not self._network.reachable(self._peer_id, peer_id):
@@ -199,7 +210,7 @@ class MemoryNode:
     # Messages
 
     async def publish(self, data: bytes) -> None:
-        """Send `data` down its tree, and watch over its arrival everywhere."""
+        """Send `data` down its tree, and have every node repair its own loss."""
         message_id = self.inbox.published(data)
         order = [node.peer_id for node in self._network.members(self.topic) if node is not self]
         order.sort(key=lambda peer_id: self._network.draw("tree", message_id, peer_id))
@@ -216,7 +227,7 @@ class MemoryNode:
                 node._nursery.start_soon(node._receive, copy, self, 0, self._send(len(copy.data)))
 
     async def _receive(self, copy: MessageCopy, sender: MemoryNode, attempt: int, sent_s: float) -> None:
-        """One copy on its way from `sender`, whose uplink is done with it at `sent_s`; it arrives, or not, a latency later."""
+        """Carry one copy, which leaves the uplink of `sender` at `sent_s` and may be lost."""
         link = (sender.peer_id, self._peer_id, copy.message_id, attempt)
         cut = not self._network.reachable(sender.peer_id, self._peer_id)
         copy.under_way.add(self._peer_id)
@@ -233,7 +244,7 @@ class MemoryNode:
             self.guard.invalid(sender.peer_id, "messages")
 
     async def _repair(self, copy: MessageCopy) -> None:
-        """What GossipSub's IHAVE and IWANT do for a message that the mesh failed to bring."""
+        """Fetch a message that the tree failed to bring, as GossipSub's IHAVE and IWANT do."""
         offset = self._network.draw("heartbeat", self._peer_id, copy.message_id)
         for attempt in range(1, REPAIRS + 1):
             await trio.sleep(HEARTBEAT_S * (1 + offset) if attempt == 1 else HEARTBEAT_S)
@@ -248,7 +259,7 @@ class MemoryNode:
                 await self._receive(copy, holder, attempt, holder._send(len(copy.data)))
 
     def _send(self, size: int) -> float:
-        """Put `size` bytes on this node's uplink, behind what is there; returns when they have left."""
+        """Queue `size` bytes on this node's uplink; return the time when they have left (s)."""
         bandwidth = min(self._network.conditions.bandwidth_bytes_per_s, self._most_bytes_per_s)
         self._tally["wire_bytes_sent"] += size + OVERHEAD_BYTES
         self._uplink_free_s = max(self._uplink_free_s, trio.current_time()) + (size + OVERHEAD_BYTES) / bandwidth
@@ -261,7 +272,7 @@ class MemoryNode:
     # Requests
 
     async def request(self, peer_id: str, protocol: str, data: bytes, max_bytes: int) -> bytes:
-        """Ask one peer, within the time limit of the settings."""
+        """Ask one peer within the time limit of the settings. Raises `NetworkError`."""
         self._tally["requests"] += 1
         with trio.move_on_after(self._timeout_s):
             return await self._exchange(peer_id, protocol, data, max_bytes)
@@ -306,7 +317,7 @@ class MemoryNode:
 
 
 class MessageCopy:
-    """A message on its way: its bytes, the tree it spreads over, who has it by now, and to whom a copy is being sent."""
+    """A message on its way: its bytes, its tree, its `holders`, the peers it is `under_way` to."""
 
     def __init__(self, data: bytes, message_id: bytes, order: tuple[str, ...]) -> None:
         self.data = data
@@ -316,13 +327,16 @@ class MessageCopy:
         self._order = order
 
     def children(self, peer_id: str) -> tuple[str, ...]:
-        """To whom `peer_id` forwards: node n of the tree, breadth first, feeds nodes n·DEGREE + 1 … n·DEGREE + DEGREE."""
+        """Return the peers to which `peer_id` forwards.
+
+        Node n of the tree, breadth first, feeds nodes n·DEGREE + 1 … n·DEGREE + DEGREE.
+        """
         first = self._order.index(peer_id) * DEGREE + 1
         return self._order[first : first + DEGREE]
 
 
 class PendingRequest:
-    """A request under way; `response` stays None when it is refused or the server leaves."""
+    """A request under way; `response` stays None if it is refused or the server leaves."""
 
     def __init__(self) -> None:
         self.done = trio.Event()

@@ -1,4 +1,4 @@
-"""Running counts of what a network did."""
+"""Running counts of a network's doings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ class Tally(Counter[str]):
     """Running counts under the names of `NetworkStatistics`' fields."""
 
     def statistics(self, connections: int) -> NetworkStatistics:
-        """The counts now, frozen."""
+        """Return the present counts, frozen."""
         counts = {field.name: self[field.name] for field in fields(NetworkStatistics)}
         return NetworkStatistics(**{**counts, "connections": connections})

@@ -1,4 +1,4 @@
-"""Background tasks of a network: owned by its context, and out of the way of the errors that callers look for."""
+"""Background tasks of a network, owned by its context."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import trio
 
 @asynccontextmanager
 async def background() -> AsyncIterator[trio.Nursery]:
-    """A nursery for tasks that end with the context; a single error leaves it as itself, not wrapped in a group.
+    """Open a nursery whose tasks end with the context. A single error leaves it without a group.
 
-    Without this, a `NetworkError` raised inside `async with open_libp2p(...)` would reach the caller as an ExceptionGroup.
+    Otherwise a `NetworkError` raised inside `async with open_libp2p(...)` would reach the caller as
+    an ExceptionGroup.
     """
     try:
         async with trio.open_nursery() as nursery:

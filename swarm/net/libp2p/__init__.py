@@ -1,4 +1,4 @@
-"""The real network: py-libp2p with settings and repairs of our own; each file says what and why."""
+"""The real network: py-libp2p with our own settings and repairs; each file says why."""
 
 from swarm.net.libp2p.host import open_libp2p
 

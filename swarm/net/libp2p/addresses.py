@@ -1,4 +1,4 @@
-"""Multiaddrs that others can dial: what a wildcard listens on, and which of them make sense to whom."""
+"""Multiaddrs: parsing them, and the ones under which others can dial a listening address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from swarm.errors import NetworkError
 
 
 def parse(address: str) -> tuple[Multiaddr, str]:
-    """The transport part and the peer id of "/ip4/…/tcp/…/p2p/12D3Koo…". Raises `NetworkError`."""
+    """Return the transport part and the peer id of "/ip4/…/tcp/…/p2p/12D3Koo…".
+
+    Raises `NetworkError` for an address that cannot be dialled.
+    """
     transport, marker, peer_id = address.rpartition("/p2p/")
     try:
         parsed = Multiaddr(transport)
@@ -29,7 +32,10 @@ def parse(address: str) -> tuple[Multiaddr, str]:
 
 
 def dialable(bound: Multiaddr) -> list[Multiaddr]:
-    """The addresses under which a bound one can be reached: a wildcard stands for every interface of this machine."""
+    """Return the addresses under which a bound one can be reached.
+
+    A wildcard stands for every interface of this machine.
+    """
     family, host = _host(bound)
     if family not in ("ip4", "ip6") or not ipaddress.ip_address(host).is_unspecified:
         return [bound]
@@ -38,7 +44,7 @@ def dialable(bound: Multiaddr) -> list[Multiaddr]:
 
 
 def reached_as(listen: str) -> list[str]:
-    """The addresses that a node tells which listens on this one; none where it is no multiaddr."""
+    """Return the addresses that a node listening here announces; empty if it is no multiaddr."""
     try:
         return [str(address) for address in dialable(Multiaddr(listen))]
     except (MultiaddrError, ValueError, StopIteration):
@@ -51,20 +57,20 @@ def _interfaces(family: str) -> list[str]:
         for ip in adapter.ips:
             if family == "ip4" and ip.is_IPv4:
                 found.append(str(ip.ip))
-            # A link-local IPv6 address means nothing without the reader's own interface.
+            # A link-local IPv6 address is meaningless without the reader's own interface.
             elif family == "ip6" and ip.is_IPv6 and not ipaddress.ip_address(ip.ip[0]).is_link_local:
                 found.append(str(ip.ip[0]))
     return sorted(found, key=lambda ip: ipaddress.ip_address(ip).is_loopback)
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is good only for programs on the same machine."""
+    """Whether an address can be dialled only from the same machine."""
     family, host = _host(Multiaddr(address.rpartition("/p2p/")[0] or address))
     return family in ("ip4", "ip6") and ipaddress.ip_address(host).is_loopback
 
 
 def ip_of(address: str) -> str:
-    """The IP address in a multiaddr, "" if it names a host."""
+    """Return the IP address in a multiaddr; "" if it names a host."""
     family, host = _host(Multiaddr(address.rpartition("/p2p/")[0] or address))
     return host if family in ("ip4", "ip6") else ""
 

@@ -1,6 +1,6 @@
-"""The address book: peers this node has heard of, when to dial them next, and its copy on disk.
+"""The address book: known peers, when to dial them next, and its copy on disk.
 
-Addresses are claims of whoever sent them; the Noise handshake proves the peer id when they are dialled.
+Addresses are claims of their senders. The Noise handshake proves the peer id when one is dialled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Entry:
-    """One peer. `next_dial_s` is on trio's clock; `lasting` entries (bootstrap peers) are never forgotten."""
+    """One peer. `next_dial_s` is on trio's clock.
+
+    `lasting` entries (bootstrap peers) are never forgotten.
+    """
 
     addresses: tuple[str, ...]
     lasting: bool = False
@@ -36,7 +39,7 @@ class Entry:
 
 
 class AddressBook:
-    """Peer id → addresses and dialling state; bounded."""
+    """Addresses and dialling state by peer id, bounded in number."""
 
     def __init__(self, own_id: str, path: Path | None) -> None:
         self._own_id = own_id
@@ -47,7 +50,7 @@ class AddressBook:
             self._load(path)
 
     def learn(self, address: str, *, first_dial_s: float = 0.0, lasting: bool = False) -> None:
-        """Take in one address with /p2p/<peer id>; raises `NetworkError` if it cannot be dialled."""
+        """Take in one address with /p2p/<peer id>. Raises `NetworkError` if it is not dialable."""
         transport, peer_id = parse(address)
         if peer_id == self._own_id:
             return
@@ -58,7 +61,7 @@ class AddressBook:
         entry.lasting |= lasting
         full = f"{transport}/p2p/{peer_id}"
         if full not in entry.addresses:
-            # Of too many, the oldest claims go; those of bootstrap peers were configured and stay in front.
+            # Of too many, the oldest claims go; a bootstrap peer's first ones were configured.
             kept = entry.addresses[: MAX_ADDRESSES - 1] if lasting or entry.lasting else entry.addresses[1 - MAX_ADDRESSES :]
             entry.addresses = (*kept, full)
             self._changed = True
@@ -71,28 +74,28 @@ class AddressBook:
                 self.forget(worst)
 
     def due(self, now_s: float, connected: Iterable[str]) -> list[str]:
-        """Unconnected peers whose pause is over, in random order, those that never failed first."""
+        """Return unconnected peers whose pause is over, fewest failures first, else at random."""
         here = set(connected)
         due = [peer_id for peer_id, entry in self.entries.items() if peer_id not in here and entry.next_dial_s <= now_s]
         random.shuffle(due)
         return sorted(due, key=lambda peer_id: self.entries[peer_id].failures)
 
     def answered(self, peer_id: str, address: str) -> None:
-        """A dial succeeded: this address is the one to try first next time."""
+        """Note that a dial succeeded: this address is tried first next time."""
         if (entry := self.entries.get(peer_id)) and address in entry.addresses:
             others = [other for other in entry.addresses if other != address]
             self._changed |= entry.addresses[0] != address
             entry.addresses = (address, *others)
 
     def proved(self, peer_id: str) -> None:
-        """The peer is connected and in this swarm; a dial alone does not show that."""
+        """Note that the peer is connected and in this swarm, which a dial alone does not show."""
         if entry := self.entries.get(peer_id):
             entry.failures = 0
 
     def failed(self, peer_id: str, now_s: float, *, alone: bool) -> None:
-        """No address answered: pause longer each time, with jitter, and in the end forget the peer.
+        """Note that no address answered: pause longer each time, with jitter, then forget the peer.
 
-        When this node is `alone`, the fault is rather its own, and nothing is forgotten.
+        If this node is `alone`, the fault is rather its own, and nothing is forgotten.
         """
         if entry := self.entries.get(peer_id):
             entry.failures += 1
@@ -102,7 +105,7 @@ class AddressBook:
                 self.forget(peer_id)
 
     def dismiss(self, peer_id: str, now_s: float) -> None:
-        """A peer that answers but is in another swarm: forget it or, if it was configured, look again in a while."""
+        """Forget a peer of another swarm or, if it was configured, dial it again in a while."""
         if (entry := self.entries.get(peer_id)) and entry.lasting:
             entry.next_dial_s = now_s + LAST_RETRY_S
         else:
@@ -125,7 +128,10 @@ class AddressBook:
         self._changed = False
 
     def save(self) -> None:
-        """Write what changed; a kill leaves the old file or the new one. Blocks: call it in a thread."""
+        """Write the book if it has changed; a kill leaves the old file or the new one.
+
+        Blocks: call it in a thread.
+        """
         if self._path is None or not self._changed:
             return
         self._changed = False
@@ -138,5 +144,5 @@ class AddressBook:
                 os.fsync(file.fileno())
             temporary.replace(self._path)
         except OSError as error:
-            # The network works without the book; the node's other files will say that the disk is full.
+            # The network works without the book; the node's other files report a full disk.
             logger.warning("cannot save the address book %s: %s", self._path, error)

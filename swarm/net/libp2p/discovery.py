@@ -1,12 +1,14 @@
-"""Finding peers and staying connected: from one address a node comes to know all.
+"""Discovery: finds peers and keeps connections open; from one address a node comes to know all.
 
-Peers tell each other whom they know, by a request of our own ("/swarmd/1/peers") at every new connection and now and then
-later. Kademlia, which py-libp2p has too, answers "who is closest to this key", keeps its routing table by traffic that a
-small swarm does not have, knows nothing of topics, and stores records for strangers; a swarm wants "who else is here", and one
-bounded list answers that. Whoever was told a wrong address notices at the handshake, which proves the peer id.
+Peers exchange the peers they know, by a request ("/swarmd/1/peers") at every new connection and now
+and then later. A wrong address shows at the handshake, which proves the peer id.
 
-One loop dials what is due until there are enough connections. Bootstrap peers are tried for ever, so that a node that
-started alone joins later.
+Why not Kademlia, which py-libp2p has too: a swarm asks "who else is here", and one bounded list
+answers that. Kademlia answers "who is closest to this key", ignores topics, and stores records for
+strangers. Its routing table lives on traffic that a small swarm does not have.
+
+One loop dials the peers that are due until there are enough connections. Bootstrap peers are tried
+without end, so that a node that started alone joins later.
 """
 
 from __future__ import annotations
@@ -32,34 +34,34 @@ TARGET_CONNECTIONS = 12  # GossipSub's upper mesh degree: enough to choose a mes
 DIALS_AT_ONCE = 4
 DIAL_TIMEOUT_S = 5.0  # per address; a dead one answers nothing for 20 s and more
 TICK_S = 0.25
-ASK_AGAIN_S = 30.0  # a random peer is asked for news this often, and four times as often while connections are missing
-YIELD_S = 1.0  # of two that hear of each other at once, the one with the higher id waits this long for the other's dial
+ASK_AGAIN_S = 30.0  # pause between questions to a random peer; a quarter while connections are missing
+YIELD_S = 1.0  # of two peers that learn of each other at once, the higher id waits for the other's dial
 STRANGER_S = 15.0  # a connected peer that has not shown the topic by then is in another swarm
 
 logger = logging.getLogger(__name__)
 
 
 class Connections(Protocol):
-    """What discovery needs of the host."""
+    """The host as discovery uses it."""
 
     @property
     def peer_id(self) -> str:
         """Own peer id."""
 
     def addresses(self) -> tuple[str, ...]:
-        """Own dialable addresses."""
+        """Return the own dialable addresses."""
 
     def connected(self) -> frozenset[str]:
-        """The peers with an open connection."""
+        """Return the peers with an open connection."""
 
     def subscribers(self) -> frozenset[str]:
-        """Connected peers that have shown the topic."""
+        """Return the connected peers that have shown the topic."""
 
     def nearby(self, peer_id: str) -> bool:
         """Whether the connection to a peer stays on this machine."""
 
     def refuses(self, peer_id: str) -> bool:
-        """Whether a peer is not spoken to now."""
+        """Whether a peer is denied or cut off."""
 
     async def connect(self, address: str, timeout_s: float) -> str:
         """Open a connection. Raises `NetworkError`."""
@@ -72,7 +74,10 @@ Ask = Callable[[str, str, bytes, int], Awaitable[bytes]]
 
 
 class Discovery:
-    """Keeps `book` growing and connections open. `ask` sends a request; `answer` is the handler of `PEERS_PROTOCOL`."""
+    """Keeps `book` growing and connections open.
+
+    `ask` sends a request; `answer` is the handler of `PEERS_PROTOCOL`.
+    """
 
     def __init__(self, host: Connections, book: AddressBook, topic: str, ask: Ask, max_connections: int) -> None:
         self._host = host
@@ -85,7 +90,7 @@ class Discovery:
         self._unknown_since: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Dial, greet and part, for ever."""
+        """Dial, ask new peers for others, and leave strangers, without end."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_asking)
             while True:
@@ -106,7 +111,10 @@ class Discovery:
                 await trio.sleep(TICK_S * random.uniform(0.5, 1.5))
 
     def _strangers(self, connected: frozenset[str]) -> list[str]:
-        """Who has been connected for too long without showing the topic; and keep count of who does and who left before."""
+        """Return the peers connected for `STRANGER_S` without showing the topic.
+
+        Tells the book which peers have shown it, and which left before they did.
+        """
         now = trio.current_time()
         friends = self._host.subscribers()
         for peer_id in friends:
@@ -145,7 +153,7 @@ class Discovery:
             if connected := list(self._host.connected()):
                 await self._exchange(random.choice(connected))
 
-    # The exchange: [topic, own addresses] there, [[address, …] of each known peer] back.
+    # The exchange: request [topic, own addresses], answer [[address, …] of each known peer].
 
     async def _exchange(self, peer_id: str) -> None:
         try:
@@ -157,7 +165,10 @@ class Discovery:
             logger.debug("no peers from %s: %s", peer_id, error)
 
     async def answer(self, peer_id: str, request: bytes) -> bytes:
-        """Tell a peer whom this node knows, and learn where it listens."""
+        """Answer with the peers this node knows, and learn where the asking one listens.
+
+        Raises `NetworkError` for a peer of another swarm.
+        """
         value = decode(request, MAX_EXCHANGE_BYTES)
         if not isinstance(value, list) or len(value) != 2 or value[0] != self._topic:
             raise NetworkError(f"{peer_id} asks about another swarm")

@@ -1,7 +1,8 @@
-"""Length-prefixed frames on a stream, cut out of whatever chunks arrive.
+"""Length-prefixed frames on a stream, cut out of the chunks that arrive.
 
-py-libp2p reads a varint prefix byte by byte, and every read of a Yamux stream takes several locks and may send a window
-update; reading chunks and cutting them here costs a fraction. Lengths are checked before anything is kept.
+py-libp2p reads a varint prefix byte by byte, and every read of a Yamux stream takes several locks
+and may send a window update. Reading chunks and cutting them here costs a fraction. Lengths are
+checked as soon as they are there.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ class VarintFrames:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a frame has begun and its end has not come."""
+        """Whether a frame has begun but not ended."""
         return bool(self._buffer)
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Add what arrived; returns the frames that are now complete. Raises `NetworkError` for an overlong frame."""
+        """Add a chunk; return the frames now complete. Raises `NetworkError` for one too long."""
         self._buffer += chunk
         frames: list[bytes] = []
         start = 0
@@ -38,7 +39,7 @@ class VarintFrames:
         return frames
 
     def _length(self, start: int) -> tuple[int, int]:
-        """The length at `start` and where its frame begins, or (0, -1) while the length is incomplete."""
+        """Return the length at `start` and the start of its frame; (0, -1) if it is incomplete."""
         size = 0
         for index in range(start, min(start + 5, len(self._buffer))):
             byte = self._buffer[index]

@@ -1,10 +1,12 @@
-"""Which inbound connections are let in, before anything is spent on them.
+"""The gate for inbound connections, before anything is spent on them.
 
-A connection is *half-open* until its handshake has shown a peer id. Half-open ones are few, and of too many the oldest of the
-most crowded neighbourhood is closed for the newest: an honest handshake takes a tenth of a second, a held one never ends, so
-it is the held ones that go. Neighbourhoods (`swarm.net.access.subnet`) and single addresses have limits of their own and a pace
-at which they may knock; addresses of this machine and its local network have only the latter, and a quick one, since swarms on
-one machine or behind one router are ordinary here.
+A connection is *half-open* until its handshake has shown a peer id. Of too many half-open ones the
+oldest of the most crowded subnet is closed. An honest handshake takes a tenth of a second and a
+held one never ends, so the held ones go.
+
+Subnets (`swarm.net.access.subnet`) have a rate of new connections, and like single addresses a
+limit of their number. This machine and its local network have only a rate, and a quick one: swarms
+on one machine or behind one router are ordinary here.
 """
 
 from __future__ import annotations
@@ -20,16 +22,17 @@ from swarm.net.guard import Guard
 
 HANDSHAKE_S = 10.0
 MAX_HALF_OPEN = 32
-# New connections per second and neighbourhood, and at once: a handshake costs some 10 ms.
+# New connections per second and subnet, and at once: a handshake costs some 10 ms.
 KNOCKS_PER_S, KNOCKS_BURST = 1.0, 64.0
 LOCAL_KNOCKS_PER_S, LOCAL_KNOCKS_BURST = 5.0, 128.0
 MAX_NEIGHBOURHOODS = 1024
-# Of all connections this share is kept for the peers that this node chose to dial, so that a crowd cannot surround it.
+# One in this many connections is kept for peers that this node dialled, so that a crowd cannot
+# surround it.
 DIALLED_SHARE = 5
 
 
 class Connection(Protocol):
-    """What the gate looks at."""
+    """A connection as the gate sees it."""
 
     @property
     def address(self) -> str:
@@ -45,7 +48,7 @@ class Connection(Protocol):
 
     @property
     def opened_s(self) -> float:
-        """When it was accepted or dialled, on trio's clock."""
+        """The time at which it was accepted or dialled, on trio's clock."""
 
 
 C = TypeVar("C", bound=Connection)
@@ -60,7 +63,7 @@ class Gate:
         self._knocks: OrderedDict[str, Bucket] = OrderedDict()
 
     def refusal(self, address: str, connections: Collection[Connection]) -> str | None:
-        """Why a connection from an address is not let in among those there are; None if it is."""
+        """Return why a connection from an address is refused, given the others, or None."""
         ip = parse_address(address)
         if ip is None:
             return "an address that is none"
@@ -93,7 +96,7 @@ class Gate:
 
 
 def surplus(connections: Collection[C]) -> C | None:
-    """The half-open connection to close for the sake of newer ones, if there are too many."""
+    """Return the half-open connection to close if there are too many, or None."""
     half_open = [each for each in connections if each.inbound and not each.established]
     if len(half_open) <= MAX_HALF_OPEN:
         return None

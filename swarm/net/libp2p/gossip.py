@@ -1,16 +1,20 @@
 """One topic over GossipSub, with settings for messages of 1-700 KB that come a few per second.
 
-py-libp2p's router keeps the mesh (GRAFT, PRUNE, IHAVE, IWANT, heartbeats; see `mesh.py`). `TopicPubsub` replaces how RPCs are
-read and messages decided on, since the defaults lose or delay messages and cost several times the CPU (measured). A message is
-known by the SHA-256 of its data, not by sender and sequence number: py-libp2p's numbers start at the clock's seconds, so a
-node that published more than one message per second and restarts is taken for repeating itself and is mute.
+py-libp2p's router keeps the mesh (GRAFT, PRUNE, IHAVE, IWANT, heartbeats; see `mesh.py`).
+`TopicPubsub` replaces the reading of RPCs and the decisions on messages: the defaults lose or delay
+messages and cost several times the CPU (measured).
 
-Every peer is read at its quota's pace, so that a flood waits at its sender. Of what is read only a part is forwarded, less than
-a receiver accepts: nobody becomes a flooder by being flooded.
+A message is known by the SHA-256 of its data, not by sender and sequence number. py-libp2p's
+numbers start at the clock's seconds. A node that published more than one message per second and
+restarts would repeat numbers, and be mute.
 
-Messages are not signed a second time (libp2p's "StrictNoSign"): our envelopes carry their author's signature, which the
-validator checks before a message is delivered or forwarded. Unsigned messages save CPU at every hop and 200 bytes per copy,
-and do not name their author to the network. js-libp2p and go-libp2p know `StrictNoSign` and use the same content id with it.
+Every peer is read at its quota's pace, so that a flood waits at its sender. A node forwards less
+than a receiver accepts, so a flood makes no flooders of its receivers.
+
+Messages are not signed a second time (libp2p's "StrictNoSign"). Our envelopes carry their author's
+signature, which the validator checks before a message is delivered or forwarded. Unsigned messages
+save CPU at every hop and 200 bytes per copy, and do not name their author to the network. js-libp2p
+and go-libp2p know `StrictNoSign` and use the same content id with it.
 """
 
 from __future__ import annotations
@@ -38,15 +42,15 @@ from swarm.net.tally import Tally
 
 MAX_RPC_BYTES = 1024 * 1024  # libp2p's own limit; `MAX_MESSAGE_BYTES` stays below it
 MAX_SUBSCRIPTIONS_PER_RPC = 16
-MAX_CONTROL = 64  # control messages of a kind in one RPC; there is one topic, so honest ones have one or two
-MAX_GOSSIP_STREAMS = 2  # of one peer, which has another for a moment when it reconnects; each may hold an unfinished frame
-FRAME_S = 30.0  # for a frame once its first byte is there; a megabyte on a slow line takes ten
+MAX_CONTROL = 64  # control messages of a kind in one RPC; with one topic, honest ones have one or two
+MAX_GOSSIP_STREAMS = 2  # of one peer, also while it reconnects; each may hold an unfinished frame
+FRAME_S = 30.0  # for a frame after its first byte; a megabyte on a slow line takes ten
 
 logger = logging.getLogger(__name__)
 
 
 class TopicPubsub(Pubsub):  # type: ignore[misc]
-    """Publishes and receives on one topic; what is new and valid goes to the inbox."""
+    """Publishes and receives on one topic; received messages go to the inbox."""
 
     def __init__(self, host: IHost, router: MeshRouter, topic: str, inbox: Inbox, tally: Tally, guard: Guard) -> None:
         super().__init__(
@@ -58,7 +62,7 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
             max_inbound_rpc_size=MAX_RPC_BYTES,
             allowed_topics=frozenset({topic}),
         )
-        # The inbox knows what was seen; py-libp2p's own cache is a thread per host.
+        # The inbox remembers seen messages; py-libp2p's own cache takes a thread per host.
         super().__getattribute__("seen_messages").stop()
         self.seen_messages: Any = inbox
         self.topic = topic
@@ -68,23 +72,23 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
         self._streams: dict[ID, list[INetStream]] = {}
 
     async def send(self, data: bytes) -> None:
-        """Publish `data` on the topic."""
+        """Publish `data` on the topic. Raises `NetworkError` if it is too large."""
         self._inbox.published(data)
         await self.router.publish(self.my_id, rpc_pb2.Message(data=data, topicIDs=[self.topic]))
         await trio.lowlevel.checkpoint()
 
     def subscribers(self) -> frozenset[str]:
-        """The peers that have shown the topic."""
+        """Return the peers that have shown the topic."""
         return frozenset(str(peer_id) for peer_id in self.peer_topics.get(self.topic, ()))
 
     async def push_msg(self, msg_forwarder: ID, msg: Any) -> bool:
-        """Deliver and forward a peer's message if it is new and valid, and say whether it was."""
+        """Deliver and forward a peer's message if it is new and valid; return whether it was."""
         if list(msg.topicIDs) != [self.topic]:
             return False
         rejected = self._tally["rejected"]
         if self._inbox.arrived(msg.data, str(msg_forwarder)):
             if self._guard.quotas.may_forward(str(msg_forwarder), len(msg.data)):
-                # Rebuilt, so that nobody can have us forward what is not in the content's hash.
+                # Rebuilt, so that nobody can have us forward bytes outside the content's hash.
                 await self.router.publish(msg_forwarder, rpc_pb2.Message(data=msg.data, topicIDs=[self.topic]))
             else:
                 self._tally["not_forwarded"] += 1
@@ -119,7 +123,11 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
             self._handle_dead_peer(peer_id)
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
-        """Read and handle RPCs. Raises at the end of the stream, or for bytes that are not RPCs, in time."""
+        """Read and handle RPCs until the stream ends or the peer is refused.
+
+        Raises `NetworkError` for a frame that is too long or too slow, and `DecodeError` for bytes
+        that are no RPC. A broken stream raises py-libp2p's errors.
+        """
         peer_id = stream.muxed_conn.peer_id
         frames = VarintFrames(MAX_RPC_BYTES)
         begun_s = trio.current_time()
@@ -146,9 +154,9 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
         for message in rpc.publish:
             repeats = self._tally["duplicates"]
             await self.push_msg(peer_id, message)
-            # What is ignored or rejected has cost a check of its signature too.
+            # An ignored or rejected message has cost a check of its signature too.
             cost = REPEAT_COST if self._tally["duplicates"] > repeats else 1
-            # A frame of many small messages is handled in one go otherwise, and the loop waits.
+            # Otherwise a frame of many small messages is handled in one go, and the loop waits.
             await trio.lowlevel.checkpoint()
             await self._guard.pace(str(peer_id), Flow.MESSAGES, cost)
             if self._guard.refusal(str(peer_id)):
@@ -173,7 +181,8 @@ class TopicPubsub(Pubsub):  # type: ignore[misc]
         try:
             while (rpc := await queue.pop()) is not None:
                 frames = [encode_varint_prefixed(rpc.SerializeToString())]
-                # What else is waiting goes into the same write: a burst then costs a few frames of Yamux and Noise, not hundreds.
+                # Waiting RPCs go into the same write: a burst costs a few frames of Yamux and
+                # Noise, not hundreds.
                 while sum(map(len, frames)) < CHUNK_BYTES and (rpc := queue._queue.pop()) is not None:
                     frames.append(encode_varint_prefixed(rpc.SerializeToString()))
                 await stream.write(b"".join(frames))

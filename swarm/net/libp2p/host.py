@@ -1,7 +1,7 @@
-"""A node's libp2p host: TCP, Noise, Yamux, GossipSub, identify, ping, requests and discovery, opened and closed as one.
+"""A node's libp2p host, opened and closed as one: TCP to GossipSub, requests and discovery.
 
-py-libp2p's `new_host` also offers plaintext, SECIO, TLS and mplex to whoever asks; plaintext lets anyone claim any peer id.
-So the host is put together here, from the parts wanted and no others.
+py-libp2p's `new_host` also offers plaintext, SECIO, TLS and mplex to anyone who asks. Plaintext
+lets anyone claim any peer id, so the host is put together here from the wanted parts only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 
 import trio
 
-# Off, Yamux returns flow-control credit in halves of a window instead of with every read: fewer frames and locks.
+# Off: Yamux returns flow-control credit in halves of a window, not with every read, which takes
+# fewer frames and locks.
 os.environ.setdefault("PY_YAMUX_RELEASE_ON_READ", "0")
 
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -53,8 +54,8 @@ from swarm.net.network import Network, Subscription
 from swarm.net.tally import Tally
 from swarm.net.tasks import background
 
-GOODBYE_S = 0.1  # for telling peers; py-libp2p sends that at once, and then sleeps a few tenths for its own bookkeeping
-CLOSE_S = 2.0  # for all of closing; what has not ended by then is cancelled
+GOODBYE_S = 0.1  # for telling peers; py-libp2p does so at once, then sleeps a few tenths of a second
+CLOSE_S = 2.0  # for all of closing; tasks that have not ended by then are cancelled
 SAVE_S = 30.0  # between writes of the address book
 
 logger = logging.getLogger(__name__)
@@ -70,12 +71,13 @@ async def open_libp2p(
     bootstrap: Sequence[str] = (),
     address_book: Path | None = None,
 ) -> AsyncIterator[Network]:
-    """This node on the real network while the context lasts.
+    """Put this node on the real network while the context lasts.
 
-    `seed` is its Ed25519 private key (32 bytes), `bootstrap` multiaddrs with /p2p/<peer id> to join by, `address_book` a file
-    that remembers peers across restarts. Raises `NetworkError` if it cannot listen, and out of the context if the host breaks.
+    `seed` is its Ed25519 private key (32 bytes), `bootstrap` multiaddrs with /p2p/<peer id> to join
+    by, `address_book` a file that remembers peers across restarts. Raises `NetworkError` if it
+    cannot listen, and out of the context if the host breaks.
     """
-    # The hot paths log per frame and per message, and ordinary disconnections are errors to them.
+    # py-libp2p logs per frame and per message, and ordinary disconnections as errors.
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)
     tally = Tally()
     async with background() as nursery:
@@ -111,10 +113,14 @@ async def open_libp2p(
 
 
 class NoConnector(AutoConnector):  # type: ignore[misc]
-    """Dials nobody. py-libp2p's dials, whenever a peer leaves, every peer it ever met, at whatever addresses that peer named."""
+    """Dials nobody.
+
+    Whenever a peer leaves, py-libp2p's connector dials every peer it ever met, at any addresses
+    that those named.
+    """
 
     async def maybe_connect(self) -> None:
-        """Do nothing: discovery decides whom to dial."""
+        """Do nothing: discovery decides about dialling."""
 
     def record_disconnect(self, peer_id: ID) -> None:
         """Remember nothing."""
@@ -131,7 +137,7 @@ def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally
         peerstore,
         Upgrader({NOISE: noise}, {YAMUX: Yamux}, guard),
         transports=[tcp],
-        # Discovery decides when to try again; retries inside a dial only make it slower to fail.
+        # Discovery decides when to try again; retries inside a dial only delay its failure.
         retry_config=RetryConfig(max_retries=0),
         connection_config=ConnectionConfig(
             max_connections=config.max_connections,
@@ -145,7 +151,7 @@ def _assemble(seed: bytes, config: NetworkSection, tcp: CountedTCP, tally: Tally
         ),
     )
     network.auto_connector = NoConnector(network)
-    # Its own limit counts half-open connections among the others; the gate keeps them apart.
+    # py-libp2p's limit counts half-open connections among the others; the gate keeps them apart.
     network._inbound_limiter = trio.CapacityLimiter(config.max_connections + MAX_HALF_OPEN + 1)
     announced = [Multiaddr(address) for address in config.announce]
 

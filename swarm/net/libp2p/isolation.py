@@ -1,8 +1,9 @@
-"""Keeping a fault in one of py-libp2p's background tasks from ending the node.
+"""Keeps a fault in one of py-libp2p's background tasks from ending the node.
 
-py-libp2p stops a whole service (all connections, or all of gossip) when any task in it raises something that it does not
-expect, and a peer can cause that with a few odd bytes. Here such a task ends alone, logged and counted. A service's own
-main loops are another matter: without them the host is a shell, so their end is raised, as a `NetworkError`.
+py-libp2p stops a whole service (all connections, or all of gossip) when any of its tasks raises an
+unexpected exception. A peer can cause that with a few odd bytes. Here such a task ends alone,
+logged and counted. Without a service's own main loops the host is a shell, so the end of one is
+raised as a `NetworkError`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Task = Callable[..., Awaitable[Any]]
 
 
 def isolated(task: Task, tally: Tally) -> Task:
-    """`task`, with its exceptions logged and counted instead of raised."""
+    """Return `task` with its exceptions logged and counted instead of raised."""
 
     async def run(*arguments: Any) -> None:
         try:
@@ -36,7 +37,7 @@ def isolated(task: Task, tally: Tally) -> Task:
 
 
 class IsolatingManager(TrioManager):  # type: ignore[misc]
-    """Runs one of py-libp2p's services; all its tasks but the main loops are isolated."""
+    """Runs one of py-libp2p's services, with all tasks but the main loops isolated."""
 
     def __init__(self, service: Any, tally: Tally) -> None:
         super().__init__(service)
@@ -52,7 +53,7 @@ class IsolatingManager(TrioManager):  # type: ignore[misc]
         super().run_task(async_fn, *args, daemon=daemon, name=name, _internal=_internal)
 
     async def start_in(self, nursery: trio.Nursery) -> None:
-        """Run the service in `nursery`; when it ends without having been stopped, the nursery gets a `NetworkError`."""
+        """Run the service in `nursery`; an end without `stop` raises a `NetworkError` there."""
         nursery.start_soon(self._watch)
         await self.wait_started()
 
@@ -68,6 +69,6 @@ class IsolatingManager(TrioManager):  # type: ignore[misc]
     _stopping = False
 
     async def stop(self) -> None:
-        """End the service and wait for it."""
+        """End the service and wait for its end."""
         self._stopping = True
         await super().stop()

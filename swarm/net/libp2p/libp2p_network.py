@@ -1,4 +1,4 @@
-"""One node on libp2p, as the rest of swarmd and its own discovery see it."""
+"""One node on libp2p, as the rest of swarmd and the node's discovery see it."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Libp2pNetwork:
         return str(self._host.get_id())
 
     def addresses(self) -> tuple[str, ...]:
-        """Multiaddrs, with /p2p/<peer id>, under which others can dial this node."""
+        """Return the multiaddrs, with /p2p/<peer id>, under which others can dial this node."""
         return tuple(str(address) for address in self._host.get_addrs())
 
     def peers(self) -> tuple[PeerRecord, ...]:
-        """Connected peers first, then those in the address book."""
+        """Return the connected peers, then the others in the address book."""
         connected = self.connected()
         known = [
             PeerRecord(peer_id, entry.addresses) for peer_id, entry in self._book.entries.items() if peer_id not in connected
@@ -68,7 +68,7 @@ class Libp2pNetwork:
         if entry := self._book.entries.get(peer_id):
             addresses = entry.addresses
         else:
-            # An inbound connection's own port is not one that can be dialled.
+            # An inbound connection's remote port cannot be dialled.
             addresses = () if inbound else tuple(f"{address}/p2p/{peer_id}" for address in oldest.get_transport_addresses())
         return PeerRecord(peer_id, addresses, int(oldest._created_at * 1000), inbound)
 
@@ -77,15 +77,15 @@ class Libp2pNetwork:
         return connections
 
     def statistics(self) -> NetworkStatistics:
-        """Counts since the network was opened."""
+        """Return the counts since the network was opened."""
         return self._tally.statistics(len(self._host.get_network().connections))
 
     def cut_off(self) -> tuple[CutOff, ...]:
-        """The peers that are neither heard nor dialled for now."""
+        """Return the peers that are neither heard nor dialled for now."""
         return self._guard.listed()
 
     def judge(self, peer_id: str, standing: float, reason: str = "") -> None:
-        """Take in what the node thinks of a peer."""
+        """Set a peer's score, from the node's own checks."""
         self._guard.judge(peer_id, standing, reason)
 
     def _leave(self, peer_id: str) -> None:
@@ -96,7 +96,7 @@ class Libp2pNetwork:
         await self._pubsub.send(data)
 
     async def request(self, peer_id: str, protocol: str, data: bytes, max_bytes: int) -> bytes:
-        """Ask one peer, connecting to it first if it is only known."""
+        """Ask one peer, and connect to it first if it is not connected. Raises `NetworkError`."""
         if peer_id not in self.connected():
             await self.discovery.reach(peer_id)
         return await self._requests.request(peer_id, protocol, data, max_bytes)
@@ -106,20 +106,20 @@ class Libp2pNetwork:
         self._requests.serve(protocol, handler, max_request_bytes)
 
     async def dial(self, address: str) -> str:
-        """Connect to a multiaddr with /p2p/<peer id> and return the peer id."""
+        """Connect to a multiaddr with /p2p/<peer id>; return the peer id. Raises `NetworkError`."""
         peer_id = await self.connect(address, self._timeout_s)
         self._book.learn(address)
         self._book.answered(peer_id, address)
         return peer_id
 
-    # What discovery needs
+    # The side that discovery uses
 
     def connected(self) -> frozenset[str]:
-        """The peers with an open connection."""
+        """Return the peers with an open connection."""
         return frozenset(str(peer_id) for peer_id, connections in self._host.get_network().connections.items() if connections)
 
     def subscribers(self) -> frozenset[str]:
-        """Connected peers that have shown the topic."""
+        """Return the connected peers that have shown the topic."""
         return self._pubsub.subscribers()
 
     def nearby(self, peer_id: str) -> bool:
@@ -132,7 +132,7 @@ class Libp2pNetwork:
         return self._guard.refusal(peer_id, self._guard.quota(peer_id).address) is not None
 
     async def connect(self, address: str, timeout_s: float) -> str:
-        """Open a connection unless there is one. Raises `NetworkError`."""
+        """Open a connection unless there is one; return the peer id. Raises `NetworkError`."""
         transport, peer_id = parse(address)
         if peer_id == self.peer_id:
             raise NetworkError(f"{address} is this node itself")

@@ -1,7 +1,8 @@
-"""Finding peers of the same swarm on the local network by multicast (mDNS), with py-libp2p's announcer and listener.
+"""Finds peers of the same swarm on the local network by multicast (mDNS), with py-libp2p's parts.
 
-The service name holds a hash of the topic, so that only nodes of one swarm see each other. zeroconf works in threads of its
-own; what it finds is fetched from there into the address book, where discovery dials it like any other claim.
+The service name holds a hash of the topic, so that only nodes of one swarm see each other. zeroconf
+works in threads of its own. Its finds are copied into the address book, where discovery dials them
+like any other claim.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ logger = logging.getLogger(__name__)
 
 
 async def look_around(host: BasicHost, topic: str, book: AddressBook) -> None:
-    """Announce this node and note whom it hears of, for ever; without multicast here, say so and return."""
+    """Announce this node, and note the peers found, without end.
+
+    On a machine without multicast it logs that and returns.
+    """
     try:
-        # Opening sockets and registering take a second or two.
+        # Opening sockets and registering takes a second or two.
         mdns = await trio.to_thread.run_sync(_announce, host, topic)
     except OSError as error:
-        logger.warning("no multicast on this machine, so no peers are found by it: %s", error)
+        logger.warning("this machine has no multicast, so mDNS finds no peers: %s", error)
         return
     try:
         while True:
@@ -45,11 +49,11 @@ async def look_around(host: BasicHost, topic: str, book: AddressBook) -> None:
 
 
 def _announce(host: BasicHost, topic: str) -> MDNSDiscovery:
-    # Left to itself it would announce 0.0.0.0, under which every neighbour finds only itself.
+    # py-libp2p would announce 0.0.0.0, under which every neighbour finds only itself.
     own = [str(address) for address in host.get_addrs()]
     addresses = [address for address in own if not is_loopback(address)] or own
     port = int(host.get_transport_addrs()[0].value_for_protocol("tcp"))
-    # Service names have at most 15 characters: "p2p-" and these.
+    # A service name has at most 15 characters: "p2p-" and these 11.
     fingerprint = hashlib.sha256(topic.encode()).hexdigest()[:11]
     mdns = create_mdns_discovery(host.get_network(), port=port, listen_addrs=addresses, private_network_fingerprint=fingerprint)
     mdns.broadcaster.register()

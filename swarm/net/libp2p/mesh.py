@@ -1,12 +1,14 @@
-"""The mesh of neighbours that a topic's messages are forwarded to: py-libp2p's GossipSub with its costs and its gaps mended.
+"""The mesh of neighbours that get a topic's messages: py-libp2p's GossipSub, cheaper and bounded.
 
-* It forwards without copies, and knows messages by the SHA-256 of their data, in gossip too: otherwise every IHAVE would be
-  answered by an IWANT for messages that are there already.
-* What a peer may ask for is bounded: py-libp2p answers an IWANT that names one message ten thousand times with ten thousand
-  copies, remembers pauses for topics that a peer invents, and dials whomever a PRUNE proposes.
+* It forwards without copies, and knows messages by the SHA-256 of their data, in gossip too.
+  Otherwise every IHAVE would be answered by an IWANT for messages that are there already.
+* A peer's demands are bounded. py-libp2p answers an IWANT that names one message ten thousand times
+  with ten thousand copies. It remembers pauses for topics that a peer invents, and dials any peer
+  that a PRUNE proposes.
 * Queues and caches are bounded in bytes as well as in number.
-* py-libp2p's peer scores stay off. Without weights tuned to a swarm's traffic they prune honest peers (same address, short time
-  in the mesh). Quotas (`swarm.net.guard`) cut off who harms, and the node's own judgement says who is the better neighbour.
+* py-libp2p's peer scores stay off. Without weights tuned to a swarm's traffic they prune honest
+  peers (same address, short time in the mesh). Quotas (`swarm.net.guard`) cut off harmful peers,
+  and the node's own peer scores tell the better neighbours.
 """
 
 from __future__ import annotations
@@ -25,22 +27,24 @@ from libp2p.pubsub.utils import safe_bytes_from_hex
 from swarm.net.guard import NEUTRAL, Guard
 from swarm.net.tally import Tally
 
-# 1.2 adds IDONTWANT, which costs a control message per message and peer, and in py-libp2p a 32-slot queue that loses bursts.
+# 1.2 adds IDONTWANT, which costs a control message per message and peer, and in py-libp2p a 32-slot
+# queue that loses bursts.
 PROTOCOLS = ("/meshsub/1.1.0", "/meshsub/1.0.0")
-# Wire bytes per payload byte and CPU per delivery, 8 nodes, 8 KB: 6 (4-12) 4.9 and 2.3 ms, 4 (3-6) 3.5 and 1.9 ms,
-# 3 (2-4) 2.0 and 1.2 ms. None lost a message, also while 4 of 14 nodes left; 4 keeps a spare link more than 3.
+# Wire bytes per payload byte and CPU per delivery, 8 nodes, 8 KB: degree 6 (4-12) 4.9 and 2.3 ms,
+# 4 (3-6) 3.5 and 1.9 ms, 3 (2-4) 2.0 and 1.2 ms. No message was lost, also while 4 of 14 nodes
+# left; 4 has one spare link more than 3.
 DEGREE, DEGREE_LOW, DEGREE_HIGH = 4, 3, 6
 HEARTBEAT_S = 1  # py-libp2p's default of 120 s takes minutes to build a mesh
-GOSSIP_WINDOW, GOSSIP_HISTORY = 3, 5  # heartbeats for which a message is advertised, and kept for those who ask
+GOSSIP_WINDOW, GOSSIP_HISTORY = 3, 5  # heartbeats for which a message is advertised, and kept
 OUTGOING_QUEUE = 512  # RPCs waiting per peer; py-libp2p's 32 delivers 17 of a burst of 30
 OUTGOING_BYTES = 16 * 2**20  # and their bytes
-CACHE_BYTES = 32 * 2**20  # of the last heartbeats' messages, which those who lack one may ask for
-MAX_IDS = 5000  # message ids of an IHAVE or IWANT that are looked at
+CACHE_BYTES = 32 * 2**20  # of the last heartbeats' messages, for peers that lack one
+MAX_IDS = 5000  # message ids read of an IHAVE or IWANT
 ALL = 1 << 30
 
 
 def content_id(message: Any) -> bytes:
-    """A message's id on the wire: SHA-256 of its data (32 bytes)."""
+    """Return a message's id on the wire: the SHA-256 of its data (32 bytes)."""
     return hashlib.sha256(message.data).digest()
 
 
@@ -50,24 +54,24 @@ class ContentCache(MessageCache):  # type: ignore[misc]
     _bytes = 0
 
     def put(self, msg: Any) -> None:
-        """Keep a message for those who ask for it."""
+        """Keep a message for peers that ask for it."""
         message_id = content_id(msg)
         if message_id not in self.msgs:
             self.msgs[message_id] = msg
             self.history[0].append(CacheEntry(message_id, msg.topicIDs))
             self._bytes += len(msg.data)
             while self._bytes > CACHE_BYTES:
-                # Its entry in the history stays, and finds nothing.
+                # The dropped message's entry in the history stays, and finds nothing.
                 self._bytes -= len(self.msgs.pop(next(iter(self.msgs))).data)
 
     def shift(self) -> None:
-        """Let go of the oldest heartbeat's messages."""
+        """Drop the oldest heartbeat's messages."""
         self._bytes -= sum(len(self.msgs[entry.mid].data) for entry in self.history[-1] if entry.mid in self.msgs)
         super().shift()
 
 
 class OutgoingQueue(PriorityQueue):  # type: ignore[misc]
-    """A peer's outgoing RPCs, bounded in number and bytes: what does not fit is not added, and counted."""
+    """A peer's outgoing RPCs, bounded in number and bytes. RPCs that do not fit are counted."""
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(OUTGOING_QUEUE)
@@ -75,7 +79,7 @@ class OutgoingQueue(PriorityQueue):  # type: ignore[misc]
         self._bytes = 0
 
     def push(self, rpc: Any, priority: bool = False) -> bool:
-        """Add an RPC, if there is room; whether there was."""
+        """Add an RPC if there is room; return whether there was."""
         size = rpc.ByteSize()
         if self._bytes + size > OUTGOING_BYTES or not super().push(rpc, priority):
             self._tally["sends_dropped"] += 1
@@ -84,14 +88,14 @@ class OutgoingQueue(PriorityQueue):  # type: ignore[misc]
         return True
 
     def pop(self) -> Any:
-        """The next RPC, None if there is none."""
+        """Remove and return the next RPC, or None."""
         rpc = super().pop()
         self._bytes -= 0 if rpc is None else rpc.ByteSize()
         return rpc
 
 
 class MeshRouter(GossipSub):  # type: ignore[misc]
-    """GossipSub's mesh and gossip, forwarding without copies, and preferring neighbours of good standing."""
+    """GossipSub's mesh and gossip, which forward without copies and prefer higher peer scores."""
 
     def __init__(self, tally: Tally, guard: Guard) -> None:
         super().__init__(
@@ -105,7 +109,8 @@ class MeshRouter(GossipSub):  # type: ignore[misc]
             gossip_history=GOSSIP_HISTORY,
             # A health guess sets the heartbeat back to 60 s and more when few messages flow.
             adaptive_gossip_enabled=False,
-            # Ten messages per second and forwarder would refuse an honest, busy forwarder; admission has its own quotas.
+            # Its limit of ten messages per second would refuse an honest, busy forwarder; quotas
+            # (`swarm.net.guard`) bound peers instead.
             spam_protection_enabled=False,
             # A swarm on one machine or behind one address is ordinary here.
             eclipse_protection_enabled=False,
@@ -116,18 +121,19 @@ class MeshRouter(GossipSub):  # type: ignore[misc]
         self._guard = guard
 
     async def publish(self, msg_forwarder: ID, pubsub_msg: Any) -> None:
-        """Send a message to the mesh, except back to where it came from."""
+        """Send a message to the mesh, except to its forwarder."""
         self.mcache.put(pubsub_msg)
-        # One RPC object for all peers: nobody changes it, and each peer's queue serialises it when its turn comes.
+        # One RPC object for all peers: nobody changes it, and each queue serialises it in its turn.
         packet = rpc_pb2.RPC(publish=[pubsub_msg])
         for peer_id in self.mesh.get(pubsub_msg.topicIDs[0], set()) - {msg_forwarder}:
-            # What this node wrote itself goes ahead of what it forwards: a flood must not silence those it passes through.
+            # Own messages go ahead of forwarded ones: a flood must not silence the nodes it passes.
             self._queue(peer_id, packet, priority=msg_forwarder == self.pubsub.my_id)
 
     async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
         """Bring a new subscriber up to date with the last heartbeats' messages.
 
-        Through its queue: py-libp2p writes to the stream past it, and two writers' large messages end up interleaved.
+        They go through its queue. py-libp2p writes to the stream past it, and the large messages of
+        two writers end up interleaved.
         """
         for message_id in self.mcache.window(topic):
             if message := self.mcache.get(message_id):
@@ -144,18 +150,18 @@ class MeshRouter(GossipSub):  # type: ignore[misc]
         return self._guard.standing(str(peer_id))
 
     def _get_in_topic_gossipsub_peers_from_minus(self, topic: str, count: int, minus: Any, backoff_check: bool = False) -> Any:
-        """Peers to graft or to gossip to: those of the best standing, at random among equals."""
+        """Return peers to graft or to gossip to, highest scores first, at random among equals."""
         peers = list(super()._get_in_topic_gossipsub_peers_from_minus(topic, ALL, minus, backoff_check))
         return sorted(peers, key=self._standing, reverse=True)[:count]
 
     def _select_peers_for_pruning(self, topic: str, count: int) -> Any:
-        """Neighbours to let go: those of the worst standing, at random among equals."""
+        """Return neighbours to prune, lowest scores first, at random among equals."""
         peers = list(self.mesh[topic])
         random.shuffle(peers)
         return sorted(peers, key=self._standing)[:count]
 
     async def handle_graft(self, graft_msg: Any, sender_peer_id: ID) -> None:
-        """Take a neighbour in, unless it is worse than ordinary and there are enough others."""
+        """Take a neighbour in, unless its score is below 1 and there are enough others."""
         mesh = self.mesh.get(graft_msg.topicID)
         if mesh is None:
             # py-libp2p remembers pauses for every topic that a peer invents.
@@ -166,19 +172,19 @@ class MeshRouter(GossipSub):  # type: ignore[misc]
         await super().handle_graft(graft_msg, sender_peer_id)
 
     async def handle_prune(self, prune_msg: Any, sender_peer_id: ID) -> None:
-        """Let go of a neighbour; whom it proposes instead is not dialled, discovery finds peers."""
+        """Drop a neighbour; the peers that it proposes instead are not dialled."""
         if prune_msg.topicID in self.mesh:
             prune_msg.ClearField("peers")
             await super().handle_prune(prune_msg, sender_peer_id)
 
     async def handle_ihave(self, ihave_msg: Any, sender_peer_id: ID) -> None:
-        """Ask for what is missing here."""
+        """Ask for the advertised messages that are missing here."""
         if ihave_msg.topicID in self.mesh:
             del ihave_msg.messageIDs[MAX_IDS:]
             await super().handle_ihave(ihave_msg, sender_peer_id)
 
     async def handle_iwant(self, iwant_msg: Any, sender_peer_id: ID) -> None:
-        """Send what a peer lacks, each message once however often it is named, within the peer's quota."""
+        """Send the wanted messages, each once even if named often, within the peer's quota."""
         if not self._check_iwant_rate_limit(sender_peer_id):
             return
         answers = self._guard.quota(str(sender_peer_id)).answer_bytes
@@ -189,5 +195,8 @@ class MeshRouter(GossipSub):  # type: ignore[misc]
                 self._queue(sender_peer_id, rpc_pb2.RPC(publish=[message]))
 
     async def emit_control_message(self, control_msg: Any, to_peer: ID) -> None:
-        """Send a control message, without py-libp2p's signed address record, whose check costs more than the message."""
+        """Send a control message without py-libp2p's signed address record.
+
+        Checking that record costs more than the message.
+        """
         self.send_rpc(to_peer, rpc_pb2.RPC(control=control_msg), priority=True)

@@ -1,6 +1,7 @@
-"""Requests over a libp2p stream of their own: one frame there, one frame back, then the stream is closed.
+"""Requests over a libp2p stream of their own: one frame there, one back, then it is closed.
 
-A frame is four bytes of big-endian length and that many bytes. A request that is refused gets no frame: the stream is reset.
+A frame is a length (four bytes, big-endian) and the payload. A refused request gets no frame: the
+stream is reset.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MAX_STREAMS_PER_PEER = 64  # streams of requests that one peer may have open her
 
 
 class FrameTooLarge(NetworkError):
-    """A frame announces more bytes than are allowed; nothing of it is read."""
+    """A frame announces more bytes than are allowed; its payload is not read."""
 
 
 class Requests:
@@ -39,7 +40,7 @@ class Requests:
         self._open: Counter[str] = Counter()
 
     async def request(self, peer_id: str, protocol: str, data: bytes, max_bytes: int) -> bytes:
-        """Ask a connected peer. Raises `NetworkError`."""
+        """Ask a connected peer and return its answer. Raises `NetworkError`."""
         self._tally["requests"] += 1
         stream: INetStream | None = None
         try:
@@ -62,7 +63,7 @@ class Requests:
         raise NetworkError(f"{peer_id} did not answer {protocol} within {self._timeout_s:g} s")
 
     def serve(self, protocol: str, handler: Handler, max_request_bytes: int) -> None:
-        """Answer `protocol` with `handler`."""
+        """Answer requests of `protocol` with `handler`."""
         self._services.add(protocol, handler, max_request_bytes)
 
         async def accept(stream: INetStream) -> None:
@@ -79,7 +80,7 @@ class Requests:
             return
         self._open[peer_id] += 1
         try:
-            # Reading, answering and writing have a time limit each, so that a slow peer cannot hold a slot.
+            # Reading, answering and writing have a time limit each: a slow peer cannot hold a slot.
             with trio.fail_after(self._timeout_s):
                 request = await _read(stream, self._services.max_request_bytes(protocol))
             answer = await self._services.answer(peer_id, protocol, request)
@@ -112,7 +113,7 @@ async def _read(stream: INetStream, max_bytes: int) -> bytes:
 async def _read_exactly(stream: INetStream, count: int) -> bytes:
     data = bytearray()
     while len(data) < count:
-        # The buffer grows with what arrives, not with what was announced.
+        # The buffer grows with the bytes that arrive, not with the announced size.
         chunk = await stream.read(min(count - len(data), CHUNK_BYTES))
         if not chunk:
             raise EOFError("the stream ended early")
@@ -121,7 +122,7 @@ async def _read_exactly(stream: INetStream, count: int) -> bytes:
 
 
 async def _abandon(stream: INetStream | None) -> None:
-    """Reset a stream, also when this task is being cancelled; whether that reaches the peer does not matter any more."""
+    """Reset a stream, also while this task is being cancelled. A failure to do so is ignored."""
     if stream is None:
         return
     with trio.CancelScope(shield=True, deadline=trio.current_time() + 0.5):

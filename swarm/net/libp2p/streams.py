@@ -1,4 +1,4 @@
-"""Streams that peers open here: how many of each kind, and that every one of them shows soon what it is for."""
+"""Streams that peers open here: a bounded number per peer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from libp2p.host.basic_host import BasicHost
 from swarm.net.guard import Guard
 from swarm.net.tally import Tally
 
-# One of gossip, a few of identify, ping and peers, and requests, whose own limit is lower.
+# One for gossip, a few for identify, ping and peers, and requests, whose own limit is lower.
 MAX_STREAMS_PER_PEER = 128
 
 logger = logging.getLogger(__name__)
 
 
 class Streams:
-    """Hands inbound streams to the host, a bounded number per peer; the host gives them 10 s to name a protocol."""
+    """Hands at most `MAX_STREAMS_PER_PEER` inbound streams of a peer to the host.
+
+    The host gives each 10 s to name a protocol.
+    """
 
     def __init__(self, host: BasicHost, tally: Tally, guard: Guard) -> None:
         self._host = host
@@ -28,7 +31,7 @@ class Streams:
         self._open: Counter[str] = Counter()
 
     async def handle(self, stream: INetStream) -> None:
-        """From its first byte to its end."""
+        """Handle a stream from its first byte to its end."""
         peer_id = str(stream.muxed_conn.peer_id)
         self._open[peer_id] += 1
         try:
@@ -39,7 +42,7 @@ class Streams:
             else:
                 await self._host._swarm_stream_handler(stream)
         except BaseLibp2pError as error:
-            # A stream that ends early, or negotiates nonsense, is the peer's affair.
+            # A stream that ends early or negotiates nonsense is the peer's affair.
             logger.debug("a stream ended: %r", error)
         finally:
             self._open[peer_id] -= 1

@@ -1,13 +1,14 @@
-"""TCP for libp2p, with what py-libp2p's own transport lacks.
+"""TCP for libp2p, with additions to py-libp2p's own transport.
 
-* Bytes are counted where they enter and leave the process: everything above (Noise, Yamux, gossip) is included.
-* Reads are buffered. Noise asks for two bytes and then for a frame, and each ask was a system call of its own.
-* A port in use is an error. py-libp2p listens with SO_REUSEPORT, so that two daemons on one port would share its connections.
-* An accepted connection's slot is freed when the connection ends; py-libp2p keeps it until the host stops, so that a node
-  that has been up for long would refuse everybody.
-* Inbound connections pass the gate (`gate.py`), and what a peer sends is read no faster than its quota allows.
-* Dead peers are noticed by TCP keep-alive: without it a peer whose machine lost power stays "connected" for many minutes,
-  and after it comes back messages still go to the old connection.
+* Bytes are counted as they enter and leave the process, so Noise, Yamux and gossip are included.
+* Reads are buffered. Noise asks for two bytes and then for a frame, each by a system call.
+* A port in use is an error. py-libp2p listens with SO_REUSEPORT, so two daemons on one port would
+  share its connections.
+* An accepted connection's slot is freed when the connection ends. py-libp2p keeps it until the host
+  stops, so that a long-running node would refuse everybody.
+* Inbound connections pass the gate (`gate.py`), and a peer is read no faster than its quota allows.
+* TCP keep-alive notices dead peers. Without it a peer whose machine lost power stays "connected"
+  for many minutes. Messages would go to that connection even after the peer's return.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ READ_BYTES = 65536
 KEEPALIVE_IDLE_S = 20  # silence after which the kernel asks whether the peer is still there
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_COUNT = 4
-# Errors of accepting that pass when other sockets are closed, and the pause until it is tried again.
+# Errors of accepting that pass when other sockets are closed, and the pause before the next try.
 OUT_OF_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 ROOM_AGAIN_S = 0.1
 
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 class CountedStream(TrioTCPStream):  # type: ignore[misc]
-    """One TCP connection: counts its bytes, buffers and paces its reads, and tells when it is closed."""
+    """One TCP connection, which counts its bytes, buffers and paces its reads."""
 
     def __init__(self, stream: trio.SocketStream, address: str, inbound: bool, transport: CountedTCP) -> None:
         super().__init__(stream)
@@ -70,28 +71,28 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
         return self.peer_id is not None
 
     def belongs_to(self, peer_id: str) -> None:
-        """From now on reads cost this peer's quota."""
+        """Charge reads to this peer's quota from now on."""
         self.peer_id = peer_id
 
     async def write(self, data: bytes) -> None:
         """Send all of `data`."""
         await super().write(data)
         self._tally["wire_bytes_sent"] += len(data)
-        # Paid for afterwards: whoever is cancelled while waiting has not left half a message on the connection.
+        # Paid for afterwards: a cancelled wait leaves no half message on the connection.
         await self._line.sent(len(data))
 
     async def read(self, n: int | None = None) -> bytes:
-        """Up to `n` bytes; none at the end of the stream. Raises `ConnectionClosedError` beyond it."""
+        """Return up to `n` bytes, b"" at the end. Raises `ConnectionClosedError` after that."""
         if not self._buffer and n != 0:
             if self._at_end:
-                # py-libp2p asks a hundred times for the rest of what ended early.
+                # py-libp2p asks a hundred times for the rest of a frame that ended early.
                 raise ConnectionClosedError("the peer has closed the connection", transport="tcp")
             self._buffer = memoryview(await super().read(READ_BYTES))
             self._at_end = not self._buffer
             self._tally["wire_bytes_received"] += len(self._buffer)
             await self._line.received(len(self._buffer))
             if self.peer_id is not None:
-                # Waited for, but not held against it: these may be the answers that this node asked for.
+                # Not held against the peer: these may be answers to this node's own requests.
                 await trio.sleep(self._guard.quota(self.peer_id).wire_bytes.take(len(self._buffer)))
         taken = bytes(self._buffer[:n])
         self._buffer = self._buffer[len(taken) :]
@@ -106,14 +107,14 @@ class CountedStream(TrioTCPStream):  # type: ignore[misc]
         await super().close()
 
     def abort(self) -> None:
-        """Close at once, without a word and without waiting."""
+        """Close at once, without telling the peer and without waiting."""
         self.closed.set()
         self._all_open.discard(self)
         _reset(self.stream)
 
 
 def _reset(stream: trio.SocketStream) -> None:
-    # Without lingering, so that what was refused leaves nothing behind in the kernel.
+    # Without lingering, so that a refused connection leaves nothing behind in the kernel.
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.socket.close()
 
@@ -124,7 +125,7 @@ def _watch_over(stream: trio.SocketStream) -> None:
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
         ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
         ("TCP_KEEPCNT", KEEPALIVE_COUNT),
-        # Keep-alive is silent while data waits to be acknowledged; this bounds that wait (milliseconds).
+        # Keep-alive is silent while data is unacknowledged; this bounds that wait (ms).
         ("TCP_USER_TIMEOUT", 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_COUNT * KEEPALIVE_INTERVAL_S)),
     )
     for name, value in options:
@@ -145,16 +146,16 @@ class CountedTCP(TCP):  # type: ignore[misc]
         self.open: set[CountedStream] = set()
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
-        """Connect; the address may name a host by DNS. Raises libp2p's `OpenConnectionError`."""
+        """Connect; the address may hold a DNS name. Raises libp2p's `OpenConnectionError`."""
         stream = (await super().dial(maddr)).stream.stream
         return RawConnection(CountedStream(stream, _address(stream), False, self), True)
 
     def create_listener(self, handler_function: Callable[[CountedStream], Awaitable[None]]) -> Listener:
-        """A listener that is not listening yet."""
+        """Return a listener that is not listening yet."""
         return Listener(handler_function, self)
 
     def abort(self) -> None:
-        """Close the sockets of connections that were left open, such as those whose handshake was cancelled."""
+        """Close the sockets of connections left open, such as after a cancelled handshake."""
         for connection in self.open:
             connection.stream.socket.close()
         self.open.clear()
@@ -180,7 +181,7 @@ class Listener(IListener):  # type: ignore[misc]
         self._bound: tuple[Multiaddr, ...] = ()
 
     async def listen(self, maddr: Multiaddr) -> None:
-        """Bind and begin to accept. Raises `NetworkError` naming the address."""
+        """Bind and begin to accept. Raises `NetworkError`, which names the address."""
         try:
             port = int(maddr.value_for_protocol("tcp") or 0)
             self._listeners = await trio.open_tcp_listeners(port, host=extract_ip_from_multiaddr(maddr))
@@ -198,7 +199,10 @@ class Listener(IListener):  # type: ignore[misc]
                     nursery.start_soon(self._accept_from, listener, nursery)
 
     async def _accept_from(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
-        """Let in or turn away, the latter without a task of its own: in a flood of connections most are turned away."""
+        """Accept connections and let in or refuse each.
+
+        Refusing takes no task of its own: in a flood of connections most are refused.
+        """
         gate, all_open = self._transport.gate, self._transport.open
         while True:
             try:
@@ -234,11 +238,11 @@ class Listener(IListener):  # type: ignore[misc]
             nursery.cancel_scope.cancel()
 
     def get_addrs(self) -> tuple[Multiaddr, ...]:
-        """The addresses bound, with the real port."""
+        """Return the bound addresses, with the real port."""
         return self._bound
 
     async def close(self) -> None:
-        """Stop accepting; connections that were accepted end with it."""
+        """Stop accepting, and end the accepted connections."""
         self._scope.cancel()
         for listener in self._listeners:
             await listener.aclose()

@@ -1,12 +1,15 @@
-"""From a TCP connection to streams, in both directions: Noise, the question whether this peer is spoken to, then Yamux, bounded.
+"""Upgrades a TCP connection to streams, in both directions: Noise, the guard, then a bounded Yamux.
 
-What py-libp2p's Yamux leaves open is closed here:
+Gaps of py-libp2p's Yamux that are closed here:
 
-* It reads whatever comes as fast as it comes. Here every read is paid for from the peer's quota, so that a flood of anything,
-  pings and data for no stream included, waits in the peer's own socket.
-* A peer that ignores flow control fills the buffers of streams that are not being read, without end, and the window of a fast
-  stream grows to 16 MiB. Here a connection may have `MAX_BUFFERED_BYTES` unread, and windows stay below that.
-* A peer that sends half a frame and no more stays connected for ever. Here it must answer pings, whole frames all of them.
+* It reads everything as fast as it comes. Here every small read is paid for from the peer's quota,
+  as all bytes are in `transport.py`. A flood of anything, pings and data for no stream included,
+  waits in the peer's own socket.
+* A peer that ignores flow control fills the buffers of unread streams without end, and the window
+  of a fast stream grows to 16 MiB. Here a connection may have `MAX_BUFFERED_BYTES` unread, and
+  windows stay below that.
+* A peer that sends half a frame and no more stays connected without end. Here it must answer pings,
+  which are whole frames.
 """
 
 from __future__ import annotations
@@ -31,10 +34,10 @@ from swarm.net.guard import Guard
 from swarm.net.quota import SMALL_BYTES, Flow
 
 MAX_BUFFERED_BYTES = 4 * 2**20  # per connection, over all its streams
-yamux.MAX_WINDOW_SIZE = 2**20  # of one stream; also the largest frame
+yamux.MAX_WINDOW_SIZE = 2**20  # bytes of one stream; also the largest frame
 PING_EVERY_S = 30.0
 PONG_WITHIN_S = 30.0
-PINGS_MISSED = 2  # in a row: a node that was itself stopped for a while finds the answer to the second one
+PINGS_MISSED = 2  # in a row: after a stop of this node itself, the second ping is answered
 
 
 class Upgrader(TransportUpgrader):  # type: ignore[misc]
@@ -45,7 +48,10 @@ class Upgrader(TransportUpgrader):  # type: ignore[misc]
         self._guard = guard
 
     async def upgrade_security(self, raw_conn: IRawConnection, is_initiator: bool, peer_id: ID | None = None) -> ISecureConn:
-        """The handshake, after which the peer id is proved. Raises `SecurityUpgradeFailure`, also for a peer not spoken to."""
+        """Shake hands, which proves the peer id.
+
+        Raises `SecurityUpgradeFailure`, also for a peer that the guard refuses.
+        """
         conn = await super().upgrade_security(raw_conn, is_initiator, peer_id)
         stream, peer = raw_conn.stream, str(conn.get_remote_peer())
         if reason := self._guard.refusal(peer, stream.address) or _no_key(peer):
@@ -65,7 +71,7 @@ class Upgrader(TransportUpgrader):  # type: ignore[misc]
 
 
 def _no_key(peer_id: str) -> str | None:
-    """Why a peer id is of no use here: everywhere else it stands for the Ed25519 key that its owner signs with."""
+    """Return why a peer id holds no Ed25519 key, or None; its owner must sign with that key."""
     try:
         public_key(peer_id)
     except ProtocolError as error:
@@ -74,7 +80,7 @@ def _no_key(peer_id: str) -> str | None:
 
 
 class PacedReads:
-    """A secured connection whose reads cost the peer's quota."""
+    """A secured connection whose small reads cost the peer's quota."""
 
     def __init__(self, conn: ISecureConn, guard: Guard, peer_id: str) -> None:
         self._conn = conn
@@ -82,7 +88,7 @@ class PacedReads:
         self._peer_id = peer_id
 
     async def read(self, n: int | None = None) -> bytes:
-        """Up to `n` bytes."""
+        """Return up to `n` bytes."""
         data: bytes = await self._conn.read(n)
         if len(data) < SMALL_BYTES:
             await self._guard.pace(self._peer_id, Flow.FRAMES)
@@ -100,7 +106,7 @@ class BoundedYamux(Yamux):  # type: ignore[misc]
         self._guard = guard
 
     async def _read_data_body(self, length: int) -> bytes:
-        """The body of a data frame, unless it is more than may wait unread."""
+        """Return the body of a data frame; cut the peer off if it is more than may wait unread."""
         if length + sum(map(len, self.stream_buffers.values())) > MAX_BUFFERED_BYTES:
             self._guard.cut_off(str(self.peer_id), f"over {MAX_BUFFERED_BYTES} bytes sent past the flow control")
             # The one exception that ends the connection wherever it comes from.
@@ -109,7 +115,7 @@ class BoundedYamux(Yamux):  # type: ignore[misc]
         return body
 
     async def _measure_rtt_loop(self) -> None:
-        """Ping, and close the connection when nothing comes back."""
+        """Ping, and close the connection after `PINGS_MISSED` missing answers."""
         missed = 0
         while missed < PINGS_MISSED:
             with trio.move_on_after(PING_EVERY_S if self._ping_id else 0.5):
@@ -120,7 +126,7 @@ class BoundedYamux(Yamux):  # type: ignore[misc]
             self._ping_sent_time = trio.current_time()
             missed += 1
             try:
-                # Writing is in the limit: a peer that reads nothing blocks it.
+                # The limit includes writing: a peer that reads nothing blocks it.
                 with trio.move_on_after(PONG_WITHIN_S):
                     await self._write_frame(
                         struct.pack(yamux.YAMUX_HEADER_FORMAT, 0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, self._ping_id)
