@@ -1,20 +1,23 @@
-"""Compact renderings: reasoning-gym problems as strings short enough for the embedded model's characters.
+"""Compact prompt templates: reasoning-gym problems as short strings for the embedded model.
 
-A real language model reads the dataset's own prose. A model of a few hundred thousand parameters cannot, so that it is shown the
-same problem as a mark, the data and "=" (`rev:hello=`), and answers in as few characters as carry the answer (`olleh`).
-The dataset's own `score_answer` still judges: `answer` puts a completion into the form that it expects. Two rules keep that safe:
+A real language model reads the dataset's own prose. A model of a few hundred thousand parameters
+cannot. It is shown the same problem as a mark, the data and "=" (`rev:hello=`), and answers as
+briefly as possible (`olleh`). The dataset's own `score_answer` still judges: `answer` puts a
+completion into the expected form. Two rules keep that safe:
 
-- A completion must have exactly the task's form (a full match of a regular expression); everything else becomes the empty
-  answer, which scores 0. Some verifiers `eval` what they are given and one takes "nan" for sorted; completions come from
-  strangers.
-- What is rendered is all of the problem that the prose holds, and nothing more.
+- A completion must match the task's regular expression as a whole; any other becomes the empty
+  answer, which scores 0. Some verifiers `eval` their input and one takes "nan" for sorted;
+  completions come from strangers.
+- The prompt holds the whole problem of the prose, and nothing more.
 
-"scratch" is the same prompt with room for text: what stands before the last "|" is scratch space and what follows a "#" is a
-remark (`o..h|olleh#reversed`); only what is between is judged, as in "compact". It stands for the reasoning around a language
-model's answer, where text can be smuggled in beside a right answer: attacks on a swarm are measured there.
+"scratch" is the same prompt with room for text. Text before the last "|" is scratch space and text
+after a "#" is a remark (`o..h|olleh#reversed`). Only the part between is judged, as in "compact".
+It stands for the reasoning around a language model's answer, where text can be smuggled in beside a
+right answer. Attacks on a swarm are measured there.
 
-The chosen datasets have open domains: each level holds far more problems than any run trains on, so that accuracy
-on unseen prompts is skill, not memory. `levels` are configurations of the dataset, from easy to hard.
+The chosen datasets have open domains: each level holds far more problems than any run trains on, so
+that accuracy on unseen prompts is skill, not memory. `levels` are configurations of the dataset,
+from easy to hard.
 """
 
 from __future__ import annotations
@@ -29,10 +32,10 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Compact:
-    """How one dataset is shown to a character model.
+    """The compact template of one dataset.
 
-    `prompt` renders an entry; `answer` turns a completion into what the dataset's `score_answer` expects ("" when malformed);
-    `solution` is a completion that scores 1.
+    `prompt` renders an entry. `answer` turns a completion into the form that the dataset's
+    `score_answer` expects ("" if it is malformed). `solution` gives a completion that scores 1.
     """
 
     levels: tuple[Mapping[str, Any], ...]
@@ -42,12 +45,12 @@ class Compact:
 
 
 def without_scratch(completion: str) -> str:
-    """The answer in a completion of the rendering "scratch": after the last "|", up to the first "#" that follows it."""
+    """Return the answer in a "scratch" completion: after the last "|", up to the next "#"."""
     return completion.rpartition("|")[2].partition("#")[0]
 
 
 def _strict(pattern: str, form: Callable[[Entry, str], str]) -> Callable[[Entry, str], str]:
-    """`form` applied to completions that match `pattern` as a whole; "" for all others."""
+    """Return a form that applies `form` to full matches of `pattern`, and gives "" for the rest."""
     shape = re.compile(pattern, re.ASCII)
     return lambda entry, text: form(entry, text) if shape.fullmatch(text) else ""
 
@@ -61,7 +64,7 @@ def _answer(entry: Entry) -> str:
 
 
 def _quoted(entry: Entry, text: str) -> str:
-    """Numbers as the list of strings that the number datasets expect; "-" is the empty list."""
+    """Return numbers as the list of strings that these datasets expect; "-" is the empty list."""
     return str(text.split(" ")) if text != "-" else "[]"
 
 
@@ -77,7 +80,7 @@ def _palindrome_prompt(entry: Entry) -> str:
 
 
 def _palindrome_solution(entry: Entry) -> str:
-    """Of all palindromes of these letters the one whose first half keeps the order in which the letters are given."""
+    """Return the palindrome of these letters whose first half keeps their order."""
     letters = entry["metadata"]["letters"]
     counts = {letter: letters.count(letter) for letter in letters}
     half = "".join(letter * (count // 2) for letter, count in counts.items())
@@ -106,7 +109,7 @@ def _sort_solution(entry: Entry) -> str:
     return " ".join(map(_integer, entry["metadata"]["sorted_numbers"]))
 
 
-# Which numbers stay: "remove larger" keeps those that are not larger.
+# The marks of the numbers that stay: "remove larger" keeps the numbers that are not larger.
 FILTERS = {"keep_larger": ">", "keep_smaller": "<", "remove_larger": "!>", "remove_smaller": "!<"}
 
 

@@ -1,8 +1,9 @@
-"""What an environment is: something that rebuilds a problem from a seed, in any process, and verifies answers to it.
+"""The protocol of environments: they rebuild a problem from a seed, and verify answers to it.
 
-Environments run in the scoring workers only (see `worker.py`): they may be heavy, may hang, and see text from the network.
-A package adds its own through an entry point in the group "swarmd.environments", whose name is the *family*: the recipe
-environment "reasoning_gym/spell_backward" is the problem kind "spell_backward" of the family "reasoning_gym".
+Environments run in the scoring workers only (`task_worker.py`): they may be heavy, may hang, and
+see text from the network. A package adds its own through an entry point in the group
+"swarmd.environments", whose name is the *family*. The recipe environment
+"reasoning_gym/spell_backward" is the problem kind "spell_backward" of the family "reasoning_gym".
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ ENTRY_POINT_GROUP = "swarmd.environments"
 class Problem:
     """One rebuilt problem, inside a worker.
 
-    `question` is the environment's own prose and `answer` its own solution; `prompts` maps a rendering to the prompt text;
-    `entry` is whatever the environment's verifier needs; `solutions` maps a rendering, where known, to a right
-    completion.
+    `question` is the environment's own prose and `answer` its own solution. `prompts` maps a
+    rendering to the prompt text. `entry` is for the environment's verifier. `solutions` maps a
+    rendering, if known, to a right completion.
     """
 
     question: str
@@ -34,41 +35,48 @@ class Problem:
 
 
 class Environment(Protocol):
-    """A family of problem kinds. Every method but `score` raises `EnvironmentRefused` for a name that is not in `names()`."""
+    """A family of problem kinds.
+
+    `levels` and `build` raise `EnvironmentRefused` for a name that is not in `names()`.
+    """
 
     @property
     def version(self) -> str:
-        """Changes whenever any seed rebuilds to another problem or any answer scores differently."""
+        """Changes whenever any seed rebuilds another problem or any answer scores differently."""
 
     def names(self) -> Collection[str]:
-        """The problem kinds that may be used."""
+        """Return the problem kinds that may be used."""
 
     def refused(self) -> Mapping[str, str]:
-        """Problem kinds that exist and may not be used: name → reason."""
+        """Return the problem kinds that exist and may not be used: name → reason."""
 
     def levels(self, name: str) -> int:
-        """How many levels of difficulty the kind has; level 0 is the easiest."""
+        """Return the number of levels of difficulty; level 0 is the easiest."""
 
     def build(self, name: str, seed: int, level: int) -> Problem:
-        """The problem of this seed (63 bits), the same on every machine; raises `Unbuildable` where this seed has none."""
+        """Return the problem of this seed (63 bits), the same on every machine.
+
+        Raises `Unbuildable` for a seed without a problem.
+        """
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
-        """The reward in [0, 1] of a completion of `problem.prompts[rendering]`; 0.0 where the completion holds no answer.
+        """Return the reward in [0, 1] of a completion of `problem.prompts[rendering]`.
 
-        `completion` is text from the network and no exception may follow from it, but `VerifierError`.
+        A completion without an answer is worth 0.0. `completion` is text from the network: the only
+        exception that it may cause is `VerifierError`.
         """
 
 
 class Unbuildable(Exception):
-    """The generator gave up on a seed, as it would anywhere; the next seed of the walk is taken."""
+    """The generator gave up on a seed, as it would anywhere; the walk takes the next seed."""
 
 
 class VerifierError(Exception):
-    """The environment's verifier stumbled over a completion; the completion is worth 0.0 and the event is counted."""
+    """The verifier stumbled over a completion, which is worth 0.0; the event is counted."""
 
 
 def load_environments() -> dict[str, Environment]:
-    """Every installed family; raises `EnvironmentRefused` when one cannot be imported."""
+    """Return every installed family. Raises `EnvironmentRefused` if one cannot be imported."""
     families: dict[str, Environment] = {}
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         try:
@@ -82,7 +90,10 @@ def load_environments() -> dict[str, Environment]:
 
 
 def find(families: Mapping[str, Environment], environment: str) -> tuple[Environment, str]:
-    """The family and the kind of a recipe's "family/kind"; raises `EnvironmentRefused` with the reason."""
+    """Return the family and the kind of a recipe's "family/kind".
+
+    Raises `EnvironmentRefused`, which says why.
+    """
     family, _, name = environment.partition("/")
     if family not in families:
         raise EnvironmentRefused(f"unknown environment family {family!r}; installed: {', '.join(sorted(families))}")

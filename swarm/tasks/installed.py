@@ -1,7 +1,8 @@
-"""The environment families that can be imported here, for `swarmd doctor`: `python -m swarm.tasks.installed` writes JSON.
+"""Writes the installed environment families as JSON, for `swarmd doctor`.
 
-In a process of its own, since a broken family must not cost more than one finding: {"versions": {family: version}, "refused":
-{family: why none of its kinds can be used here}}, or {"error": what is wrong}.
+`python -m swarm.tasks.installed` is a process of its own, since a broken family must not cost more
+than one finding. It writes {"versions": {family: version}, "refused": {family: why none of its
+kinds can be used here}}, or {"error": message}.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from swarm.tasks.environment import load_environments
 
 
 def installed() -> dict[str, object]:
-    """What is written."""
+    """Return the object to write."""
     try:
         families = load_environments()
     except EnvironmentRefused as error:

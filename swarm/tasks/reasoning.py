@@ -1,7 +1,8 @@
-"""reasoning-gym as an environment: every dataset that rebuilds identically anywhere and whose verifier is safe on hostile text.
+"""reasoning-gym as an environment: its datasets that rebuild identically and verify safely.
 
-A level becomes a dataset configuration: the compact rendering's own levels where the dataset has one (`compact.py`), else
-reasoning-gym's curriculum with every attribute at that level, else its defaults. The problem does not depend on the rendering.
+A level becomes a dataset configuration: one of the compact template's own levels (`compact.py`),
+else reasoning-gym's curriculum with every attribute at that level, else its defaults. The problem
+does not depend on the rendering.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ from swarm.tasks.environment import Problem, Unbuildable, VerifierError
 from swarm.tasks.refused import REFUSED, USABLE_LEVELS
 from swarm.tasks.screening import may_be_scored
 
-# Raise it whenever a level, the walk over seeds, a rendering or the screening changes: a recipe then means another task.
+# Raise it whenever a level, the walk over seeds, a rendering or the screening changes: a recipe
+# then means another task.
 REVISION = 2
 INSTRUCTION = "Give only the final answer, between <answer> and </answer>, at the end of your response."
 
-# Making a dataset can mean reading a book, so it is made once and given other seeds; these use their seed while they are made.
+# Making a dataset can mean reading a book, so it is made once and given other seeds; these datasets
+# use their seed while they are made.
 _SEEDED_ONCE = frozenset({"acre", "gsm_symbolic"})
 
-# What generators raise when they give up; what is raised depends on the seed alone.
+# Errors of generators that give up; they depend on the seed alone.
 _GENERATOR_FAILURES = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 
-# What reasoning-gym's verifiers raise on text that they did not expect; anything else is a fault here and is not hidden.
+# Errors of reasoning-gym's verifiers on unexpected text; any other is a fault here, and is raised.
 _VERIFIER_FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 # Datasets with many right answers and no "answer" of their own, but an example among the metadata.
@@ -58,38 +61,41 @@ class ReasoningGym:
     version = f"{version('reasoning-gym')}+{REVISION}"
 
     def names(self) -> Collection[str]:
-        """All datasets but the refused ones."""
+        """Return all datasets but the refused ones."""
         return _names()
 
     def refused(self) -> Mapping[str, str]:
-        """Datasets that differ between processes, have unsafe or empty verifiers, or do not work: name → reason."""
+        """Return the datasets that are unsafe or rebuild differently: name → reason."""
         return REFUSED
 
     def levels(self, name: str) -> int:
-        """The number of levels."""
+        """Return the number of levels."""
         return len(_levels(name))
 
     def build(self, name: str, seed: int, level: int) -> Problem:
-        """The dataset's item 0 under this seed, in all renderings; `answer` is "" for the few datasets that give none."""
+        """Return the dataset's item 0 under this seed, in all renderings.
+
+        `answer` is "" for the few datasets that give no answer.
+        """
         if not 0 <= level < len(_levels(name)):
             raise EnvironmentRefused(f"reasoning_gym/{name} has levels 0 to {len(_levels(name)) - 1}, not {level}")
         return _build(name, seed, level)
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
-        """The dataset's own `score_answer` on what the completion gives as its answer, clamped to [0, 1]."""
+        """Return the dataset's own `score_answer` of the completion's answer, clamped to [0, 1]."""
         if rendering in ("compact", "scratch"):
             item = problem.entry.item
             text = without_scratch(completion) if rendering == "scratch" else completion
             answer: str | None = COMPACT[name].answer(item, text)
             if not answer and text != COMPACT[name].solution(item):
-                return 0.0  # an empty answer stands for a malformed completion, but in the rare problem whose answer is empty
+                return 0.0  # "" means a malformed completion, except for the rare problem whose answer is ""
         else:
             answer = extract_answer(completion)
         return 0.0 if answer is None else _reward(name, problem, answer)
 
 
 def extract_answer(completion: str) -> str | None:
-    """The text between the last </answer> and the last <answer> before it, stripped; None where there is no such pair."""
+    """Return the stripped text between the last <answer> and </answer>; None without that pair."""
     end = completion.rfind("</answer>")
     start = completion.rfind("<answer>", 0, max(end, 0))
     return completion[start + len("<answer>") : end].strip() if 0 <= start < end else None
@@ -102,7 +108,7 @@ def _names() -> frozenset[str]:
 
 @cache
 def _levels(name: str) -> tuple[dict[str, Any], ...]:
-    """The dataset configurations of a dataset's levels."""
+    """Return the configuration of each of a dataset's levels."""
     if name not in _names():
         raise EnvironmentRefused(f"reasoning_gym/{name}: {REFUSED.get(name, 'no such dataset')}")
     if name in COMPACT:
@@ -124,7 +130,7 @@ def _dataset(name: str, level: int) -> Any:
 
 
 def make_datasets() -> None:
-    """Make what the compact tasks are drawn from, and keep it."""
+    """Make and keep the datasets of the compact tasks."""
     for name in COMPACT:
         for level in range(len(_levels(name))):
             _dataset(name, level)
@@ -134,7 +140,7 @@ def make_datasets() -> None:
 def _build(name: str, seed: int, level: int) -> Problem:
     small_seed = seed >> 32  # 31 bits: numpy's generators take no more than 32
     try:
-        with localcontext(Context()):  # one dataset sets the precision of decimals, and another one's problems depend on it
+        with localcontext(Context()):  # one dataset sets the precision of decimals, another depends on it
             if name in _SEEDED_ONCE:
                 dataset = create_dataset(name, **(_levels(name)[level] | {"seed": small_seed, "size": 1}))
             else:

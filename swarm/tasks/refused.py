@@ -1,4 +1,7 @@
-"""Which datasets and levels of reasoning-gym are not used, and why; `tests/tasks/test_reasoning_list.py` proves the list."""
+"""The datasets and levels of reasoning-gym that are not used, and why.
+
+`tests/tasks/test_reasoning_list.py` proves the list.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,9 @@ REFUSED: Mapping[str, str] = {
     "word_ladder": _DIFFERS,
 }
 
-# Levels of reasoning-gym's curricula that work: the others crash, take seconds or for ever for some problems, or have fewer
-# than ten problems. Even so a few problems in thousands take longer than others; the workers' time limit is for those.
+# Levels of reasoning-gym's curricula that work. The others crash, take seconds or never end for
+# some problems, or have fewer than ten problems. Even so a few problems in thousands take long; the
+# workers' time limit ends them.
 USABLE_LEVELS: Mapping[str, Sequence[int]] = {
     "arc_1d": (0, 1, 2),
     "bf": (0, 1),

@@ -1,9 +1,11 @@
-"""The node's side of the scoring workers: requests are spread over free workers, and a worker that fails one item is replaced.
+"""The node's side of the scoring workers: spreads requests over them and replaces failed ones.
 
-Nothing that a peer sends can hold this up: an item that takes too long or ends its worker costs its caller one exception,
-and costs everybody else the few milliseconds in which the worker is started again. Too long is told apart: so many seconds
-of CPU are the item's fault and end the worker (`ChildDied`), several times as many by the clock without using those are the
-machine's, which has too much to do (`ChildTimeout`).
+Nothing that a peer sends can hold this up. An item that takes too long or ends its worker costs its
+caller one exception. It costs everybody else the few milliseconds of starting the worker again.
+
+There are two kinds of too long. Using up `limit_s` of CPU time is the item's fault and ends the
+worker (`ChildDied`). `LATE` times as long by the clock without using it is the fault of a busy
+machine (`ChildTimeout`).
 """
 
 from __future__ import annotations
@@ -22,18 +24,18 @@ from swarm.clock import Clock
 from swarm.errors import ChildDied, ChildError, ChildTimeout
 from swarm.records import Task
 
-LATE = 4  # times its CPU seconds, and an item is given up: what shares the machine may take so much more of it
+LATE = 4  # times its CPU limit by the clock, and an item is given up: other programs may take the CPU
 START_TIMEOUT_S = 120.0  # the first start in a node imports the environments; the others are forks
 Parameters = Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]
 
-# What a virtual clock charges, in seconds; close to what one core needs for the embedded model's tasks.
+# Seconds charged by a virtual clock; close to those of one core for the embedded model's tasks.
 PROBLEM_COST_S = 0.002
 COMPLETION_COST_S = 0.00005
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A group's rebuilt task and the rewards of its completions, in their order, each in [0, 1]."""
+    """A group's rebuilt task and the rewards of its completions, in order, each in [0, 1]."""
 
     task: Task
     rewards: tuple[float, ...]
@@ -43,8 +45,9 @@ class Scored:
 class ScorerStatistics:
     """Counters since the start.
 
-    `timeouts` are items that were late by the clock, `deaths` those that ended their worker (CPU seconds or memory);
-    `verifier_errors` completions that a verifier stumbled over; `busy_s` seconds of waiting for answers, summed over workers.
+    `timeouts` are items that were late by the clock, `deaths` items that ended their worker (CPU
+    time or memory). `verifier_errors` are completions that a verifier stumbled over, `busy_s`
+    seconds of waiting for answers, summed over workers.
     """
 
     builds: int
@@ -58,11 +61,12 @@ class ScorerStatistics:
 
 
 class Scorer:
-    """Rebuilds tasks and scores answers in `workers` child processes; use as an async context manager.
+    """Rebuilds tasks and scores answers in `workers` child processes.
 
-    `limit_s` CPU seconds are for one task with all its completions. Every method raises `ChildDied` when the item used them up
-    or otherwise ended its worker, `ChildTimeout` when it took `LATE` times as long without, and `ChildFailed` when it was refused
-    (`remote_type` "EnvironmentRefused") or its environment is broken.
+    Use it as an async context manager. `limit_s` CPU seconds are for one task with all its
+    completions. Every request raises `ChildDied` if the item used them up or otherwise ended its
+    worker, `ChildTimeout` if it was late by the clock. It raises `ChildFailed` if the item was
+    refused (`remote_type` "EnvironmentRefused") or its environment is broken.
     """
 
     def __init__(self, workers: int, limit_s: float, clock: Clock) -> None:
@@ -75,7 +79,7 @@ class Scorer:
         self._versions: Mapping[str, str] = {}
 
     async def build(self, recipes: Sequence[tuple[Recipe, int]]) -> list[Task]:
-        """Rebuild the tasks of (recipe, seed), in their order, over all free workers; an error of any one is raised."""
+        """Rebuild the tasks of (recipe, seed) over all workers. Raises the first error in order."""
         answers: list[Any] = [None] * len(recipes)
 
         async def build_one(position: int) -> None:
@@ -104,9 +108,10 @@ class Scorer:
         return Scored(_task(recipe, seed, answer), tuple(answer["rewards"]))
 
     async def held_out(self, environment: str, parameters: Parameters, count: int, seed: int) -> list[Task]:
-        """Up to `count` tasks with distinct prompts, none of which `build` ever yields; fewer where the domain is too small.
+        """Return up to `count` held-out tasks with distinct prompts; fewer in small domains.
 
-        Their recipes name the installed version, epoch 0, a proposer of zeros and their place in the list.
+        `build` never yields any of them. Their recipes name the installed version, epoch 0, a
+        proposer of zeros and their place in the list.
         """
         recipe = self._held_out_recipe(environment, parameters)
         answers = await self._request("held_out", _body(recipe, seed) | {"count": count}, *self._many(count))
@@ -115,7 +120,7 @@ class Scorer:
     async def score_held_out(
         self, environment: str, parameters: Parameters, count: int, seed: int, rendering: str, texts: Sequence[str]
     ) -> tuple[float, ...]:
-        """The rewards of one answer to each of the tasks that `held_out` gave for the same arguments, in their order."""
+        """Return the rewards of one answer to each task of `held_out` with the same arguments."""
         body = _body(self._held_out_recipe(environment, parameters), seed)
         body |= {"count": count, "rendering": rendering, "texts": list(texts)}
         answer = await self._request("score_held_out", body, *self._many(count))
@@ -124,8 +129,10 @@ class Scorer:
         return tuple(answer["rewards"])
 
     async def examples(self, environment: str, parameters: Parameters, count: int, rendering: str) -> list[tuple[str, str]]:
-        """Up to `count` prompts with an answer worth 1, always the same and none of them held out; none where a rendering or an
-        environment gives no answers."""
+        """Return up to `count` (prompt, answer worth 1), always the same and none of them held out.
+
+        The list is empty if the environment knows no answers in this rendering.
+        """
         body = _body(self._held_out_recipe(environment, parameters), 0) | {"count": count, "rendering": rendering}
         return [(prompt, solution) for prompt, solution in await self._request("examples", body, *self._many(count))]
 
@@ -134,24 +141,27 @@ class Scorer:
         return Recipe(environment, version, tuple(sorted(dict(parameters).items())), 0, bytes(32), 0)
 
     def _many(self, count: int) -> tuple[float, float]:
-        """Time limit and cost of a request for `count` held-out tasks, for each of which about ten problems are built."""
+        """Return the time limit and the cost (s) of a request for `count` held-out tasks.
+
+        About ten problems are built for each.
+        """
         return self._limit_s * max(count, 1), PROBLEM_COST_S * max(count, 1)
 
     async def check(self, environments: Sequence[str]) -> None:
-        """Raise `ChildFailed`, with the reason, if one of them cannot be used here."""
+        """Raise `ChildFailed`, with the reason, if an environment cannot be used here."""
         await self._request("check", {"environments": list(environments)}, self._limit_s, 0.0)
 
     def versions(self) -> Mapping[str, str]:
-        """The installed environment families and their versions: what a recipe must say to be rebuilt here."""
+        """Return the versions of the installed families, which a recipe must name to be rebuilt."""
         return self._versions
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the workers that run."""
+        """The process ids of the running workers."""
         return [child.pid for child in self._children if child.pid is not None]
 
     def statistics(self) -> ScorerStatistics:
-        """The counters."""
+        """Return the counters."""
         return ScorerStatistics(
             builds=self._builds,
             groups=self._groups,
@@ -167,7 +177,7 @@ class Scorer:
         child = await self._free_out.receive()
         begun = time.perf_counter()
         try:
-            # A worker that was killed, also by a cancellation, is started by whoever needs it next.
+            # A worker that was killed, also by a cancellation, is started by its next user.
             if child.pid is None:
                 await self._start_again(child)
             return await child.request(kind, body | {"limit_s": limit_s}, timeout=LATE * limit_s, cost=cost)
@@ -185,7 +195,7 @@ class Scorer:
         try:
             await self._start(child)
         except ChildDied as error:
-            # Not this item's fault, which has not begun.
+            # Not this item's fault: it has not begun.
             raise ChildTimeout(f"a verifier could not be started again: {error}") from error
 
     async def _start(self, child: Child) -> None:

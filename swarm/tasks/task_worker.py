@@ -1,8 +1,9 @@
-"""The scoring worker, a child process (`swarm.child`): rebuilds problems and runs the environments' verifiers.
+"""The scoring worker, a child process: rebuilds problems and runs the environments' verifiers.
 
-It is the only place where environments run. A verifier that hangs is stopped twice over: the kernel ends this process when
-one request has used its CPU seconds; and the parent ends it when the answer is late by its own clock. Where that clock is a
-simulation's, which stands still meanwhile, the kernel does that too.
+It is the only place where environments run. A verifier that hangs is stopped in two ways. The
+kernel ends this process when one request has used its CPU seconds. The parent ends it when the
+answer is late by the clock. A simulation's clock stands still meanwhile; then the kernel ends a
+late request too.
 """
 
 from __future__ import annotations
@@ -14,36 +15,40 @@ from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from typing import Any
 
-import reasoning_gym  # noqa: F401 - the fork server imports this module once, and with it what is slow to import
+import reasoning_gym  # noqa: F401 - slow to import: the fork server does so once, with this module
 
 from swarm.child import Handlers
 from swarm.errors import EnvironmentRefused
 from swarm.tasks.environment import Environment, Problem, VerifierError, find, load_environments
 from swarm.tasks.held_out import evaluation_seeds, example_problems, training_problem
 
-HUNG = 8  # later than any parent on the wall clock has given it up, which tells it from the CPU seconds
+HUNG = 8  # times the CPU limit by the clock; later than a parent on the wall clock gives the request up
 Body = Mapping[str, Any]
 
 
 def main(arguments: Any) -> Handlers:
-    """The handlers of a scoring worker; takes no arguments (None).
+    """Return the handlers of a scoring worker; `arguments` is None.
 
-    Every body has `environment` ("family/kind"), `version`, `parameters` ([[name, value], …]), `seed` (63 bits) and `limit_s`
-    (seconds, see `_guarded`); raises `EnvironmentRefused` for a recipe that cannot be rebuilt here.
+    Every body but those of `ready` and `check` has `environment` ("family/kind"), `version`,
+    `parameters` ([[name, value], …]), `seed` (63 bits) and `limit_s` (seconds, see `_guarded`). The
+    handlers raise `EnvironmentRefused` for a recipe that cannot be rebuilt here.
 
     - `build` → {"prompts": {rendering: text}, "answer": text, "solutions": {rendering: text}}
-    - `score`, which also has `rendering` and `texts` → the same with "rewards" (one per text) and "errors" (verifier failures)
-    - `held_out`, which also has `count` → a list of what `build` returns
-    - `score_held_out`, the same with `rendering` and `texts`, one per held-out task → {"rewards": […], "errors": n}
-    - `examples`, which also has `rendering` and `count` → a list of [prompt, a completion worth 1], none of them held out
-    - `ready` → the versions of the families, {family: version}
-    - `check`, which has `environments` and `limit_s` only → None, where all of them can be used
+    - `score`, with `rendering` and `texts` → the same with "rewards" (one per text) and "errors"
+      (verifier failures)
+    - `held_out`, with `count` → a list of results as of `build`
+    - `score_held_out`, with `count`, `rendering` and `texts`, one per held-out task → {"rewards":
+      […], "errors": n}
+    - `examples`, with `rendering` and `count` → a list of [prompt, a completion worth 1], none of
+      them held out
+    - `ready`, with None → the versions of the families, {family: version}
+    - `check`, with `environments` and `limit_s` → None if all of them can be used
     """
     families = load_environments()
 
     @lru_cache(maxsize=4096)
     def evaluation_walk(environment: str, level: int, seed: int, count: int) -> list[int]:
-        # The same few problems are asked for at every evaluation; finding them is most of the work.
+        # Every evaluation asks for the same few problems; finding them is most of the work.
         resolved, name = find(families, environment)
         return evaluation_seeds(resolved, environment.partition("/")[0], name, seed, level, count)
 
@@ -97,10 +102,11 @@ def main(arguments: Any) -> Handlers:
 
 @contextmanager
 def _guarded(body: Body) -> Iterator[None]:
-    """Let the kernel end this process after `limit_s` CPU seconds of a block, or `HUNG` times as many seconds; print nothing.
+    """Let the kernel end this process after `limit_s` CPU seconds of the block. Print nothing.
 
-    The signals' default action, not a Python handler: verifiers have `except:` clauses that would swallow an exception, and
-    a loop inside the interpreter's C code would never reach a handler.
+    `HUNG` times as many seconds by the clock end it too. It is the signals' default action, not a
+    Python handler: verifiers have `except:` clauses that would swallow an exception, and a loop
+    inside the interpreter's C code would never reach a handler.
     """
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""What a generator of programming problems draws: words for the solver, and the program that they describe."""
+"""Drafts of programming problems: words for the solver, and the program that they describe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ FUNCTION = "solve"
 class Draft:
     """A problem without its cases.
 
-    `program` defines `solve`, is right by definition, and does not change its argument; `draw_case` draws an argument for it.
+    `program` defines `solve`, is right by definition, and does not change its argument. `draw_case`
+    draws an argument for it.
     """
 
     question: str
@@ -23,23 +24,23 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words and code with the same gaps, and the values that may fill these."""
+    """Words and code with the same gaps, and the values that may fill each gap."""
 
     words: str
     code: str
     gaps: Mapping[str, Sequence[object]]
 
     def filled(self, random: Random) -> tuple[str, str]:
-        """Words and code with values drawn for all gaps."""
+        """Return words and code with values drawn for all gaps."""
         values = {name: random.choice(choices) for name, choices in self.gaps.items()}
         return self.words.format(**values), self.code.format(**values)
 
 
 def phrase(words: str, code: str, **gaps: Sequence[object]) -> Phrase:
-    """A `Phrase`, as the tables write it."""
+    """Make a `Phrase`, as the tables write it."""
     return Phrase(words, code, gaps)
 
 
 def draw(phrases: Sequence[Phrase], random: Random) -> tuple[str, str]:
-    """One of the phrases, filled: words and code."""
+    """Draw one of the phrases and fill it; return words and code."""
     return random.choice(phrases).filled(random)

@@ -1,11 +1,13 @@
-"""Programming problems as an environment: the answer is a Python program, and its function has to be right in every hidden case.
+"""Programming problems as an environment: a Python program must be right in every hidden case.
 
-A problem is drawn from its seed: words, the program that they describe, and cases for which that program gives the results. A few
-cases are shown in the prompt. The others are run in a sandbox that is given the arguments only; the results are compared
-out here, byte by byte, so that nothing a program prints about itself counts.
+A problem is drawn from its seed: words, the program that they describe, and cases with that
+program's results. A few cases are shown in the prompt. The others are run in a sandbox that gets
+the arguments only. The results are compared outside, byte by byte, so that nothing a program prints
+about itself counts.
 
-The reward is 1 or 0, not the share of the cases: a constant is right in some cases of many problems, and half-right answers with
-true rewards teach a swarm to be half right (`partial` in docs/lab-log.md).
+The reward is 1 or 0, not the share of the cases. A constant is right in some cases of many
+problems. Half-right answers with true rewards teach a swarm to be half right (`partial` in
+docs/lab-log.md).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from swarm.tasks.code.pipelines import lists, strings
 from swarm.tasks.code.sandbox import Sandbox
 from swarm.tasks.environment import Problem, Unbuildable
 
-# Raise it whenever a seed draws another problem, or a program may score differently: limits, modules, how answers are read.
+# Raise it whenever a seed draws another problem, or a program may score differently (limits,
+# modules, the reading of answers).
 REVISION = 1
 
 KINDS: Mapping[str, Callable[[Random, int], Draft]] = {
@@ -38,7 +41,7 @@ KINDS: Mapping[str, Callable[[Random, int], Draft]] = {
 LEVELS = 4
 SHOWN, HIDDEN = 3, 12
 MOST_ALIKE = HIDDEN // 2  # hidden cases with one and the same result
-DRAWS = 100  # of cases, until so many are different
+DRAWS = 100  # tries to draw `SHOWN + HIDDEN` different cases
 
 INSTRUCTION = (
     "Answer with one Python program, between ```python and ```. It may import modules such as math, re, itertools and "
@@ -48,7 +51,7 @@ INSTRUCTION = (
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """The hidden cases: arguments, and the results as the sandbox has to give them."""
+    """The hidden cases: arguments, and the results as expected from the sandbox."""
 
     arguments: tuple[tuple[object], ...]
     results: bytes
@@ -64,30 +67,30 @@ class Code:
         self._sandbox = Sandbox()
 
     def names(self) -> Collection[str]:
-        """All kinds where there is a sandbox, else none."""
+        """Return all kinds if there is a sandbox, else no kind."""
         return [] if self._sandbox.missing else list(KINDS)
 
     def refused(self) -> Mapping[str, str]:
-        """All kinds where there is no sandbox, with what is missing."""
+        """Return all kinds with the missing part if there is no sandbox, else no kind."""
         missing = self._sandbox.missing
         return dict.fromkeys(KINDS, missing) if missing else {}
 
     def levels(self, name: str) -> int:
-        """The number of levels, the same for all kinds."""
+        """Return the number of levels, the same for all kinds."""
         self._check(name)
         return LEVELS
 
     def build(self, name: str, seed: int, level: int) -> Problem:
-        """The problem of this seed; its `answer` is a program."""
+        """Return the problem of this seed; its `answer` is a program."""
         self._check(name)
         if not 0 <= level < LEVELS:
             raise EnvironmentRefused(f"code/{name} has levels 0 to {LEVELS - 1}, not {level}")
         return _build(name, seed, level)
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
-        """1.0 for a program that is right in all hidden cases, else 0.0.
+        """Return 1.0 for a program that is right in all hidden cases, else 0.0.
 
-        Raises `EnvironmentRefused` where the machine, not the program, failed.
+        Raises `EnvironmentRefused` if the machine failed, not the program.
         """
         cases: Cases = problem.entry
         output = self._sandbox.run(program_of(completion), FUNCTION, cases.arguments, len(cases.results) + 1)
@@ -99,7 +102,10 @@ class Code:
 
 
 def program_of(completion: str) -> str:
-    """The last block between two lines of three backticks, without the language's name; the whole text where there is none."""
+    """Return the last block between three backticks, without the language's name.
+
+    A text without a block is returned whole.
+    """
     parts = completion.split("```")
     if len(parts) < 3:
         return completion

@@ -1,4 +1,7 @@
-"""Problems that simulate: a number that changes by rules, and a machine that reads letters; a level is a number of rules."""
+"""Problems of simulation: a number that changes by rules, and a machine that reads letters.
+
+A level is a number of rules.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from random import Random
 
 from swarm.tasks.code.drafts import Draft, draw, phrase
 
-RULES = (1, 2, 3, 5)  # of each level, beside the one that holds otherwise
+RULES = (1, 2, 3, 5)  # of each level, beside the "otherwise" rule
 LETTERS = (2, 3, 4, 6)
 
 # x is never negative, and never large for long: its remainder is taken after every step.
@@ -68,7 +71,7 @@ READINGS = (
 
 
 def numbers(random: Random, level: int) -> Draft:
-    """A number x that changes by rules, so many times."""
+    """Draw a problem of a number x that changes by rules, several times."""
     begin_words, begin = draw(BEGINNINGS, random)
     first, times = begin.split("|")
     modulus = random.randint(300, 2000)
@@ -90,7 +93,7 @@ def numbers(random: Random, level: int) -> Draft:
 
 
 def machines(random: Random, level: int) -> Draft:
-    """A machine with a counter and a stack that reads letters."""
+    """Draw a problem of a machine with a counter and a stack that reads letters."""
     letters = random.sample("ABCDEFGHJKLMNPRSTUVWXYZ", LETTERS[level])
     first = random.randint(0, 20)
     words: list[str] = []

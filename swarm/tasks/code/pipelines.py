@@ -1,4 +1,4 @@
-"""Problems that take a list, or a text, through several steps to a result; a level is a number of steps."""
+"""Problems that take a list or a text through several steps; a level is a number of steps."""
 
 from __future__ import annotations
 
@@ -119,12 +119,12 @@ FROM_TEXTS = (
 
 
 def lists(random: Random, level: int) -> Draft:
-    """A pipeline over a list of whole numbers."""
+    """Draw a pipeline over a list of whole numbers."""
     return _pipeline(("numbers", "a list of whole numbers"), ON_LISTS, FROM_LISTS, _numbers, random, level)
 
 
 def strings(random: Random, level: int) -> Draft:
-    """A pipeline over a text of words."""
+    """Draw a pipeline over a text of words."""
     return _pipeline(("text", "a text of words with a space between any two"), ON_TEXTS, FROM_TEXTS, _words, random, level)
 
 

@@ -1,6 +1,7 @@
-"""Runs strangers' programs where they can compute and do nothing else; `sealed.py`, the other end, says how that is held.
+"""Runs strangers' programs where they can only compute; `sealed.py`, the other end, says how.
 
-What comes back is bytes, which nobody should parse: they are compared with what is expected, and cut off where they are longer.
+The output is bytes, which nobody should parse: they are compared with the expected bytes, and cut
+off if they are longer.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from typing import Any
 
 from swarm.errors import EnvironmentRefused
 
-# Nothing of the user's settings or packages, UTF-8, and the same order of every set on every machine.
+# No settings or packages of the user, UTF-8, and the same order of every set on every machine.
 INTERPRETER = ("-S", "-s", "-P", "-B", "-X", "utf8", str(Path(__file__).with_name("sealed.py")))
 ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 
-# A function that computes, with some memory, and one that goes round the limits on imports to ask the kernel for something.
+# A function that computes, with some memory, and one that evades the limits on imports to make a
+# system call.
 COMPUTES = "def solve(n): return len({str(i): [i] * 9 for i in range(n)})"
 ASKS = "import json\ndef solve(n): return json.codecs.builtins.__import__('os').getcwd()"
 
 
 class Sandbox:
-    """One program at a time, each in its own fork of one small interpreter, which is started when it is first needed."""
+    """One program at a time, each in its own fork of a small interpreter, started when needed."""
 
     def __init__(self) -> None:
         self._interpreter: subprocess.Popen[bytes] | None = None
@@ -37,10 +39,10 @@ class Sandbox:
         self._holds = False
 
     def run(self, program: str, function: str, cases: Sequence[Sequence[Any]], most: int) -> bytes:
-        """What the program's `function` gives for each case (its arguments), a line of JSON each, without the last newline.
+        """Return the program's results of `function`, a line of JSON per case (its arguments).
 
-        Whatever a program does, at most `most` bytes of it come back; nothing, mostly, where it fails. Raises
-        `EnvironmentRefused` where it was not the program that failed.
+        The last newline is left out. At most `most` bytes come back, mostly none from a program
+        that fails. Raises `EnvironmentRefused` if the machine failed, not the program.
         """
         if self.missing:
             raise EnvironmentRefused(self.missing)
@@ -48,7 +50,7 @@ class Sandbox:
 
     @property
     def missing(self) -> str:
-        """Why no program can be run here, found by running two until they once did what they should; "" where they can."""
+        """Why no program can be run here; "" if two trial programs have once ended as expected."""
         found = "" if self._holds else self._trial()
         if not found:
             self._holds = True
@@ -60,7 +62,7 @@ class Sandbox:
         )
 
     def _trial(self) -> str:
-        """What is wrong with the sandbox, if anything."""
+        """Run two programs; return the fault of the sandbox, or ""."""
         if sys.platform != "linux":
             return "there are none"
         try:
@@ -79,7 +81,7 @@ class Sandbox:
         self._channel = self._interpreter = None
 
     def _run(self, program: str, function: str, cases: Sequence[Sequence[Any]], most: int) -> tuple[bytes, int]:
-        """The output and the signal that ended the program, or 0."""
+        """Return the output and the signal that ended the program, or 0."""
         request = json.dumps([program, function, cases]).encode()
         ours, theirs = socket.socketpair()
         output = bytearray()
@@ -92,7 +94,8 @@ class Sandbox:
                 ours.shutdown(socket.SHUT_WR)
                 while len(output) < most and (chunk := ours.recv(most - len(output))):
                     output += chunk
-            # Whoever goes on writing finds nobody there; whoever computes on uses its seconds up.
+            # A program that writes on finds a closed socket; one that computes on uses up its CPU
+            # time.
             (status,) = struct.unpack("<i", channel.recv(4, socket.MSG_WAITALL))
         except (OSError, struct.error) as error:
             self.close()
@@ -106,7 +109,7 @@ class Sandbox:
         if self._channel is None:
             self._channel, theirs = socket.socketpair()
             with theirs:
-                # It ends when this end of the channel closes, as it does when this process ends.
+                # The interpreter ends when this end of the channel closes, or this process ends.
                 self._interpreter = subprocess.Popen(  # noqa: S603 - ourselves
                     [sys.executable, *INTERPRETER],
                     env=ENVIRONMENT, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",

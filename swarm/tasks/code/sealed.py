@@ -1,15 +1,19 @@
-"""The inside of the sandbox: a small interpreter that forks for every program, and what the fork may do: compute, and answer.
+"""The inside of the sandbox: a small interpreter that forks for every program.
 
-Started by `sandbox.py` as a script of its own, so that its memory holds the standard library and nothing else: no hidden
-results, no other answers, no key. Per program it is given one socket, whose far end it never sees; the fork reads the program
-from it, seals itself, and writes the results to it.
+A fork can only compute and answer. `sandbox.py` starts this file as a script of its own, so that
+its memory holds nothing but the standard library: no hidden results, no other answers, no key. It
+gets one socket per program. The fork reads the program from the socket, seals itself, and writes
+the results to it.
 
-Sealing is an allow list of system calls, held by the kernel (seccomp), that no program can take back. What is on it:
-memory, reading and writing what is open already, and ending. Open are the socket and /dev/null. Any other call ends the process
-at once, made by whatever means: Python, ctypes, machine code. So there is no file, directory, link, socket, process, thread,
-signal, trace, mount or clock call that would have to be forbidden one by one, no privilege that is needed to set this up, and
-nothing to wait for: who runs uses CPU seconds. Memory and CPU time are limited by the kernel too. The limits on what may be
-imported are for honest programs only: that the same program gives the same everywhere.
+Sealing is an allow list of system calls, held by the kernel (seccomp), that no program can take
+back. On it are memory, reading and writing open descriptors (the socket and /dev/null), and ending.
+Any other call ends the process at once, made by whatever means: Python, ctypes, machine code. So
+calls for files, links, sockets, processes, threads, signals, traces, mounts or clocks need not be
+forbidden one by one, and no privilege is needed. There is nothing to wait for: a running program
+uses CPU time. The kernel limits memory and CPU time too.
+
+The limits on imports are for honest programs only: the same program gives the same result
+everywhere.
 """
 
 import builtins
@@ -27,27 +31,29 @@ from types import ModuleType
 from typing import NoReturn
 
 CPU_S = 0.25  # for all cases of one program; an honest one needs a few thousandths
-MEMORY_BYTES = 256 * 2**20  # of addresses; a few dozen are the interpreter's
+MEMORY_BYTES = 256 * 2**20  # of addresses; the interpreter takes a few dozen MiB
 
-# All that does not read a clock, chance, the machine or the file system, and that is quick to load.
+# Modules that read no clock, chance, machine or file system, and are quick to load.
 MODULES = (
     "__future__", "bisect", "collections", "copy", "functools", "heapq", "itertools", "json", "math", "operator", "re",
     "string", "typing",
 )  # fmt: skip
 
-# What the kernel calls each machine, and its numbers of: read, write, brk, mmap, munmap, mremap, mprotect, exit, exit_group.
+# The kernel's name of each machine, and its numbers of: read, write, brk, mmap, munmap, mremap,
+# mprotect, exit, exit_group.
 CALLS = {
     "x86_64": (0xC000003E, (0, 1, 12, 9, 11, 25, 10, 60, 231)),
     "aarch64": (0xC00000B7, (63, 64, 214, 222, 215, 216, 226, 93, 94)),
 }
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
-LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06  # BPF: A = data[k]; if A == k skip jt instructions, else jf; return k
+# BPF: A = data[k]; if A == k skip jt instructions, else jf; return k.
+LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 NUMBER_AT, ARCHITECTURE_AT = 0, 4  # offsets in struct seccomp_data
 KILL_PROCESS, ALLOW = 0x80000000, 0x7FFF0000
 
 
 def allow_list(machine: str) -> bytes:
-    """The filter, in the kernel's instructions: end the process unless the call is one of `CALLS[machine]`."""
+    """Return the filter as BPF instructions, which allow the calls of `CALLS[machine]` only."""
     architecture, calls = CALLS[machine]
     instructions = [
         (LOAD_WORD, 0, 0, ARCHITECTURE_AT),
@@ -62,36 +68,42 @@ def allow_list(machine: str) -> bytes:
 
 
 def seal(instructions: bytes) -> None:
-    """Give up every other system call for good, and set the limits; raises `OSError` where the kernel has no such filters."""
+    """Give up every other system call for good, and limit memory and CPU time.
+
+    Raises `OSError` if the kernel has no such filters.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     code = ctypes.create_string_buffer(instructions, len(instructions))
     program = ctypes.create_string_buffer(struct.pack("@HP", len(instructions) // 8, ctypes.addressof(code)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    signal.setitimer(signal.ITIMER_PROF, CPU_S)  # ends the process: nothing handles the signal, and nothing can any more
+    signal.setitimer(signal.ITIMER_PROF, CPU_S)  # ends the process: nothing can handle the signal any more
     for option, first, second in ((PR_SET_NO_NEW_PRIVS, 1, None), (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program)):
         if libc.prctl(option, ctypes.c_ulong(first), second, None, None):
             raise OSError(ctypes.get_errno(), f"prctl({option}): {os.strerror(ctypes.get_errno())}")
 
 
 def only_modules(name: str, *others: object) -> ModuleType:
-    """`import` for programs: what is listed, and loaded already."""
+    """Import one of `MODULES` for a program. Raises `ImportError` for others."""
     if name.partition(".")[0] not in MODULES:
         raise ImportError(f"a program may import {', '.join(MODULES)}, not {name}")
     return __import__(name, *others)  # type: ignore[arg-type]
 
 
 def results(program: str, function: str, cases: list[list[object]]) -> bytes:
-    """What the program's function gives for each case, a line of JSON each; raises whatever the program raises."""
-    # An address differs from run to run.
+    """Return the function's results, a line of JSON per case. Raises the program's errors."""
+    # Without `id`: an address differs from run to run.
     names = {name: value for name, value in vars(builtins).items() if name not in {"id", "open", "input"}}
     module = {"__name__": "answer", "__builtins__": names | {"__import__": only_modules}}
-    exec(compile(program, "answer", "exec", dont_inherit=True), module)  # noqa: S102 - sealed in, which is what this file is for
+    exec(compile(program, "answer", "exec", dont_inherit=True), module)  # noqa: S102 - the process is sealed
     return "\n".join(json.dumps(module[function](*case)) for case in cases).encode()  # type: ignore[operator]
 
 
 def run(connection: socket.socket, instructions: bytes) -> NoReturn:
-    """In the fork: read a program and its cases to the end, seal, run, answer; a program that fails answers nothing."""
+    """Read a program and its cases, seal this fork, run the program, and answer.
+
+    A program that fails answers nothing.
+    """
     try:
         os.dup2(connection.fileno(), 1)
         os.close(0)
@@ -104,7 +116,7 @@ def run(connection: socket.socket, instructions: bytes) -> NoReturn:
             seal(instructions)
         except OSError as error:
             os.write(1, str(error).encode())
-            os.kill(os.getpid(), signal.SIGKILL)  # what no program can do to itself: it says that the machine is to blame
+            os.kill(os.getpid(), signal.SIGKILL)  # no program can do this to itself: the machine is to blame
         output = results(*json.loads(request))
         while output:
             output = output[os.write(1, output) :]
@@ -113,7 +125,10 @@ def run(connection: socket.socket, instructions: bytes) -> NoReturn:
 
 
 def main() -> None:
-    """For every byte on standard input, a socket, fork for the program that comes with it; answer with how the fork ended."""
+    """Fork for every program whose socket comes with a byte on standard input, itself a socket.
+
+    Answers with the fork's exit status.
+    """
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for name in MODULES:
