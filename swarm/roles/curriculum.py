@@ -1,21 +1,24 @@
-"""What to propose: environments and levels by what can be learned from them now.
+"""The curriculum: chooses environments and levels by how much they can teach now.
 
-A group teaches by the spread of its rewards, which for a pass rate p is p(1 - p): nothing where every answer is right or
-every answer is wrong, most at a half. An *arm* is an environment at one level; its worth is what the next group of it promises.
+A group teaches by the spread of its rewards, which for a pass rate p is p(1 - p): nothing if all
+answers are right or all are wrong, most at a half. An *arm* is an environment at one level. Its
+worth is the expected promise of its next group.
 
-*Evidence.* Own groups count in full. An informative one promises half for that, half for its spread 4p(1 - p): of two arms whose
-last groups were informative, the one with a pass rate near 1 is nearly solved. It fades by half in `HALF_LIFE` rounds, since
-each round's update moves the policy. A node of few groups a round cannot try some dozens of arms before that, so it
-listens to others. Only their informative groups travel, so these tell where to look, never where not to. A signer's groups of
-one round count together as an `OTHER`th of an own round at most, however many it sends, and all signers' as one own
-round. Whoever sends groups of a hopeless arm makes a node look there until its own groups, which say no, outweigh that: with two
-groups a round a few percent of its proposals (tests/roles).
+*Evidence.* Own groups count in full. An informative group promises one half for that, and up to
+another for its spread 4p(1 - p): an arm with a pass rate near 1 is nearly solved. Evidence fades by
+half in `HALF_LIFE` rounds, since each round's update moves the policy.
 
-*Choice.* Within an environment the better level mostly. Environments in proportion to a mild power of what is to be expected
-there, and none with more than `MOST` times an even share: verifiers that give part of the reward for half an answer make
-groups that are always informative, and a swarm that proposes little else learns less of all the rest than one that
-draws uniformly (docs/lab-log.md). A `FLOOR` of all proposals falls on all arms alike, so that what was solved or
-hopeless once is looked at again.
+A node of few groups a round cannot try dozens of arms in that time, so it listens to others. Only
+their informative groups travel, so these tell where to look, never where not to. A signer's groups
+of one round count together as at most `OTHER` of an own round, and all signers' as one own round.
+A peer that sends groups of a hopeless arm makes a node look there until the node's own groups
+outweigh them: with two groups a round that is a few percent of its proposals (tests/roles).
+
+*Choice.* Within an environment the better level is drawn mostly. Environments are drawn in
+proportion to a mild power of their expected worth, none with more than `MOST` times an even share.
+The cap is for verifiers that reward half an answer, whose groups are always informative. A swarm
+that proposes little else learns less elsewhere than one that draws uniformly (docs/lab-log.md). A
+`FLOOR` of all proposals falls on all arms alike, so that solved or hopeless arms are tried again.
 """
 
 from __future__ import annotations
@@ -36,24 +39,24 @@ NOTHING = (0.0, 0.0)
 # Weight of the newest group in the running pass rate: about the last seven groups count.
 RATE = 0.15
 UNKNOWN = 0.5
-# Rounds, with own groups, after which evidence counts half.
+# Rounds with own groups after which evidence counts half.
 HALF_LIFE = 6.0
-# Own groups that the worth assumed of an arm without evidence, `UNKNOWN`, counts as.
+# Weight, in own groups, of the worth `UNKNOWN` that every arm starts with.
 PRIOR = 0.5
-# Powers of the worth that the levels of an environment, and the environments, are proposed in proportion to.
+# Levels of an environment, and environments, are drawn in proportion to these powers of the worth.
 OF_LEVELS = 16.0
 OF_ENVIRONMENTS = 3.0
-# An environment's share of the proposals is at most so many times an even one.
+# An environment's share of the proposals is at most this many times an even one.
 MOST = 1.5
 FLOOR = 0.1
-# Keeps powers from vanishing, so that what is cut off one environment can always be given to another.
+# Keeps powers above 0, so that the excess of a capped environment can always go to another.
 TINY = 1e-100
-# A signer's groups of one round count as own ones by this part at most.
+# Weight of a signer's groups of one round, at most, relative to an own round.
 OTHER = 1 / 8
 
 
 class Curriculum:
-    """Running pass rates and worths over `arms`; with `adaptive` off all arms are equally likely."""
+    """Running pass rates and worths of `arms`; if not `adaptive`, all arms are equally likely."""
 
     def __init__(self, arms: Sequence[Arm], *, adaptive: bool) -> None:
         self._arms = tuple(arms)
@@ -64,15 +67,15 @@ class Curriculum:
         self._heard: dict[bytes, Evidence] = {}
 
     def choose(self, random: Random) -> Arm:
-        """The environment and level of one task."""
+        """Draw the environment and level of one task."""
         return _drawn(self._chances(), random)
 
     def another(self, arm: Arm, random: Random) -> Arm:
-        """A level of the same environment, for an alternative to a task of `arm`."""
+        """Draw a level of the same environment, for an alternative to a task of `arm`."""
         return _drawn({each: chance for each, chance in self._chances().items() if each[0] == arm[0]}, random)
 
     def proposing(self) -> dict[str, list[float]]:
-        """For each environment the probabilities of its levels, ascending, to be proposed next; all of them sum to 1."""
+        """Return per environment the probabilities of its levels, ascending; they all sum to 1."""
         shares: dict[str, list[float]] = {}
         for (environment, _), chance in self._chances().items():
             shares.setdefault(environment, []).append(round(chance, 4))
@@ -88,13 +91,13 @@ class Curriculum:
         return (promises + PRIOR * UNKNOWN) / (groups + PRIOR)
 
     def hear(self, groups: Iterable[ScoredGroup]) -> None:
-        """Foreign groups that were admitted; they count from the next `observe` on."""
+        """Take in admitted foreign groups; they count from the next `observe` on."""
         for group in groups:
             if arm_of(group) in self._arms:
                 _count(self._heard.setdefault(group.signer, {}), arm_of(group), promise(group), 1.0)
 
     def observe(self, groups: Sequence[ScoredGroup]) -> None:
-        """Learn from a round's own groups what the own policy can do, and from those heard since the last what others can."""
+        """Count a round's own groups, and the foreign groups heard since the last call."""
         if not groups:
             return
         fading = math.exp2(-1 / HALF_LIFE)
@@ -113,23 +116,26 @@ class Curriculum:
             self._best[arm[0]] = max(self._best.get(arm[0], 0.0), *group.rewards)
 
     def pass_rates(self) -> dict[str, float]:
-        """Mean running pass rate per environment, over the levels seen."""
+        """Return the mean running pass rate per environment, over the levels seen."""
         seen: dict[str, list[float]] = {}
         for (environment, _), rate in self._rates.items():
             seen.setdefault(environment, []).append(rate)
         return {environment: sum(rates) / len(rates) for environment, rates in seen.items()}
 
     def best(self) -> dict[str, float]:
-        """The highest reward that an own answer ever had, per environment."""
+        """Return the highest reward of an own answer, per environment."""
         return dict(self._best)
 
     def state(self) -> list[list[Any]]:
-        """What a checkpoint keeps: environment, level, own pass rate (None without own groups), promises, groups."""
+        """Return the rows of a checkpoint: environment, level, pass rate, promises, groups.
+
+        The pass rate is None for an arm without own groups.
+        """
         arms = sorted({*self._rates, *self._seen})
         return [[*arm, self._rates.get(arm), *self._seen.get(arm, NOTHING)] for arm in arms]
 
     def restore(self, state: Sequence[Sequence[Any]], best: Mapping[str, float]) -> None:
-        """Take up what `state` and `best` gave; rows of the first versions end with the pass rate."""
+        """Restore the results of `state` and `best`; the first versions' rows end at the rate."""
         self._rates = {(environment, level): rate for environment, level, rate, *_ in state if rate is not None}
         self._seen = {(environment, level): (seen[0], seen[1]) for environment, level, _, *seen in state if seen}
         self._best = dict(best)
@@ -137,7 +143,10 @@ class Curriculum:
 
 
 def chances(worths: Mapping[Arm, float]) -> dict[Arm, float]:
-    """Probabilities of arms with these worths (above 0), which sum to 1; arms of one environment stand for its levels."""
+    """Return the probabilities of arms with these worths (above 0); they sum to 1.
+
+    Arms of one environment are its levels.
+    """
     levels: dict[str, list[Arm]] = {}
     for arm in worths:
         levels.setdefault(arm[0], []).append(arm)
@@ -162,10 +171,10 @@ def _sharpened(worths: Sequence[float], power: float) -> list[float]:
 
 
 def _at_most(shares: Sequence[float], most: float) -> list[float]:
-    """Shares that sum to 1, those above `most` cut down to it and the others raised in proportion."""
+    """Cut shares above `most` down to it and raise the others in proportion; the sum stays 1."""
     order = sorted(range(len(shares)), key=lambda position: shares[position])
     cut: list[int] = []
-    # From the greatest on: whether a share has to be cut depends on those that were.
+    # From the greatest on: whether a share has to be cut depends on the greater ones.
     while most < 1:
         factor = (1 - most * len(cut)) / sum(shares[position] for position in order)
         if shares[order[-1]] * factor <= most:
@@ -175,13 +184,16 @@ def _at_most(shares: Sequence[float], most: float) -> list[float]:
 
 
 def promise(group: ScoredGroup) -> float:
-    """What a group tells of the next one of its arm, 0 to 1: whether it was informative, and how near its mean is to a half."""
+    """Return a group's promise for the next one of its arm, 0 to 1.
+
+    It is 0 for an uninformative group, else higher the nearer the mean reward is to a half.
+    """
     mean = min(max(group.reward_mean, 0.0), 1.0)
     return (group.informative + 4 * mean * (1 - mean)) / 2 if group.informative else 0.0
 
 
 def arm_of(group: ScoredGroup) -> Arm:
-    """The environment and level of a group's task."""
+    """Return the environment and level of a group's task."""
     recipe = group.task.recipe
     return recipe.environment, int(dict(recipe.parameters).get("level", 0))
 

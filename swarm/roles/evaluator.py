@@ -1,4 +1,4 @@
-"""Scores own answers with the environment's verifier, the same one that judges everybody else's."""
+"""Scores own answers with the environment's verifier, which also judges foreign answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from swarm.tasks.scoring import Scorer
 
 
 async def evaluate(scorer: Scorer, solved: Sequence[SolvedGroup], signer: bytes, now_ms: int) -> list[ScoredGroup]:
-    """The groups with rewards, in order; one whose verifier fails or is late is left out."""
+    """Return the groups with rewards, in order. A failing or late verifier leaves its group out."""
     scored: list[ScoredGroup | None] = [None] * len(solved)
 
     async def score(position: int) -> None:

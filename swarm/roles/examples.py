@@ -1,11 +1,12 @@
-"""Worked examples: tasks with their answers that a node shows to its own policy before each task,
-as earlier turns.
+"""Worked examples: tasks with answers, shown to the own policy as earlier turns before each task.
 
 A model that was not made for a task's form solves nothing until it has seen the form, and what
-never succeeds is never learned. So `policy.examples` of the environment's own problems, the same
-ones for each level, stand before what the policy is asked. None of them is held out. They stay on
-this node: the task on the wire is the same recipe in the same rendering, and a foreign group is
-trained on under this node's own view. So nodes with and without examples learn from each other.
+never succeeds is never learned. So `policy.examples` of the environment's own problems stand before
+each question, always the same ones for each level. None of them is held out.
+
+They stay on this node: the task on the wire is the same recipe in the same rendering, and a foreign
+group is trained on under this node's own view. So nodes with and without examples learn from each
+other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Level = tuple[str, tuple[tuple[str, Parameter], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """The turns before the tasks of an environment at one level; none where `before` lacks it."""
+    """The turns before the tasks of an environment at one level; no turns if `before` lacks it."""
 
     before: Mapping[Level, Conversation] = field(default_factory=dict, hash=False)
 
@@ -38,10 +39,10 @@ NO_EXAMPLES = Examples()
 
 
 async def gather_examples(scorer: Scorer, manifest: Manifest, rendering: str, count: int) -> Examples:
-    """Build `count` examples for every environment of the swarm that has this rendering, at each of
-    its levels.
+    """Build up to `count` examples for every environment of the swarm, at each of its levels.
 
-    Raises `ChildFailed` for an environment that is refused here.
+    An environment without known answers in this rendering gets no examples. Raises `ChildFailed`
+    for an environment that is refused here.
     """
     if count == 0:
         return NO_EXAMPLES

@@ -1,4 +1,4 @@
-"""Held-out accuracy: how often the policy's likeliest answer is right on prompts that no node ever trains on."""
+"""Held-out accuracy: how often the policy's greedy answer is right on prompts never trained on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVALUATION_SEED = 20260101
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The held-out tasks of one environment at one level; `asked` for so many, fewer where the domain is small."""
+    """The held-out tasks of one environment at one level, `asked` or fewer in a small domain."""
 
     environment: str
     parameters: tuple[tuple[str, Parameter], ...]
@@ -28,7 +28,7 @@ class HeldOut:
 
 
 async def held_out_set(scorer: Scorer, manifest: Manifest, per_environment: int, seed: int = EVALUATION_SEED) -> list[HeldOut]:
-    """About `per_environment` distinct held-out tasks for every environment of a swarm, spread evenly over its levels."""
+    """Build about `per_environment` held-out tasks per environment, evenly over its levels."""
     blocks = []
     for rule in manifest.environments:
         allowed = levels(rule)
@@ -42,20 +42,23 @@ async def held_out_set(scorer: Scorer, manifest: Manifest, per_environment: int,
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a policy said to held-out tasks: the share solved per environment, and its answers' mean length in characters."""
+    """A policy's result on held-out tasks.
+
+    It holds the share solved per environment, and the answers' mean length in characters.
+    """
 
     accuracies: Mapping[str, float]
     answer_chars: float
 
     @property
     def accuracy(self) -> float:
-        """The mean over environments."""
+        """The mean accuracy over environments."""
         return sum(self.accuracies.values()) / len(self.accuracies)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """The answers to one block's tasks, and which of them are right."""
+    """The answers to one block's tasks, and whether each is right."""
 
     environment: str
     texts: Sequence[str]
@@ -63,7 +66,7 @@ class _Answered:
 
 
 async def examine(policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], view: View) -> Examined:
-    """Ask the policy all held-out tasks; greedy decoding, reward 1 is solved."""
+    """Measure the policy on all held-out tasks, by greedy decoding; a reward of 1 is solved."""
     answered = await _answered(policy, scorer, blocks, view)
     texts = [text for each in answered for text in each.texts]
     accuracies = {environment: sum(right) / len(right) for environment, right in _right(answered).items()}
@@ -71,7 +74,7 @@ async def examine(policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], vie
 
 
 async def solved(policy: Policy, scorer: Scorer, blocks: Sequence[HeldOut], view: View) -> dict[str, list[bool]]:
-    """Return for every environment, sorted, which of its held-out tasks the policy solves; greedy decoding."""
+    """Return per environment, sorted, whether greedy decoding solves each held-out task."""
     return _right(await _answered(policy, scorer, blocks, view))
 
 

@@ -1,4 +1,4 @@
-"""Proposes tasks: chooses environment and level, counts indices, and rebuilds each recipe like everybody else would."""
+"""Proposes tasks: chooses environment and level, takes indices, and rebuilds each recipe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from swarm.tasks.scoring import Scorer
 
 
 class Proposer:
-    """Proposes for one node, from where its `indices` stand, in the newest epoch whose value the beacon knows."""
+    """Proposes for one node from its `indices` on, in the newest epoch with a beacon value."""
 
     def __init__(self, context: Context, scorer: Scorer, beacon: Beacon, indices: Indices) -> None:
         self._context = context
@@ -36,14 +36,15 @@ class Proposer:
 
     @property
     def environments(self) -> tuple[str, ...]:
-        """What this node proposes from."""
+        """The names of the environments that this node proposes from."""
         return tuple(self._rules)
 
     async def propose(self, count: int, choices: int, random: Random) -> list[list[Task]]:
-        """Up to `count` places, in order, each with up to `choices` tasks of one environment, one of which is to be solved.
+        """Return up to `count` places in order, each with up to `choices` tasks of one environment.
 
-        Fewer at the end of the epoch's indices, which the manifest caps, and none while no epoch that is recent enough has a
-        known value. Raises `ChildFailed` for a task that its environment refuses.
+        One task of each place is to be solved. At the end of the epoch's indices, which the
+        manifest caps, there are fewer places. While no recent epoch has a known value there is no
+        place. Raises `ChildFailed` for a task that its environment refuses.
         """
         value = self._turn()
         if value is None:
@@ -61,7 +62,7 @@ class Proposer:
 
         async def build(position: int) -> None:
             recipe = recipes[position]
-            # A task that takes its worker too long, or down, is left out; an environment that refuses is an error to be seen.
+            # A task that is late or ends its worker is left out; a refusing environment is raised.
             try:
                 built[position] = await self._scorer.build([(recipe, seed(recipe, value))])
             except ChildFailed as error:
@@ -78,7 +79,10 @@ class Proposer:
         return [place for place in places if place]
 
     def _turn(self) -> bytes | None:
-        """Begin the newest epoch whose value is known; the value of the epoch to propose in, None where there is none."""
+        """Begin the newest epoch with a known value; return the value of the one to propose in.
+
+        Returns None if no recent epoch has one.
+        """
         open_now = proposable(self._manifest, self._context.now_ms())
         self._indices.begin(next((epoch for epoch in open_now if self._beacon.value(epoch) is not None), -1))
         epoch = self._indices.reached.epoch
@@ -91,7 +95,7 @@ class Proposer:
 
     @property
     def reached(self) -> Reached:
-        """How far has been proposed."""
+        """The position up to which tasks were proposed."""
         return self._indices.reached
 
     def problem(self) -> str:
@@ -100,7 +104,10 @@ class Proposer:
 
 
 def chosen_rules(manifest: Manifest, settings: TasksSection) -> list[EnvironmentRule]:
-    """The manifest's rules that `tasks.environments` keeps. Raises `ConfigError` for a name the manifest does not have."""
+    """Return the manifest's rules that `tasks.environments` keeps.
+
+    Raises `ConfigError` for a name that the manifest does not have.
+    """
     known = {rule.name: rule for rule in manifest.environments}
     unknown = [name for name in settings.environments if name not in known]
     if unknown:
@@ -113,12 +120,12 @@ def _arms(rules: Sequence[EnvironmentRule]) -> list[Arm]:
 
 
 def levels(rule: EnvironmentRule) -> range:
-    """The levels that a rule allows."""
+    """Return the levels that a rule allows."""
     level = dict(rule.parameters).get("level", 0)
     return range(level.min, level.max + 1) if isinstance(level, Range) else range(int(level), int(level) + 1)
 
 
 def parameters_at(rule: EnvironmentRule, level: int) -> tuple[tuple[str, Parameter], ...]:
-    """The recipe parameters of a rule at one of its levels, sorted by name."""
+    """Return the recipe parameters of a rule at one of its levels, sorted by name."""
     fixed = {name: value for name, value in dict(rule.parameters).items() if not isinstance(value, Range)}
     return tuple(sorted((fixed | {"level": level}).items()))

@@ -1,4 +1,4 @@
-"""The roles of swarm sampling (SAPO, arXiv 2509.08721) that one node has: it proposes, solves, and evaluates."""
+"""The roles of a node in swarm sampling (SAPO, arXiv 2509.08721): propose, solve, evaluate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from swarm.tasks.scoring import Scorer
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Who has them: the proposer, the policy that solves what it is shown in `view`, and the scorer that evaluates."""
+    """The proposer, the policy that solves tasks shown in `view`, and the scorer that evaluates."""
 
     proposer: Proposer
     policy: Policy

@@ -1,4 +1,4 @@
-"""How a policy is shown its tasks, and how long its answers may be."""
+"""The view of a policy: how it is shown its tasks, and how long its answers may be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swarm.tasks.scoring import Scorer
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The prompt template (`rendering`), the most tokens of a completion, and worked examples before each task."""
+    """The prompt template (`rendering`), the most tokens of a completion, and worked examples."""
 
     rendering: str
     max_tokens: int
@@ -25,7 +25,7 @@ class View:
 
 
 async def view_of(config: Config, manifest: Manifest, scorer: Scorer) -> View:
-    """Return the view that a node's settings ask for, within the swarm's rules; building examples asks the scorer."""
+    """Return the view of a node's settings within the swarm's rules; the scorer builds examples."""
     cap = manifest.max_completion_tokens
     rendering = rendering_of(config, manifest)
     examples = await gather_examples(scorer, manifest, rendering, config.policy.examples)
@@ -33,7 +33,10 @@ async def view_of(config: Config, manifest: Manifest, scorer: Scorer) -> View:
 
 
 def rendering_of(config: Config, manifest: Manifest) -> str:
-    """Return the prompt template of a node's policy; "auto" takes what suits the model, where the swarm allows it."""
+    """Return the prompt template of a node's policy.
+
+    "auto" takes the one that suits the model, if the swarm allows it, else the swarm's first.
+    """
     if config.policy.rendering != "auto":
         return config.policy.rendering
     suits = "compact" if config.policy.model == "embedded" else "prose"
