@@ -1,4 +1,4 @@
-"""The GPU: what the driver says of it against what torch was built for. Functions over recorded text, without a GPU at hand."""
+"""Checks the GPU: the driver's description against torch's build, on recorded text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ASK_DRIVER = (
 )
 GET_TORCH = "install the torch build for your driver, as pytorch.org's selector says"
 MIB_PER_GIB = 1024
-# Of GPU memory in use, more than the driver itself takes: somebody has it.
+# More GPU memory in use than the driver itself takes.
 UNEXPLAINED_MIB = 1024
 
 
@@ -31,7 +31,7 @@ class Gpu:
 
 
 def gpus(answer: str) -> list[Gpu]:
-    """The GPUs of the answer to `ASK_DRIVER`; lines that do not say all of it are left out."""
+    """Parse the answer to `ASK_DRIVER`; incomplete lines are left out."""
     found = []
     for line in answer.splitlines():
         fields = [field.strip() for field in line.rsplit(",", 4)]
@@ -44,8 +44,8 @@ def gpus(answer: str) -> list[Gpu]:
 def runs_on(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
     """Whether code for these architectures runs on a GPU of this compute capability.
 
-    Machine code ("sm_86") runs on the same major version from its minor one on, with a letter ("sm_90a") on that very one;
-    portable code ("compute_90") is translated for whatever is newer.
+    Machine code ("sm_86") runs on the same major version from its minor one on, with a letter
+    ("sm_90a") on that very version. Portable code ("compute_90") is translated for any newer one.
     """
     for architecture in architectures:
         kind, _, number = architecture.partition("_")
@@ -62,9 +62,10 @@ def runs_on(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
 
 
 def examine(answer: str | None, torch: Mapping[str, Any] | None, devices: Collection[str]) -> Iterator[Finding]:
-    """What follows from the driver's answer (None: no driver) and `torch_facts` (None: torch cannot be asked).
+    """Judge the driver's answer (None: no driver) and torch's facts (None: torch cannot be asked).
 
-    `devices` are those of the settings: policy.device, policy.generation_device. A GPU that they leave alone is only described.
+    `devices` are policy.device and policy.generation_device. A GPU that they leave alone is only
+    described.
     """
     wanted = [device for device in devices if device.startswith("cuda")]
     used = bool(wanted) or "auto" in devices
@@ -108,7 +109,10 @@ def examine(answer: str | None, torch: Mapping[str, Any] | None, devices: Collec
 
 
 def sharing(blind: str, answer: str | None, *, listed: bool) -> Finding:
-    """Whether guest.gpu can work: `blind` is why it cannot, `listed` whether there was any process on the list."""
+    """Judge whether guest.gpu can work.
+
+    `blind` says why it cannot, or is ""; `listed` is whether the driver lists any process.
+    """
     instead = "use guest.hours, or `swarmd pause`, instead of guest.gpu"
     if blind:
         return warn("gpu sharing", f"guest.gpu is set, and {blind}", instead)

@@ -1,4 +1,4 @@
-"""The network: ports, bootstrap peers, and the clock, which is compared with what peers write on their messages."""
+"""Checks the network: ports, bootstrap peers, and the clock against peers' messages."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from swarm.net.network import Subscription, Verdict
 from swarm.pool.admission.epochs import CLOCK_SKEW_MS
 
 DIALLED_WITHIN_S = 8.0
-LISTENS_S = 8.0  # for messages of peers, once one was reached
-MESSAGES = 3  # that are enough to tell the time by
+LISTENS_S = 8.0  # for messages of peers, after one was reached
+MESSAGES = 3  # enough to judge the clock by
 KEEP_TRYING = "check that it runs, and both firewalls; the node keeps trying, and learns alone meanwhile"
 ASK_AGAIN = "ask whoever invited you for another address, and join again"
 
 
 def ports(config: Config, *, running: bool) -> Iterator[Finding]:
-    """Whether the ports to listen on are free, or the daemon's own."""
+    """Judge whether the ports to listen on are free, or the daemon's own."""
     for address in config.network.listen:
         _, kind, host, protocol, port, *_ = [*address.split("/"), "", "", "", "", ""]
         if protocol != "tcp" or not port.isdigit() or kind not in ("ip4", "ip6"):
@@ -59,7 +59,7 @@ def _bind(kind: str, host: str, port: int) -> str | None:
 
 
 async def peers_and_clock(config: Config, manifest: Manifest | None) -> list[Finding]:
-    """Dial the bootstrap peers under a name made up for this, and read the times on what they then send."""
+    """Dial the bootstrap peers under a made-up identity, and read the times of their messages."""
     if not config.swarm.bootstrap:
         found = ok("bootstrap", "none are named: peers are found on the local network, in the address book, or join this node")
         return [found, await _web_clock(config, manifest)]
@@ -106,7 +106,7 @@ async def _web_clock(config: Config, manifest: Manifest | None) -> Finding:
 
 
 def clock_finding(ahead_ms: Sequence[int]) -> Finding:
-    """What the age of fresh messages says of this clock: some seconds are their way, more is a clock that is wrong."""
+    """Judge this clock by the age (ms) of fresh messages: beyond `CLOCK_SKEW_MS` it is wrong."""
     ahead = median(ahead_ms) / 1000
     if abs(ahead) * 1000 <= CLOCK_SKEW_MS:
         return ok("clock", f"agrees with the others' within {max(abs(ahead), 1):.0f} s")
@@ -116,11 +116,11 @@ def clock_finding(ahead_ms: Sequence[int]) -> Finding:
 
 
 def web_clock(config: Config, manifest: Manifest | None) -> Finding:
-    """The clock against a beacon server of the settings, where the swarm asks those anyway."""
+    """Judge the clock by a beacon server of the settings, if the swarm uses such servers."""
     if manifest is None or not manifest.drand or not config.swarm.beacon_urls:
         return skipped("clock", "nobody to compare it with: no peer has sent anything, and this swarm asks no server")
     url = config.swarm.beacon_urls[0]
-    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "swarmd"})  # noqa: S310 - checked to be http or https
+    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "swarmd"})  # noqa: S310 - http or https only
     try:
         with urllib.request.urlopen(request, timeout=DIALLED_WITHIN_S) as response:  # noqa: S310 - as above
             date = response.headers["Date"]

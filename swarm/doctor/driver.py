@@ -1,4 +1,4 @@
-"""What the NVIDIA driver answers, within a bound of time. `swarmd init` asks it too, so it loads no heavy library."""
+"""Asks the NVIDIA driver, within a time limit. `swarmd init` does so too: no heavy imports here."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import subprocess
 from swarm.doctor.cards import ASK_DRIVER, gpus
 
 ANSWERS_WITHIN_S = 10.0  # without its persistence daemon the driver wakes every card first
-LEAST_CARD_MIB = 7500  # cards of 8 GB say a little less
+LEAST_CARD_MIB = 7500  # cards of 8 GB report a little less
 
 
 def ask_driver() -> str | None:
-    """The NVIDIA driver's answer; None without one. Raises `TimeoutError`, as of a card that has fallen off its bus."""
+    """Return the NVIDIA driver's answer, or None without a driver.
+
+    Raises `TimeoutError`, as for a card that has fallen off its bus.
+    """
     try:
         done = subprocess.run(ASK_DRIVER, capture_output=True, timeout=ANSWERS_WITHIN_S, check=False)  # noqa: S603 - fixed words
     except subprocess.TimeoutExpired as error:
@@ -22,7 +25,7 @@ def ask_driver() -> str | None:
 
 
 def first_card() -> str:
-    """The name of this machine's first NVIDIA GPU that is large enough for the model of the profile "gpu"; "" without one."""
+    """Return the first NVIDIA GPU that is large enough for the profile "gpu", by name; else ""."""
     try:
         answer = ask_driver()
     except TimeoutError:

@@ -1,7 +1,7 @@
-"""Whether a node can work here, and what to mend: every part is looked at on its own, so that one broken thing hides no other.
+"""Examines whether a node can work here: each part on its own, so that no fault hides another.
 
-It works before `swarmd init`, beside a running daemon, and without a network. Nothing is changed but a probe file, written
-and removed, in the home.
+It works before `swarmd init`, beside a running daemon, and without a network. It changes nothing
+but a probe file in the home, which it writes and removes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from swarm.roles.proposer import chosen_rules
 
 WITHIN_S = 24.0  # and a little more for the daemon's answer: half a minute in all
 LESS_TO_DO = "try again when the machine has less to do"
-# A larger pool takes longer to look through than anybody waits for a doctor.
+# Auditing a larger pool takes longer than anybody waits for a doctor.
 AUDITED_BYTES = 16 * 2**20
 Part = Callable[[], Awaitable[list[Finding]]]
 
 
 @dataclass
 class Patient:
-    """What is examined. Where the settings are wrong the defaults stand in, so that the rest can be looked at."""
+    """The examined home. The defaults stand in for wrong settings, so that the rest is examined."""
 
     home: Home
     config: Config = field(default_factory=Config)
@@ -49,10 +49,13 @@ class Patient:
 
 
 def run_doctor(home: Home, overrides: Mapping[str, str], ask: Callable[[str], Any]) -> list[Finding]:
-    """All findings, in the order in which they are best mended. `ask` gives the daemon's answer to a verb, within seconds."""
+    """Return all findings, in the order in which they are best mended.
+
+    `ask` returns the daemon's answer to a verb within seconds, or raises a `SwarmdError`.
+    """
     patient = Patient(home, running=home.path.exists() and home.holder() is not None)
     if patient.running:
-        with suppress(SwarmdError):  # it has only begun, or hangs
+        with suppress(SwarmdError):  # the daemon has only begun, or hangs
             patient.seen = Seen.of(ask("status"), ask("peers"))
     first = [_settings(patient, overrides)]
     return [*first, *trio.run(_examine, patient)]
@@ -143,7 +146,7 @@ async def _machine(patient: Patient) -> list[Finding]:
 
 
 async def _libraries(patient: Patient) -> tuple[dict[str, Any] | None, list[Finding]]:
-    """What torch and the model's libraries say."""
+    """Return the facts from torch and the model's libraries, or None, with the findings so far."""
     config = patient.config
     question = {"policy": asdict(config.policy), "generation": asdict(config.generation)}
     try:
@@ -157,7 +160,7 @@ async def _libraries(patient: Patient) -> tuple[dict[str, Any] | None, list[Find
 
 
 async def _driver(patient: Patient) -> tuple[str | None, list[Finding]]:
-    """What the NVIDIA driver says, of the GPUs and of those who use them."""
+    """Return the NVIDIA driver's answer, or None, with findings on it and on sharing the GPU."""
     try:
         answer = await trio.to_thread.run_sync(driver.ask_driver)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""What the doctor says of one thing."""
+"""A finding of the doctor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How bad it is: `FAIL` keeps the node from working, `WARN` does not; `SKIPPED` was not looked at, `found` says why."""
+    """The gravity of a finding: `FAIL` keeps the node from working, `WARN` does not.
+
+    `SKIPPED` was not examined; `found` says why.
+    """
 
     OK = "ok"
     WARN = "warn"
@@ -17,7 +20,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it is, and what mends it (one sentence, empty where nothing is to be done)."""
+    """One examined subject, its verdict, the observation, and the remedy ("" if nothing to do)."""
 
     subject: str
     verdict: Severity
@@ -26,20 +29,20 @@ class Finding:
 
 
 def ok(subject: str, found: str) -> Finding:
-    """As it should be."""
+    """Return the finding of a subject that is as it should be."""
     return Finding(subject, Severity.OK, found)
 
 
 def warn(subject: str, found: str, fix: str) -> Finding:
-    """Works, and could be better."""
+    """Return the finding of a subject that works and could be better."""
     return Finding(subject, Severity.WARN, found, fix)
 
 
 def fail(subject: str, found: str, fix: str) -> Finding:
-    """Keeps a node from working."""
+    """Return the finding of a subject that keeps a node from working."""
     return Finding(subject, Severity.FAIL, found, fix)
 
 
 def skipped(subject: str, why: str) -> Finding:
-    """Could not be looked at."""
+    """Return the finding of a subject that could not be examined."""
     return Finding(subject, Severity.SKIPPED, why)

@@ -1,4 +1,4 @@
-"""The machine: what its libraries answer within bounds of time, its main memory, and its disks."""
+"""Checks the machine: its main memory and its disks; asks heavy libraries within a time limit."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LEAST_MEMORY = GIB // 2
 
 
 async def ask_module(module: str, question: Any = None) -> tuple[dict[str, Any] | None, str]:
-    """What a module says of this machine as JSON, in a process of its own; None and its last words if it fails.
+    """Run a module in a process of its own, and return its JSON about this machine.
 
-    Raises `trio.TooSlowError`.
+    If it fails, returns None and its last line of errors. Raises `trio.TooSlowError`.
     """
     command, body = [sys.executable, "-m", module], json.dumps(question).encode()
     with trio.fail_after(ANSWERS_WITHIN_S):
@@ -37,7 +37,7 @@ async def ask_module(module: str, question: Any = None) -> tuple[dict[str, Any] 
 
 
 def memory(*, running: bool) -> Finding:
-    """Whether the main memory is enough for the node besides its policy."""
+    """Judge whether the main memory is enough for the node besides its policy."""
     free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
     text = f"{free / GIB:.1f} of {total / GIB:.1f} GiB are free"
     if running:
@@ -48,10 +48,13 @@ def memory(*, running: bool) -> Finding:
 
 
 def disk(config: Config, home: Path, facts: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Whether the disks hold what the settings allow: pool and checkpoints in the home, the model in the hub's cache."""
+    """Judge whether the disks have room for the settings' pool and checkpoints, and for the model.
+
+    Pool and checkpoints are in the home, the model in the hub's cache.
+    """
     place = _existing(home)
     free = shutil.disk_usage(place).free
-    # One more than are kept is there while it is written.
+    # While a checkpoint is written there is one more than are kept.
     checkpoints = (config.checkpoint.keep + 1) * facts["checkpoint"] - _size(home / "checkpoints") if facts else 0
     pool = config.pool.max_bytes - _size(home / "pool.sqlite")
     least = LEAST_DISK + max(checkpoints, 0)
@@ -79,7 +82,7 @@ def _existing(path: Path) -> Path:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; 0 of what is not there, or goes meanwhile."""
+    """Return the bytes of a file, or of all files in a folder; missing files count 0."""
     total = 0
     for each in (path, *path.rglob("*")):
         with suppress(OSError):

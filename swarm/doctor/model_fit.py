@@ -1,5 +1,4 @@
-"""Checks the model: whether it is here, whether the packages it needs are installed, and whether
-its devices' memory is enough.
+"""Checks the model: whether it and its packages are here, and whether its devices have room.
 
 The facts come from `swarm.policy.fit.devices`, since only torch can tell them. This file judges
 them without torch.
@@ -21,8 +20,7 @@ HOW = {"none": "all weights are trained", "lora": "an adapter is trained", "qlor
 
 
 def model(config: Config, facts: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Whether the base model is here or can be fetched, and can be trained and sampled with what is
-    installed."""
+    """Judge whether the base model can be had, trained and sampled with the installed packages."""
     name = config.policy.model
     if facts is None:
         yield skipped("model", "torch did not answer")
@@ -41,9 +39,9 @@ def model(config: Config, facts: Mapping[str, Any] | None) -> Iterator[Finding]:
 
 
 def memory(config: Config, facts: Mapping[str, Any] | None, *, running: bool) -> Iterator[Finding]:
-    """Whether each device of the policy has enough memory.
+    """Judge whether each device of the policy has enough memory.
 
-    A running daemon has taken its part, so nothing is said beside one.
+    A running daemon has taken its part, so beside one there is no finding.
     """
     if facts is None or running:
         return

@@ -1,6 +1,7 @@
-"""Whether others can reach this node: what its daemon saw of it, or without one what the addresses it would tell allow.
+"""Judges whether others can reach this node, by its daemon's connections or its own addresses.
 
-Nobody outside is asked to dial back, so without a daemon that others have connected to this is never certain, and said so.
+Nobody outside is asked to dial back. So without inbound connections to a daemon the verdict is
+uncertain, and says so.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ FORWARD = "forward the port in your router to this machine, and name the outer a
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a running daemon says: the addresses it tells peers, and how many connections it has, of these `inbound` by others;
-    and why it cannot see who else uses the GPU (guest.gpu), "" where it can."""
+    """A running daemon's answers: the addresses it tells peers and the number of its connections.
+
+    `inbound` of these were opened by others. `gpu_hidden` says why the daemon cannot see who else
+    uses the GPU (guest.gpu), "" if it can.
+    """
 
     addresses: tuple[str, ...]
     connections: int
@@ -29,14 +33,14 @@ class Seen:
 
     @classmethod
     def of(cls, status: Mapping[str, Any], peers: Iterable[Mapping[str, Any]]) -> Seen:
-        """From the daemon's own answers."""
+        """Read the daemon's answers to `status` and `peers`."""
         connected = [peer for peer in peers if peer["connected"]]
         inbound = sum(peer["direction"] == "inbound" for peer in connected)
         return cls(tuple(status["addresses"]), len(connected), inbound, status["guest"]["gpu_hidden"])
 
 
 def reachability(settings: NetworkSection, seen: Seen | None, *, running: bool) -> Finding:
-    """`seen` is None where no daemon answers."""
+    """Judge the reachability of the node; `seen` is None if no daemon answers."""
     if running and seen is None:
         return skipped("reachability", "the daemon does not answer yet")
     addresses = seen.addresses if seen else tuple(settings.announce) or would_announce(settings.listen)
@@ -53,11 +57,11 @@ def reachability(settings: NetworkSection, seen: Seen | None, *, running: bool) 
 
 
 def would_announce(listen: Sequence[str]) -> tuple[str, ...]:
-    """What a node that listens so tells its peers; addresses that are none are the port's finding."""
+    """Return the addresses that a node listening here would announce, without malformed ones."""
     return tuple(address for each in listen for address in reached_as(each))
 
 
 def is_public(address: str) -> bool:
-    """Whether an address means something outside the local network; a host name is taken to."""
+    """Whether an address is meaningful outside the local network, as a host name is taken to be."""
     ip = parse_address(ip_of(address))
     return ip is None or not is_local(ip)
