@@ -86,3 +86,10 @@ class EnvironmentRefused(SwarmdError):
     """An environment is unknown or not allowed here; the message says why."""
 
     exit_code = 3
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """Return the one exception inside nested groups of one, as trio's nurseries raise them."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

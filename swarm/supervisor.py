@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from swarm.errors import ConfigError, HomeError, IdentityError, PolicyError, SwarmdError
+from swarm.errors import ConfigError, HomeError, IdentityError, PolicyError, SwarmdError, unwrapped
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,5 @@ def find(error: BaseException, kinds: tuple[type[SwarmdError], ...]) -> SwarmdEr
 
 
 def _summary(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    error = unwrapped(error)
     return f"{type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from swarm.fair import Bucket, Buckets, Places, Shelf, Turns
+from swarm.newest import Newest
 
 
 class Seconds:
@@ -168,3 +169,22 @@ def test_turns_alternate_and_lose_nothing(steps: list[bool | None]) -> None:
             turns.remove(number, established=queue)
         assert turns.next(allowed=(queue,)) == (others[0] if others else None)
         assert turns.next(allowed=(queue,)) is None
+
+
+# Newest
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=60), st.integers(1, 5))
+def test_the_newest_are_remembered_and_no_more(steps: list[tuple[int, bool]], most: int) -> None:
+    """A step sets a key, or touches it where it is there."""
+    newest: Newest[int, int] = Newest(most)
+    order: list[int] = []
+    for number, (key, sets) in enumerate(steps):
+        if sets:
+            newest[key] = number
+        elif key in newest:
+            newest.touch(key)
+        else:
+            continue
+        order = [*(each for each in order if each != key), key][-most:]
+        assert list(newest) == order

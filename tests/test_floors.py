@@ -34,6 +34,7 @@ FLOORS = {
     "swarm.supervisor": 1,
     "swarm.context": 1,
     "swarm.fair": 1,
+    "swarm.newest": 1,
     "swarm.tasks": 2,
     "swarm.policy": 2,
     "swarm.pool": 2,

@@ -13,7 +13,7 @@ epoch before, and admission lets shares of that epoch wait aside, bounded in tim
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,11 +27,12 @@ from protocols.limits import MAX_INTEGER
 from protocols.manifest import Manifest, epoch_of
 from protocols.peer_id import peer_id
 from protocols.recipe import local_beacon
-from swarm.beacon.sources import BEACON_PROTOCOL, REQUEST_BYTES, RoundSources, remember
+from swarm.beacon.sources import BEACON_PROTOCOL, REQUEST_BYTES, RoundSources
 from swarm.context import Context
 from swarm.errors import NetworkError
 from swarm.fair import Places
 from swarm.net.network import Network
+from swarm.newest import Newest
 from swarm.pool.admission.epochs import proposable, taken
 from swarm.pool.pool import Pool
 from swarm.pool.store import beacon_table
@@ -132,7 +133,7 @@ class DrandBeacon:
         self._network = network
         self._signatures: dict[int, bytes] = {}
         self._values: dict[int, bytes] = {}
-        self._holders: dict[int, OrderedDict[str, None]] = {}
+        self._holders: dict[int, Newest[str, None]] = {}
         self._waiting = Places(MAX_WAITING, MAX_WAITING_PER_SIGNER)
         self._kept: Counter[str] = Counter()
         self._changed = trio.Event()
@@ -151,9 +152,9 @@ class DrandBeacon:
         already."""
         if not self.lacks(epoch) or self._waiting.full() or self._waiting.full_for(signer):
             return
-        holders = self._holders.setdefault(epoch, OrderedDict())
+        holders = self._holders.setdefault(epoch, Newest(HOLDERS_KEPT))
         for holder in (forwarder, peer_id(signer)):
-            remember(holders, holder, HOLDERS_KEPT)
+            holders[holder] = None
         self._wanted.set()
         with self._waiting.taken(signer), trio.move_on_after(WAIT_S):
             while epoch not in self._values:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from swarm.beacon.drand_web import ANSWER_WITHIN_S, fetch_round
 from swarm.clock import Clock
 from swarm.errors import ConfigError, NetworkError
 from swarm.net.network import Network
+from swarm.newest import Newest
 
 BEACON_PROTOCOL = "/swarmd/1/beacon"
 REQUEST_BYTES = 8  # the round's number, big-endian
@@ -60,7 +60,7 @@ class RoundSources:
         self._clock = clock
         self._network = network
         self._busy: set[str] = set()
-        self._liars: OrderedDict[str, None] = OrderedDict()
+        self._liars: Newest[str, None] = Newest(LIARS_KEPT)
         self.invalid = 0
         self.last_error = "nobody was asked yet"
 
@@ -79,7 +79,7 @@ class RoundSources:
                 found.append(Found(signature, source))
                 nursery.cancel_scope.cancel()
             elif source == "peers":
-                remember(self._liars, name, LIARS_KEPT)
+                self._liars[name] = None
 
         async def web() -> None:
             for url in list(self._urls):
@@ -146,11 +146,3 @@ class RoundSources:
         if network is None:
             raise NetworkError("the node is not on the network")
         return await network.request(peer, BEACON_PROTOCOL, round.to_bytes(REQUEST_BYTES), ROUND_SIGNATURE_BYTES)
-
-
-def remember(names: OrderedDict[str, None], name: str, most: int) -> None:
-    """Note a name as the newest of at most `most`."""
-    names[name] = None
-    names.move_to_end(name)
-    if len(names) > most:
-        names.popitem(last=False)

@@ -8,7 +8,6 @@ is remembered longer, so that coming back does not refill it.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from swarm.net.access import Access, Address, parse_address
 from swarm.net.network import CutOff
 from swarm.net.quota import CUT_AFTER_S, MAX_PEERS, Flow, PeerQuota, Quotas
 from swarm.net.tally import Tally
+from swarm.newest import Newest
 
 MAX_CUT_OFF = 256  # listed at once; beyond that the oldest is let go
 NEUTRAL = 1.0
@@ -44,8 +44,8 @@ class Guard:
         self._cut_off_s = config.cut_off_s
         self._tally = tally
         self._clock = clock
-        self._terms: OrderedDict[str, _Term] = OrderedDict()
-        self._standings: OrderedDict[str, float] = OrderedDict()
+        self._terms: Newest[str, _Term] = Newest(MAX_CUT_OFF)
+        self._standings: Newest[str, float] = Newest(MAX_PEERS)
         self.quotas = Quotas(config.peer_messages_per_s, config.peer_bytes_per_s)
         self.leave: Callable[[str], None] = lambda peer_id: None
 
@@ -73,9 +73,6 @@ class Guard:
         now_ms = self._clock.now_ms()
         listed = CutOff(peer_id, self.quota(peer_id).address, reason, now_ms, now_ms + int(1000 * self._cut_off_s))
         self._terms[peer_id] = _Term(listed, trio.current_time() + self._cut_off_s)
-        self._terms.move_to_end(peer_id)
-        if len(self._terms) > MAX_CUT_OFF:
-            self._terms.popitem(last=False)
         self._tally["cut_offs"] += 1
         logger.warning("cut off %s for %g s: %s", peer_id, self._cut_off_s, reason)
         self.leave(peer_id)
@@ -90,9 +87,6 @@ class Guard:
         if standing <= 0:
             self.cut_off(peer_id, reason)
         self._standings[peer_id] = standing
-        self._standings.move_to_end(peer_id)
-        if len(self._standings) > MAX_PEERS:
-            self._standings.popitem(last=False)
 
     def standing(self, peer_id: str) -> float:
         """Return a peer's score as judged last; 1 for a peer never judged."""

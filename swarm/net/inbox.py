@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from functools import partial
 from typing import TypeVar
 
 from swarm.errors import NetworkError
 from swarm.net.network import MAX_MESSAGE_BYTES, Message, Subscription, Verdict
 from swarm.net.tally import Tally
+from swarm.newest import Newest
 
 T = TypeVar("T")
 
@@ -23,16 +23,11 @@ class Inbox:
     def __init__(self, subscription: Subscription[T], tally: Tally) -> None:
         self._hear = partial(_hear, subscription, tally)
         self._tally = tally
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._seen: Newest[bytes, None] = Newest(SEEN_LIMIT)
 
     def has(self, message_id: bytes) -> bool:
         """Whether a message of this id (SHA-256 of its bytes) was lately published or received."""
         return message_id in self._seen
-
-    def _remember(self, message_id: bytes) -> None:
-        self._seen[message_id] = None
-        if len(self._seen) > SEEN_LIMIT:
-            self._seen.popitem(last=False)
 
     def published(self, data: bytes) -> bytes:
         """Note this node's own message, so that its echo is a duplicate; return its id.
@@ -44,7 +39,7 @@ class Inbox:
                 f"a message of {len(data)} bytes is over the limit of {MAX_MESSAGE_BYTES}; announce it and let peers pull it"
             )
         message_id = hashlib.sha256(data).digest()
-        self._remember(message_id)
+        self._seen[message_id] = None
         self._tally["messages_sent"] += 1
         self._tally["payload_bytes_sent"] += len(data)
         return message_id
@@ -55,7 +50,7 @@ class Inbox:
         if message_id in self._seen:
             self._tally["duplicates"] += 1
             return False
-        self._remember(message_id)
+        self._seen[message_id] = None
         return self._hear(data, peer)
 
 

@@ -12,11 +12,11 @@ neighbour's flood. Peers on this machine or its local network share no allowance
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from enum import Enum
 
 from swarm.fair import Bucket
 from swarm.net.access import is_local, parse_address, subnet
+from swarm.newest import Newest
 
 BURST_S = 5.0  # seconds' worth of messages that may come at once
 BYTES_BURST_S = 16.0  # and of bytes: a large body is fetched at full speed
@@ -76,8 +76,8 @@ class Quotas:
 
     def __init__(self, messages_per_s: float, bytes_per_s: float) -> None:
         self._rates = messages_per_s, bytes_per_s
-        self._peers: OrderedDict[str, PeerQuota] = OrderedDict()
-        self._areas: OrderedDict[str, PeerQuota] = OrderedDict()
+        self._peers: Newest[str, PeerQuota] = Newest(MAX_PEERS)
+        self._areas: Newest[str, PeerQuota] = Newest(MAX_PEERS)
         self.all_forwarded = Bucket(messages_per_s * ALL_FORWARDED_SHARE, messages_per_s * FORWARD_BURST_S)
 
     def of(self, peer_id: str) -> PeerQuota:
@@ -90,13 +90,11 @@ class Quotas:
         quota.address = address
         quota.area = None if ip is None or is_local(ip) else self._in(self._areas, str(subnet(ip)))
 
-    def _in(self, quotas: OrderedDict[str, PeerQuota], name: str) -> PeerQuota:
+    def _in(self, quotas: Newest[str, PeerQuota], name: str) -> PeerQuota:
         quota = quotas.get(name)
         if quota is None:
             quota = quotas[name] = PeerQuota(*self._rates)
-            if len(quotas) > MAX_PEERS:
-                quotas.popitem(last=False)
-        quotas.move_to_end(name)
+        quotas.touch(name)
         return quota
 
     def may_forward(self, peer_id: str, size: int) -> bool:

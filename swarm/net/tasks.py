@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from swarm.errors import unwrapped
+
 
 @asynccontextmanager
 async def background() -> AsyncIterator[trio.Nursery]:
@@ -20,8 +22,6 @@ async def background() -> AsyncIterator[trio.Nursery]:
             yield nursery
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
+        error = unwrapped(group)
         # The error keeps its own cause and context: the group adds nothing to them.
         raise error from error.__cause__

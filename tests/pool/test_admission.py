@@ -255,6 +255,7 @@ async def test_a_forked_log_is_seen_by_its_chain(gate: Gate) -> None:
 
 async def test_what_is_remembered_of_signers_is_bounded(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swarm.pool.admission.ranges.MAX_SIGNERS", 3)
+    gate.admission = gate.reopened()
     peers = [Peer(number) for number in range(1, 6)]
     for peer in peers:
         await gate.admit(peer.publish(count=5))

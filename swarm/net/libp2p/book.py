@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.errors import NetworkError
+from swarm.errors import HomeError, NetworkError
+from swarm.home import write_atomically
 from swarm.net.libp2p.addresses import parse
 
 MAX_PEERS = 256
@@ -136,13 +136,8 @@ class AddressBook:
             return
         self._changed = False
         peers = [{"peer_id": peer_id, "addresses": list(entry.addresses)} for peer_id, entry in list(self.entries.items())]
-        temporary = self._path.with_suffix(".tmp")
         try:
-            with temporary.open("w") as file:
-                json.dump({"format": FORMAT, "peers": peers}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        except OSError as error:
+            write_atomically(self._path, json.dumps({"format": FORMAT, "peers": peers}, indent=1).encode())
+        except HomeError as error:
             # The network works without the book; the node's other files report a full disk.
             logger.warning("cannot save the address book %s: %s", self._path, error)

@@ -11,7 +11,7 @@ on one machine or behind one router are ordinary here.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Collection
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from swarm.config.schema import NetworkSection
 from swarm.fair import Bucket
 from swarm.net.access import is_local, parse_address, subnet
 from swarm.net.guard import Guard
+from swarm.newest import Newest
 
 HANDSHAKE_S = 10.0
 MAX_HALF_OPEN = 32
@@ -60,7 +61,7 @@ class Gate:
     def __init__(self, config: NetworkSection, guard: Guard) -> None:
         self._config = config
         self._guard = guard
-        self._knocks: OrderedDict[str, Bucket] = OrderedDict()
+        self._knocks: Newest[str, Bucket] = Newest(MAX_NEIGHBOURHOODS)
 
     def refusal(self, address: str, connections: Collection[Connection]) -> str | None:
         """Return why a connection from an address is refused, given the others, or None."""
@@ -89,9 +90,7 @@ class Gate:
         if bucket is None:
             rates = (LOCAL_KNOCKS_PER_S, LOCAL_KNOCKS_BURST) if local else (KNOCKS_PER_S, KNOCKS_BURST)
             bucket = self._knocks[area] = Bucket(*rates)
-            if len(self._knocks) > MAX_NEIGHBOURHOODS:
-                self._knocks.popitem(last=False)
-        self._knocks.move_to_end(area)
+        self._knocks.touch(area)
         return bucket
 
 

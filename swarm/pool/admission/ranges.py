@@ -7,10 +7,9 @@ indices that go back, or a hole between two shares that are neighbours in the lo
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from protocols.messages import Share
 from protocols.reasons import Reason
+from swarm.newest import Newest
 
 MAX_SIGNERS = 10_000
 
@@ -22,7 +21,7 @@ class Ranges:
     """
 
     def __init__(self) -> None:
-        self._newest: OrderedDict[bytes, tuple[int, int, int]] = OrderedDict()
+        self._newest: Newest[bytes, tuple[int, int, int]] = Newest(MAX_SIGNERS)
 
     def take(self, signer: bytes, sequence: int, share: Share) -> Reason | None:
         """Note the share with this sequence number. Returns the reason if its range is wrong."""
@@ -36,9 +35,6 @@ class Ranges:
             if share.epoch < epoch or share.first_index < expected or (adjacent and share.first_index != expected):
                 return Reason.INDEX_GAP
         self._newest[signer] = (sequence, share.epoch, share.first_index + share.count)
-        self._newest.move_to_end(signer)
-        if len(self._newest) > MAX_SIGNERS:
-            self._newest.popitem(last=False)
         return None
 
     def pass_over(self, signer: bytes, sequence: int) -> None:

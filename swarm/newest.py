@@ -1,0 +1,27 @@
+"""A memory of the newest: what strangers can make a node remember is bounded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Newest(OrderedDict[K, V]):
+    """The `most` entries that were set or touched last; setting one more forgets the oldest."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        if len(self) > self._most:
+            self.popitem(last=False)
+
+    def touch(self, key: K) -> None:
+        """Count a present key among the newest again. Raises `KeyError` for one that is not here."""
+        self.move_to_end(key)
