@@ -71,6 +71,8 @@ def mixture(local: int, external: int) -> dict[str, str]:
     return {**GENERATION, "tasks.per_round": "8", "training.local": str(local), "training.external": str(external)}
 
 
+# The paper's draw for whole groups: each in one round only, and J whatever it costs.
+ONCE = replace(uniform.UNIFORM, max_uses=1, foreign_time=0.0)
 BETTER_ONLY = replace(ROLLOUTS, foreign_weights=useful.foreign_weights)
 PARTS: dict[str, dict[str, Variant]] = {
     "useful": {
@@ -86,8 +88,8 @@ PARTS: dict[str, dict[str, Variant]] = {
     "paper": {
         "4/4, better than average": Variant(SWARM["4/4"], "rollouts", BETTER_ONLY),
         "2/6, better than average": Variant(SWARM["2/6"], "rollouts", BETTER_ONLY),
-        "groups 1/1": Variant(whole_groups(1)),
-        "groups 1/3": Variant(whole_groups(3)),
+        "groups 1/1": Variant(whole_groups(1), "uniform", ONCE),
+        "groups 1/3": Variant(whole_groups(3), "uniform", ONCE),
         "8/0, half the rate": Variant(half_rate("8/0")),
         "4/4, half the rate": Variant(half_rate("4/4")),
     },

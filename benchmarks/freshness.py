@@ -1,8 +1,10 @@
 """Waiting for fresh groups, or training on what is there: `python -m benchmarks.freshness [--bounds 2 24] [--seeds 1 2 3]`.
 
-The same swarm (8 nodes, half of them half as fast, in memory) in both modes of `sampling.freshness`, for each bound on the policy
-age of a group (`sampling.max_policy_age`, in updates of its signer, of which a round makes two). Every finished run is one line
-of a file (--runs) and is not made again. Prints JSON, mean and standard deviation over seeds of
+The same swarm (8 nodes, half of them half as fast, in memory) once waits for fresh groups
+(`sampling.wait_s`) and once trains on what is there, for each bound on the policy age of a group
+(`sampling.max_policy_age`, in updates of its signer, of which a round makes two). Every finished run
+is one line of a file (--runs) and is not made again. Prints JSON, mean and standard deviation over
+seeds of
 
     held_out   held-out accuracy after the rounds
     reward     cumulative reward of a node
@@ -38,7 +40,8 @@ KEPT = (
 def command(mode: str, bound: int, seed: int, options: argparse.Namespace) -> Command:
     """Of `swarmd`."""
     asked = {"--network": "memory", "--rounds": str(options.rounds), "--seed": str(seed), "--speeds": options.speeds}
-    wait = {"sampling.freshness": mode, "sampling.max_policy_age": str(bound), "sampling.max_wait_s": str(options.max_wait_s)}
+    wait_s = options.wait_s if mode == "fresh" else 0
+    wait = {"sampling.max_policy_age": str(bound), "sampling.wait_s": str(wait_s)}
     return ("sim", *(each for pair in asked.items() for each in pair), *settings(wait))
 
 
@@ -64,7 +67,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--speeds", default="1,0.5", help="as swarmd sim takes them")
-    parser.add_argument("--max-wait-s", type=float, default=5.0, help="sampling.max_wait_s, in virtual seconds")
+    parser.add_argument("--wait-s", type=float, default=5.0, help="sampling.wait_s of fresh, in virtual seconds")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, each of which takes about one core")
     parser.add_argument("--runs", type=Path, default=Path("freshness.jsonl"))
     options = parser.parse_args()
@@ -79,7 +82,7 @@ def main() -> None:
     for name, each in commands.items():
         found = [figures(runs[one]) for one in each]
         results[name] = {figure: summary([one[figure] for one in found]) for figure in found[0]}
-    asked = {name: getattr(options, name) for name in ("rounds", "speeds", "max_wait_s", "seeds")}
+    asked = {name: getattr(options, name) for name in ("rounds", "speeds", "wait_s", "seeds")}
     print(json.dumps({**asked, **results}, indent=1))
 
 

@@ -125,8 +125,8 @@ def generation(device: str, shape: str, prompts: int, generations: int, tokens: 
 
 def training(device: str, shape: str, groups: int, generations: int, tokens: int, pass_tokens: int) -> dict[str, Any]:
     lm = open_model(device, shape)
-    settings = TrainingSection(learning_rate=1e-6, micro_batch_tokens=pass_tokens)
-    batch = make_batch(lm, random_groups(lm, groups, generations, tokens), settings)
+    settings = TrainingSection(learning_rate=1e-6)
+    batch = make_batch(lm, random_groups(lm, groups, generations, tokens), settings, pass_tokens)
 
     trainer = Trainer(lm, Optimizer(lm.parameters, settings), settings, Memory(lm, 0.0))
 
@@ -175,7 +175,7 @@ def fits(device: str, shape: str, kind: str, gib: float, tokens: int) -> dict[st
     engine = SlotEngine(lm, Ends((), (), lambda ids: ""), memory)
     engine.sample(random_tokens(lm, 8, PROMPT), num_generations=8, max_tokens=tokens, temperature=1.0, seed=1)
     sampling = peak_gib(device)
-    pass_tokens = memory.micro_batch_tokens(settings.micro_batch_tokens)
+    pass_tokens = memory.micro_batch_tokens()
     for _ in range(2):
         batch = make_batch(lm, random_groups(lm, 8, 8, tokens), settings, pass_tokens)
         update(trainer, batch)

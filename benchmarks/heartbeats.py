@@ -51,7 +51,7 @@ PING_EVERY_S = 0.2
 # A round's groups in one step of many passes, each of as many completions as the swarm allows.
 HARD = (
     "node.min_round_s=0", "generation.num_generations=32", "training.local=12", "training.groups_per_update=0",
-    "training.num_iterations=20", "training.foreign_time=0", "defences.canary_tasks=0",
+    "training.num_iterations=20", "defences.canary_tasks=0",
 )  # fmt: skip
 SLOW = ("node.min_round_s=2",)
 

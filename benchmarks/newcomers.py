@@ -18,8 +18,8 @@ from typing import Any
 
 from protocols.messages import Completion, PolicyTag
 from protocols.recipe import Recipe
-from swarm.config.sampling_section import SamplingSection
-from swarm.config.schema import DefencesSection, PoolSection
+from swarm.config.schema import DefencesSection, PoolSection, SamplingSection
+from swarm.learner.sampling import MAX_AGE_MS
 from swarm.pool.sampling import SAMPLERS
 from swarm.pool.sampling.drawing import Budget, Skill
 from swarm.pool.sampling.signer_quotas import quotas_of, weigh
@@ -54,8 +54,8 @@ class ListeningNode:
     def train(self, own_groups: int = LOCAL) -> dict[bytes, float]:
         """One round: each signer's part of the batch's weight."""
         sampler, defences, settings = SAMPLERS[self.sampler], DefencesSection(), SamplingSection()
-        since_ms = self.now_ms - int(settings.max_age_s * 1000)
-        eligible = Eligible(settings.max_uses, since_ms, settings.max_policy_age, "compact", ("toy/add",))
+        since_ms = self.now_ms - MAX_AGE_MS
+        eligible = Eligible(sampler.max_uses, since_ms, settings.max_policy_age, "compact", ("toy/add",))
         found = candidates(self.store, eligible, 512, self.standing.established_signers(self.now_ms))
         own = [self._group(OWN_KEY, index, 20) for index in range(own_groups)]
         quotas = quotas_of(self.standing, {each.signer for each in found}, defences, self.now_ms)

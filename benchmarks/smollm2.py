@@ -32,9 +32,7 @@ KEPT = (
     "reward_per_round_per_node",
     "trained_from",
 )
-LANGUAGE_MODEL = (
-    "smollm2,policy.adapter=lora,policy.lora_rank=8,policy.lora_alpha=16,policy.examples=5,training.learning_rate=5e-4"
-)
+LANGUAGE_MODEL = "smollm2,policy.adapter=lora,policy.lora_rank=8,policy.examples=5,training.learning_rate=5e-4"
 # The embedded model does a hundred rounds in the time of one of the other's; it waits, so that both have news for each other.
 EMBEDDED = "embedded,node.min_round_s=15"
 SETTINGS = ("swarm.manifest=words", "policy.niceness=0", "defences.canary_tasks=0")
@@ -56,8 +54,6 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         *(
             "--set",
             "training.external=4",
-            "--set",
-            "training.foreign_time=0",
             "--set",
             "training.local=2",
             "--evaluate-every",

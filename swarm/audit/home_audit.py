@@ -24,7 +24,7 @@ from swarm.home import Home
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
 from swarm.pool.store.damage import DatabaseCopy, copied, search
-from swarm.tasks.scoring import Scorer
+from swarm.tasks.scoring import LIMIT_S, Scorer
 
 
 def run_audit(home: Home, config: Config, *, quick: bool = False) -> Report:
@@ -58,7 +58,7 @@ async def audit(home: Home, config: Config, clock: Clock, *, quick: bool = False
             if quick:
                 await _replay(case, None)
             else:
-                async with Scorer(config.scoring.workers, config.scoring.timeout_s, clock) as scorer:
+                async with Scorer(config.scoring.workers, LIMIT_S, clock) as scorer:
                     await _replay(case, scorer)
     else:
         report.notes.append("there is no pool yet")

@@ -21,12 +21,10 @@ PAPER = {0: 561.79, 2: 854.43, 4: 1093.31, 6: 945.87}
 # Tasks as they come: among chosen ones rewards would say more of the choice than of the policy.
 GENERATION = {"tasks.per_round": "1", "tasks.curriculum": "false", "tasks.choices": "1"}
 PROTOCOL = GENERATION | {
-    "training.foreign_time": "0",
     "training.groups_per_update": "0",
     "training.constant_steps": "0",
     "sampling.sampler": "rollouts",
     "sampling.max_policy_age": "1",
-    "sampling.max_uses": "1",
     "defences.min_probability": "0",
     "defences.signer_share": "1",
     "defences.newcomer_share": "1",

@@ -30,19 +30,26 @@ def check(home: Home, overrides: dict[str, str]) -> None:
 @home_option
 @set_option
 @json_option
+@click.option("--all", "every", is_flag=True, help="Also the settings that hardly any owner changes.")
 @click.argument("key", required=False)
-def explain(home: Home, overrides: dict[str, str], as_json: bool, key: str | None) -> None:
-    """Show each setting's value and where it was set; with KEY (a setting or a section) what it means as well."""
+def explain(home: Home, overrides: dict[str, str], as_json: bool, every: bool, key: str | None) -> None:
+    """Show the value and the origin of each setting that an owner decides, or of all.
+
+    With KEY, any setting or section, show its meaning as well.
+    """
+    from swarm.config.explain import REST
     from swarm.config.explain import explain as explain_settings
     from swarm.config.load import resolve
     from swarm.config.toml import literal
 
-    records = explain_settings(resolve(home.path, overrides), key)
+    records = explain_settings(resolve(home.path, overrides), key, every=every)
     if as_json:
         print_json(records)
     elif key is None:
         rows = [record | {"value": literal(record["value"])} for record in records]
         print_table(rows, ["name", "value", "origin"])
+        if not every:
+            click.echo(f"{REST} more settings: swarmd config explain --all")
     else:
         for record in records:
             click.echo(f"{record['name']} = {printable(literal(record['value']))}    from: {record['origin']}")
@@ -53,8 +60,9 @@ def explain(home: Home, overrides: dict[str, str], as_json: bool, key: str | Non
 
 
 @config.command("example")
-def example_() -> None:
-    """Print a node.toml with every setting, each with a sentence."""
+@click.option("--all", "every", is_flag=True, help="Also the settings that hardly any owner changes.")
+def example_(every: bool) -> None:
+    """Print a node.toml with the settings that an owner decides, or all, each with its meaning."""
     from swarm.config.explain import example
 
-    click.echo(example(), nl=False)
+    click.echo(example(every=every), nl=False)

@@ -1,1 +1,2 @@
-"""The node's settings: what they are (`schema`), where they come from (`load`), how they are shown (`explain`)."""
+"""The node's settings: the sections (`schema`), their sources (`load`), and how they are shown
+(`explain`)."""

@@ -1,4 +1,7 @@
-"""Times of day, as settings write them: "22:00-07:00", local time, past midnight where the end is before the beginning."""
+"""Times of day, as settings write them: "22:00-07:00", local time.
+
+They go past midnight where the end is before the beginning.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class Hours:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The hours of "HH:MM-HH:MM". Raises `ConfigError`."""
+        """Read hours from "HH:MM-HH:MM". Raises `ConfigError`."""
         try:
             begin, end = (datetime.strptime(part.strip(), "%H:%M").time() for part in text.split("-"))
         except ValueError:
@@ -33,7 +36,10 @@ class Hours:
 
 
 def opens(hours: Sequence[Hours], now: datetime) -> datetime | None:
-    """When the next of `hours` begins; None while one of them lasts, or where there are none. `now` is local time."""
+    """Return when the next of `hours` begins; None while one lasts, or where `hours` is empty.
+
+    `now` is local time.
+    """
     if not hours or any(now.time() in each for each in hours):
         return None
     today = [now.replace(hour=each.begin.hour, minute=each.begin.minute, second=0, microsecond=0) for each in hours]

@@ -1,7 +1,9 @@
-"""A node's settings from everywhere they can be set, in the order defaults < profile < node.toml < environment < command line.
+"""A node's settings from all their sources: defaults < profile < node.toml < environment < command
+line.
 
-Each source is reduced to flat `section.key` names first, checked on its own (so that a mistake is reported where it was
-made, even when a later source overrides it), and laid over the one before.
+Each source is reduced to flat `section.key` names and checked on its own, so that a mistake is
+reported where it was made, even when a later source overrides it. Then it is laid over the one
+before.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from protocols.peer_id import public_key
 from protocols.reasons import ProtocolError
 from swarm.config.hours import Hours
 from swarm.config.profiles import PROFILES
+from swarm.config.removed import REMOVED
 from swarm.config.schema import SECTIONS, Config
+from swarm.config.setting import Allowed
 from swarm.config.toml import flatten, parse, positions
 from swarm.errors import ConfigError
 
@@ -42,7 +46,8 @@ _TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One value and where it was set: "default", "profile laptop", "<path>, line 7", "SWARMD_NODE__SEED" or "command line"."""
+    """One value and its origin: "default", "profile laptop", "<path>, line 7", "SWARMD_NODE__SEED"
+    or "command line"."""
 
     value: Any
     origin: str
@@ -50,29 +55,30 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The configuration, and for every `section.key` where its value came from."""
+    """The configuration, and the value and origin of every `section.key`."""
 
     config: Config
     settings: Mapping[str, Setting]
 
 
 def load(home: Path, overrides: Mapping[str, str] = MappingProxyType({}), environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration of the node at `home`; see `resolve`."""
+    """Return the configuration of the node at `home`; see `resolve`."""
     return resolve(home, overrides, environ).config
 
 
 def resolve(home: Path, overrides: Mapping[str, str] = MappingProxyType({}), environ: Mapping[str, str] = os.environ) -> Resolved:
-    """The configuration of the node at `home` with the origin of every value.
+    """Return the configuration of the node at `home` with the origin of every value.
 
-    `overrides` are the command line's, `section.key` to text. A home without node.toml has the defaults. Raises
-    `ConfigError` for an unknown key, a value of the wrong type or out of range, and values that contradict each other.
+    `overrides` are the command line's, `section.key` to text. A home without node.toml has the
+    defaults. Raises `ConfigError` for an unknown key, a value of the wrong type or out of range,
+    and values that contradict each other.
     """
     path = home / "node.toml"
     return _combine([*_from_toml(_read(path), str(path)), *_from_environment(environ), *_from_command_line(overrides)])
 
 
 def check_text(text: str, source: str) -> None:
-    """Raise `ConfigError` unless `text` would do as a node.toml; `source` is what the message calls it."""
+    """Raise `ConfigError` unless `text` is a good node.toml; the message calls it `source`."""
     _combine(_from_toml(text, source))
 
 
@@ -118,7 +124,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Setting
         if not variable.startswith(PREFIX) or variable == NOT_A_SETTING:
             continue
         section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
-        # One underscore instead of two is the likely slip, and silently ignoring it would be the worst answer.
+        # One underscore instead of two is the likely slip; ignoring it in silence would be worst.
         name = f"{section}.{key}" if separator else section.replace("_", ".", 1)
         if not separator and name in FIELDS:
             raise ConfigError(f"{variable} is no setting; did you mean {_variable(name)}, with two underscores?")
@@ -138,10 +144,15 @@ def _variable(name: str) -> str:
 
 
 def known(name: str, origin: str) -> None:
-    """Raise `ConfigError` with the nearest existing name unless `name` is a setting or, with a final dot, a section."""
+    """Raise `ConfigError` unless `name` is a setting or, with a final dot, a section.
+
+    The message says what replaced a removed setting, or which name is nearest.
+    """
     section, _, key = name.partition(".")
     if name in FIELDS or (section in SECTIONS and not key):
         return
+    if name in REMOVED:
+        raise ConfigError(f"{origin}: {name} is no longer a setting; {REMOVED[name]}")
     if section not in SECTIONS:
         close = difflib.get_close_matches(section, SECTIONS, n=1)
         # A key written without its section, or under a wrong one, is found by its own name.
@@ -159,7 +170,8 @@ def _suggest(near: list[str], otherwise: str) -> str:
 
 
 def _from_text(name: str, text: str, origin: str) -> Any:
-    """A value from an environment variable or the command line: as in TOML, but texts and lists need no quotes or brackets."""
+    """Read a value from an environment variable or the command line: TOML, but texts and lists need
+    no quotes or brackets."""
     type_, text = TYPES[name], text.strip()
     if type_ is str:
         return text
@@ -172,12 +184,12 @@ def _from_text(name: str, text: str, origin: str) -> Any:
 
 
 def type_name(type_: Any) -> str:
-    """A setting's type in words."""
+    """Say a setting's type in words."""
     return _TYPE_NAMES.get(type_, "a list of texts")
 
 
 def _checked(name: str, value: Any, origin: str) -> Any:
-    """`value` as the schema's type, which is strict: only a whole number given for a number is converted."""
+    """Return `value` in the schema's type; only a whole number given for a number is converted."""
     type_ = TYPES[name]
     if get_args(type_) and isinstance(value, list) and all(isinstance(item, str) for item in value):
         value = tuple(value)
@@ -185,23 +197,23 @@ def _checked(name: str, value: Any, origin: str) -> Any:
         value = float(value)
     elif type(value) is not type_:
         raise ConfigError(f"{origin}: {name} must be {type_name(type_)}, not {json.dumps(value, default=str)}")
-    rules = FIELDS[name].metadata
+    rules: Allowed = FIELDS[name].metadata["allowed"]
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{origin}: {name} must be finite, not {value}")
-    if rules["choices"] and value not in rules["choices"]:
-        near = difflib.get_close_matches(value, rules["choices"], n=1)
-        raise ConfigError(f"{origin}: {name} = {value!r}{_suggest(near, 'it must be one of ' + ', '.join(rules['choices']))}")
-    if (bound := rules["minimum"]) is not None and value < bound:
+    if rules.choices and value not in rules.choices:
+        near = difflib.get_close_matches(value, rules.choices, n=1)
+        raise ConfigError(f"{origin}: {name} = {value!r}{_suggest(near, 'it must be one of ' + ', '.join(rules.choices))}")
+    if (bound := rules.minimum) is not None and value < bound:
         raise ConfigError(f"{origin}: {name} must be at least {bound}, not {value}")
-    if (bound := rules["above"]) is not None and value <= bound:
+    if (bound := rules.above) is not None and value <= bound:
         raise ConfigError(f"{origin}: {name} must be above {bound}, not {value}")
-    if (bound := rules["maximum"]) is not None and value > bound:
+    if (bound := rules.maximum) is not None and value > bound:
         raise ConfigError(f"{origin}: {name} must be at most {bound}, not {value}")
     return value
 
 
 def _check_together(settings: Mapping[str, Setting]) -> None:
-    """What no single value shows."""
+    """Raise `ConfigError` for values that contradict each other."""
     value = {name: setting.value for name, setting in settings.items()}
     if value["training.local"] + value["training.external"] < 1:
         raise ConfigError("training.local and training.external are both 0, so nothing would ever be trained; set one of them")

@@ -1,4 +1,5 @@
-"""Which manifest the setting `swarm.manifest` means: a built-in one's name, a file, or a swarm id."""
+"""Finds the manifest that the setting `swarm.manifest` means: a built-in one's name, a file, or a
+swarm id."""
 
 from __future__ import annotations
 
@@ -16,14 +17,16 @@ _SWARM_ID = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def built_in() -> dict[str, Manifest]:
-    """The manifests that come with swarmd, by name."""
+    """Return the manifests that come with swarmd, by name."""
     return {path.stem: _read(path) for path in sorted(_BUILT_IN.glob("*.toml"))}
 
 
 def find_manifest(reference: str, home: Home) -> Manifest | None:
-    """The manifest that `reference` means; None for a swarm id whose manifest is not on this machine yet.
+    """Return the manifest that `reference` means; None for a swarm id whose manifest is not on this
+    machine yet.
 
-    A relative path is taken from the home. Raises `ConfigError` when there is no such manifest or it cannot be used.
+    A relative path is taken from the home. Raises `ConfigError` when there is no such manifest, or
+    it cannot be used.
     """
     if _SWARM_ID.fullmatch(reference):
         candidates = [*built_in().values(), *([_read(home.manifest)] if home.manifest.exists() else [])]
@@ -40,7 +43,8 @@ def find_manifest(reference: str, home: Home) -> Manifest | None:
 
 
 def absolute(reference: str) -> str:
-    """`reference` as it is written into node.toml: a path typed in a shell is taken from the working directory."""
+    """Return `reference` as it is written into node.toml: a path is made absolute, from the working
+    directory."""
     return str(Path(reference).expanduser().absolute()) if _is_path(reference) else reference
 
 

@@ -1,4 +1,7 @@
-"""Profiles: starting points written as differences from the defaults, chosen by `node.profile`; what is set elsewhere wins."""
+"""Profiles: starting points, as differences from the defaults, chosen by `node.profile`.
+
+A value set elsewhere wins.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,19 @@ from typing import Any
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    # Somebody works on this machine: little CPU, memory and disk, and pauses between rounds.
+    # Somebody works on this machine: little CPU, memory and disk, and rests after each round.
     "laptop": {
         "network.max_connections": 16,
         "policy.niceness": 19,
         "pool.max_groups": 5000,
         "pool.max_bytes": 128 * 2**20,
-        "node.min_round_s": 5.0,
         "guest.battery": True,
+        "guest.duty": 0.25,
     },
-    # A machine of its own in a data centre: many peers, much history, nobody on the local network to look for.
+    # A machine of its own in a data centre: many peers, much history, no neighbours to look for.
     "server": {
         "network.max_connections": 256,
         "network.mdns": False,
-        "network.max_inbound_queue": 8192,
         "pool.max_groups": 200_000,
         "pool.max_bytes": 8 * 2**30,
         "pool.groups_per_peer": 10_000,
@@ -32,7 +34,6 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "policy.model": "Qwen/Qwen2.5-0.5B-Instruct",
         "policy.device": "cuda",
         "training.max_versions_behind": 1,
-        "training.micro_batch_tokens": 32_768,
         "scoring.workers": 4,
         "checkpoint.every_rounds": 50,
     },

@@ -1,8 +1,10 @@
-"""Where a key stands in a TOML text, and how to change it without touching anything else the user wrote.
+"""Finds where a key stands in a TOML text, and changes it without touching anything else the user
+wrote.
 
-Python's own parser gives values without positions and there is no writer that keeps comments, so the text is walked
-statement by statement: a header is one line, and a key's value ends on the first line at which the lines since the key
-parse. Only texts that parse as a whole are walked, so that always happens.
+Python's own parser gives values without positions, and no writer keeps comments. So the text is
+walked statement by statement: a header is one line, and a key's value ends on the first line at
+which the lines since the key parse. Only texts that parse as a whole are walked, so that always
+happens.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from swarm.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Lines `first` to `last` (counted from 0, both included) set `names`, dotted and complete; a header sets none."""
+    """Lines `first` to `last` (from 0, both included), which set `names`, dotted and complete.
+
+    A header sets no names.
+    """
 
     first: int
     last: int
@@ -27,7 +32,10 @@ class Statement:
 
 
 def parse(text: str, source: str) -> dict[str, Any]:
-    """The document as nested dictionaries; `ConfigError` names `source` and the line when it is not TOML."""
+    """Return the document as nested dictionaries.
+
+    Raises `ConfigError`, which names `source` and the line, when it is not TOML.
+    """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -35,7 +43,7 @@ def parse(text: str, source: str) -> dict[str, Any]:
 
 
 def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one level of dotted names; an empty table stays, as its name followed by a dot."""
+    """Return nested tables as one level of dotted names; an empty table is its name and a dot."""
     flat: dict[str, Any] = {}
     for key, value in document.items():
         if isinstance(value, dict):
@@ -46,7 +54,7 @@ def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def statements(text: str) -> Iterator[Statement]:
-    """The headers and key-value pairs of a text that `parse` accepts, in order."""
+    """Yield the headers and key-value pairs of a text that `parse` accepts, in order."""
     lines = text.split("\n")
     section, first = "", 0
     while first < len(lines):
@@ -81,7 +89,8 @@ def _complete(lines: list[str]) -> dict[str, Any] | None:
 
 
 def positions(text: str) -> dict[str, int]:
-    """The line, counted from 1, on which each dotted name is set or, with a final dot, its table is opened."""
+    """Return the line, counted from 1, that sets each dotted name or, with a final dot, opens its
+    table."""
     lines: dict[str, int] = {}
     for statement in statements(text):
         for name in statement.names or (statement.section,):
@@ -90,12 +99,13 @@ def positions(text: str) -> dict[str, int]:
 
 
 def literal(value: Any) -> str:
-    """A setting's value as TOML."""
+    """Write a setting's value as TOML."""
     match value:
         case bool():
             return "true" if value else "false"
         case str():
-            # JSON escapes the same characters in the same way, except that TOML has no surrogate pairs and forbids a bare DEL.
+            # JSON escapes the same characters in the same way, except that TOML has no surrogate
+            # pairs and forbids a bare DEL.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return f"[{', '.join(literal(item) for item in value)}]"
@@ -104,9 +114,10 @@ def literal(value: Any) -> str:
 
 
 def edit(text: str, changes: Mapping[str, Any], source: str) -> str:
-    """`text` with the dotted names in `changes` set to their values; all other lines, comments included, stay as they are.
+    """Return `text` with the dotted names in `changes` set to their values.
 
-    Raises `ConfigError` when the text is not TOML, or sets one of the names in a way that only a hand can change.
+    All other lines, comments included, stay as they are. Raises `ConfigError` when the text is not
+    TOML, or sets one of the names in a way that only a hand can change.
     """
     text = text.replace("\r\n", "\n")
     wanted = {**flatten(parse(text, source)), **changes}
@@ -122,7 +133,7 @@ def edit(text: str, changes: Mapping[str, Any], source: str) -> str:
 
 
 def _literals(flat: Mapping[str, Any]) -> dict[str, str]:
-    """Values by their TOML text, so that a list equals a tuple and 1 does not equal true."""
+    """Return values as TOML text, so that a list equals a tuple and 1 does not equal true."""
     return {name: literal(value) for name, value in flat.items() if not name.endswith(".")}
 
 
@@ -147,7 +158,8 @@ def _set(text: str, name: str, value: Any) -> str:
 
 
 def _trailing_comment(lines: list[str]) -> str:
-    """The comment after a statement: what its last line can lose, from a # on, without changing what the statement says."""
+    """Return the comment after a statement: the part of its last line, from a # on, that can go
+    without changing the value."""
     value, last = _complete(lines), lines[-1]
     for position in (index for index, character in enumerate(last) if character == "#"):
         if _complete([*lines[:-1], last[:position]]) == value:

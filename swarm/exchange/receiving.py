@@ -26,6 +26,10 @@ from swarm.records import ScoredGroup
 
 # Messages, of different signers, judged at once; their groups share the scoring workers.
 JUDGED_AT_ONCE = 8
+# Room for messages that wait: what all peers may bring at once, within what memory allows.
+WAITING_PER_CONNECTION = 16
+LEAST_WAITING = 1024
+MAX_WAITING_BYTES = 64 * 2**20
 # Messages that wait for a peer, beside the queue. Above admission's own limit, so that one in the
 # queue never waits.
 WAITING_AT_ONCE = 64
@@ -58,8 +62,8 @@ class Receiver:
         self._log = log
         self._heard = heard
         self._waiting = Waiting(
-            settings.max_inbound_queue,
-            settings.max_inbound_bytes,
+            max(LEAST_WAITING, WAITING_PER_CONNECTION * settings.max_connections),
+            MAX_WAITING_BYTES,
             lambda signer: admission.standing.established(signer, context.now_ms()),
         )
         self._nursery: trio.Nursery | None = None

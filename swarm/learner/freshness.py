@@ -1,5 +1,5 @@
-"""Waiting for fresh groups before a draw (`sampling.freshness` = "fresh"); plain swarm sampling
-never waits.
+"""Waiting for fresh groups before a draw (`sampling.wait_s` above 0); plain swarm sampling never
+waits.
 
 A node that trains on the groups at hand is never idle, and imitates policies that may be long gone.
 A node that waits for as many foreign groups as it would draw goes at the pace of the swarm; none of
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import trio
 
-from swarm.config.sampling_section import SamplingSection
+from swarm.config.schema import SamplingSection
 from swarm.learner.activity import Activity
 from swarm.learner.company import Company
 from swarm.learner.sampling import Sampling
@@ -67,17 +67,16 @@ class Freshness:
         self._woken.set()
 
     async def wait(self) -> None:
-        """Wait, if `freshness` is "fresh", for J fresh groups, until the time is up or no peer is
-        connected."""
+        """Wait for J fresh groups, `sampling.wait_s` at most, or until no peer is connected."""
         settings, wanted = self._settings, self._wanted
-        if settings.freshness != "fresh" or not wanted or not self._anybody():
+        if not settings.wait_s or not wanted or not self._anybody():
             return
         begun, found = trio.current_time(), await self._found(wanted)
         if found >= wanted:
             self._hoped += HOPE
             return
-        why = f"for {wanted} groups of at most {settings.max_policy_age} updates ago (sampling.freshness)"
-        with self._activity.doing("waiting", why), trio.move_on_after(settings.max_wait_s) as patience:
+        why = f"for {wanted} groups of at most {settings.max_policy_age} updates ago (sampling.wait_s)"
+        with self._activity.doing("waiting", why), trio.move_on_after(settings.wait_s) as patience:
             while found < wanted and self._anybody():
                 with trio.move_on_after(LOOK_S):
                     await self._woken.wait()

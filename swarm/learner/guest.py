@@ -17,8 +17,8 @@ from pathlib import Path
 import trio
 
 from swarm.clock import Clock
-from swarm.config.guest_section import GuestSection
 from swarm.config.hours import Hours, opens
+from swarm.config.schema import GuestSection
 from swarm.errors import HomeError
 from swarm.home import storage, write_atomically
 from swarm.learner.activity import Activity

@@ -1,6 +1,6 @@
 """Swarm sampling (SAPO, arXiv 2509.08721, Algorithm 1): one node's rounds.
 
-Nothing here waits for a peer, unless the owner asks for fresh groups (`sampling.freshness`).
+Nothing here waits for a peer, unless the owner asks for fresh groups (`sampling.wait_s`).
 """
 
 from __future__ import annotations

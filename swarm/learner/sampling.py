@@ -22,6 +22,8 @@ from swarm.roles.roles import Roles
 
 # A sampler chooses among this many of the newest foreign groups.
 CANDIDATES = 512
+# Since when foreign groups are drawn: the policy of a signer that fell silent does not age.
+MAX_AGE_MS = 3_600_000
 
 
 class Sampling:
@@ -35,7 +37,7 @@ class Sampling:
         self._view = roles.view
         self._activity = activity
         self._sampler = SAMPLERS[context.config.sampling.sampler]
-        self.split = Split(context.config.training)
+        self.split = Split(context.config.training, self._sampler.foreign_time)
 
     async def draw(self, own: Sequence[ScoredGroup], round: int, random: Random) -> RoundBatch:
         """Draw from this round's own groups and the pool's foreign ones; count one use of each
@@ -69,8 +71,8 @@ class Sampling:
         settings, now_ms = self._context.config.sampling, self._context.now_ms()
         established = self._standing.established_signers(now_ms)
         eligible = Eligible(
-            max_uses=settings.max_uses,
-            since_ms=now_ms - int(settings.max_age_s * 1000),
+            max_uses=self._sampler.max_uses,
+            since_ms=now_ms - MAX_AGE_MS,
             max_policy_age=settings.max_policy_age,
             rendering=self._view.rendering,
             environments=tuple(rule.name for rule in self._context.manifest.environments),

@@ -2,7 +2,7 @@
 
 An own group costs a node one forward pass per token, a foreign one a single batched pass. The ratio
 depends on the model and the machine, so the node measures both. It draws as many foreign groups as
-fit into the share of a round's seconds given by `training.foreign_time`.
+fit into the share of a round's seconds that the sampler gives them.
 
 Why a share: let a round that trains on n groups teach in proportion to n^a (several updates, each
 worth a little less than the one before). A round takes T seconds for the own part and t for each
@@ -23,17 +23,21 @@ OWN = ("proposing", "generating", "scoring", "sharing", "sampling")
 
 
 class Split:
-    """One node's number of foreign groups per round, between I and J."""
+    """One node's number of foreign groups per round, between I and J, within a share of the time.
 
-    def __init__(self, settings: TrainingSection) -> None:
+    Always J where `share` is 0.
+    """
+
+    def __init__(self, settings: TrainingSection, share: float) -> None:
         self._settings = settings
+        self._share = share
         self._own_s = 0.0
         self._foreign_s = 0.0
 
     @property
     def external(self) -> int:
         """Foreign groups to draw in this round; J until a round was measured."""
-        most, share = self._settings.external, self._settings.foreign_time
+        most, share = self._settings.external, self._share
         if not share or not self._foreign_s:
             return most
         fit = share / (1 - share) * self._own_s / self._foreign_s  # inf where a foreign group costs next to nothing

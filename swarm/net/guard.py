@@ -1,8 +1,8 @@
 """The guard of a network: the operator's lists, each peer's score, and the peers cut off.
 
 Both networks ask the same guard. A peer that is cut off is disconnected at once, and for
-`network.cut_off_s` neither heard nor dialled; it stays listed with the reason until then. Its quota
-is remembered longer, so that coming back does not refill it.
+`CUT_OFF_S` neither heard nor dialled; it stays listed with the reason until then. Its quota is
+remembered longer, so that coming back does not refill it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from swarm.net.quota import CUT_AFTER_S, MAX_PEERS, Flow, PeerQuota, Quotas
 from swarm.net.tally import Tally
 from swarm.newest import Newest
 
+CUT_OFF_S = 600.0  # for floods, invalid messages and lost standing
 MAX_CUT_OFF = 256  # listed at once; beyond that the oldest is let go
 NEUTRAL = 1.0
 PAUSE_S = 0.05  # the shortest wait
@@ -41,7 +42,6 @@ class Guard:
 
     def __init__(self, config: NetworkSection, tally: Tally, clock: Clock) -> None:
         self._access = Access.parse(config.allow, config.deny)
-        self._cut_off_s = config.cut_off_s
         self._tally = tally
         self._clock = clock
         self._terms: Newest[str, _Term] = Newest(MAX_CUT_OFF)
@@ -67,14 +67,14 @@ class Guard:
         return self._access.may_permit(address)
 
     def cut_off(self, peer_id: str, reason: str) -> None:
-        """Disconnect a peer for `network.cut_off_s`, and list it with the reason."""
+        """Disconnect a peer for `CUT_OFF_S`, and list it with the reason."""
         if self.refusal(peer_id) is not None:
             return
         now_ms = self._clock.now_ms()
-        listed = CutOff(peer_id, self.quota(peer_id).address, reason, now_ms, now_ms + int(1000 * self._cut_off_s))
-        self._terms[peer_id] = _Term(listed, trio.current_time() + self._cut_off_s)
+        listed = CutOff(peer_id, self.quota(peer_id).address, reason, now_ms, now_ms + int(1000 * CUT_OFF_S))
+        self._terms[peer_id] = _Term(listed, trio.current_time() + CUT_OFF_S)
         self._tally["cut_offs"] += 1
-        logger.warning("cut off %s for %g s: %s", peer_id, self._cut_off_s, reason)
+        logger.warning("cut off %s for %g s: %s", peer_id, CUT_OFF_S, reason)
         self.leave(peer_id)
 
     def listed(self) -> tuple[CutOff, ...]:

@@ -31,7 +31,7 @@ from swarm.roles.proposer import Proposer, chosen_rules
 from swarm.roles.roles import Roles
 from swarm.roles.view import rendering_of, view_of
 from swarm.supervisor import supervise
-from swarm.tasks.scoring import Scorer
+from swarm.tasks.scoring import LIMIT_S, Scorer
 
 
 @asynccontextmanager
@@ -46,7 +46,7 @@ async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterato
         log = await open_log(context, pool)
         async with clock.work(0):
             newest = await trio.to_thread.run_sync(checkpoint.newest, home.checkpoints)
-        scorer = await stack.enter_async_context(Scorer(config.scoring.workers, config.scoring.timeout_s, clock))
+        scorer = await stack.enter_async_context(Scorer(config.scoring.workers, LIMIT_S, clock))
         await _check_environments(manifest, config, scorer)
         policy = await stack.enter_async_context(Policy(config, clock, checkpoint=newest, handover=home.handover))
 

@@ -16,7 +16,7 @@ from swarm.roles.held_out_accuracy import held_out_set, solved
 from swarm.roles.view import view_of
 from swarm.serving.comparison import Evaluation, compare, remember
 from swarm.serving.trained import choose, open_policy
-from swarm.tasks.scoring import Scorer
+from swarm.tasks.scoring import LIMIT_S, Scorer
 
 
 def run_evaluation(home: Home, config: Config, which: str, tasks: int) -> Evaluation:
@@ -37,7 +37,7 @@ async def _evaluate(home: Home, config: Config, which: str, tasks: int) -> Evalu
             "the swarm's manifest is not here yet, and it says what there is to solve; start the node once to fetch it"
         )
     path = await trio.to_thread.run_sync(choose, home, which)
-    async with Scorer(config.scoring.workers, config.scoring.timeout_s, WallClock()) as scorer:
+    async with Scorer(config.scoring.workers, LIMIT_S, WallClock()) as scorer:
         blocks = await held_out_set(scorer, manifest, tasks)
         view = await view_of(config, manifest, scorer)
         answers = []

@@ -24,6 +24,7 @@ from swarm.clock import Clock
 from swarm.errors import ChildDied, ChildError, ChildTimeout
 from swarm.records import Task
 
+LIMIT_S = 5.0  # CPU seconds of a verifier for one group; the group is then refused
 LATE = 4  # times its CPU limit by the clock, and an item is given up: other programs may take the CPU
 START_TIMEOUT_S = 120.0  # the first start in a node imports the environments; the others are forks
 Parameters = Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]

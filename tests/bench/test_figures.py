@@ -10,6 +10,7 @@ from swarm.bench.cases import OVERSAMPLING, PAPER, PROTOCOL, SWARM, Case, lone_s
 from swarm.bench.efficiency import Cost, cost, lines, table
 from swarm.bench.table import figures, shown, summary
 from swarm.cli.simulate import sim
+from swarm.pool.sampling import SAMPLERS
 from swarm.sim.options import SimulationOptions
 from swarm.sim.simulation import node_configs
 
@@ -93,6 +94,7 @@ def test_the_papers_rows_train_eight_rollouts() -> None:
     for external in PAPER:
         config = config_of(SWARM[f"{8 - external}/{external}"])
         assert config.sampling.sampler == "rollouts"
+        assert (SAMPLERS["rollouts"].max_uses, SAMPLERS["rollouts"].foreign_time) == (1, 0), "in step, and J as it says"
         assert (config.training.local, config.training.external) == (8 - external, external)
         defences = config.defences
         assert (defences.min_probability, defences.signer_share, defences.newcomer_share, defences.canary_tasks) == (0, 1, 1, 0)

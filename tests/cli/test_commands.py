@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from click.testing import CliRunner, Result
 
 from protocols.invite import Invite
 from swarm.cli.main import main
+from swarm.config.explain import OWNERS
+from swarm.config.load import FIELDS
 from swarm.config.manifest_lookup import built_in
 from swarm.errors import SwarmdError
 from swarm.home import Home
@@ -224,17 +227,40 @@ def test_join_tells_a_running_daemon_to_be_restarted(path: Path) -> None:
 
 def test_config_explains_and_checks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ok("init", "--profile", "laptop")
-    rows = json.loads(ok("config", "explain", "--json", "--set", "node.seed=4"))
+    rows = json.loads(ok("config", "explain", "--all", "--json", "--set", "node.seed=4"))
     origins = {row["name"]: row["origin"] for row in rows}
     assert origins["node.seed"] == "command line"
     assert origins["policy.niceness"] == "profile laptop"
     assert "Seed of sampling" in ok("config", "explain", "node.seed")
-    assert "max_groups" in ok("config", "explain")
+    assert "max_groups" in ok("config", "explain", "--all")
     assert "did you mean node.seed" in fails(3, "config", "explain", "node.sed")
     assert "section.key=value" in fails(3, "config", "check", "--set", "nonsense")
     assert "did you mean embedded" in fails(3, "config", "check", "--set", "swarm.manifest=embeded")
     monkeypatch.setenv("SWARMD_NODE__SEDE", "1")
     assert "SWARMD_NODE__SEDE" in fails(3, "config", "check")
+
+
+def test_both_commands_show_what_an_owner_decides_and_with_all_the_rest(path: Path) -> None:
+    def explained(*options: str) -> list[str]:
+        return [row["name"] for row in json.loads(ok("config", "explain", "--json", *options))]
+
+    def written(*options: str) -> list[str]:
+        text = ok("config", "example", *options)
+        sections = re.split(r"(?m)^\[(\w+)\]$", text)
+        return [
+            f"{name}.{key}"
+            for name, body in zip(sections[1::2], sections[2::2], strict=True)
+            for key in re.findall(r"(?m)^# (\w+) = ", body)
+        ]
+
+    ok("init", "--profile", "default")
+    assert explained() == written() == list(OWNERS)
+    assert explained("--all") == written("--all") == list(FIELDS)
+    rest = len(FIELDS) - len(OWNERS)
+    assert ok("config", "explain").splitlines()[-1] == f"{rest} more settings: swarmd config explain --all"
+    assert f"`swarmd config example --all` shows {rest} more" in " ".join(ok("config", "example").split("\n# "))
+    assert "more settings" not in ok("config", "explain", "--all") + ok("config", "explain", "--json")
+    assert "pool.max_groups = 20000" in ok("config", "explain", "pool.max_groups"), "any one by its name"
 
 
 def test_the_example_is_a_valid_file(path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from swarm.config.load import FIELDS, TYPES, load, resolve
 from swarm.config.profiles import PROFILES
+from swarm.config.removed import REMOVED
 from swarm.config.schema import SECTIONS, Config
 from swarm.errors import ConfigError
 
@@ -147,7 +148,7 @@ def test_every_profile_differs_from_the_defaults_in_known_and_allowed_settings(t
 
 
 def test_profiles_and_schema_name_the_same_profiles() -> None:
-    assert FIELDS["node.profile"].metadata["choices"] == tuple(PROFILES)
+    assert FIELDS["node.profile"].metadata["allowed"].choices == tuple(PROFILES)
 
 
 def test_every_setting_has_a_sentence_and_a_default_that_is_allowed(tmp_path: Path) -> None:
@@ -159,6 +160,28 @@ def test_every_setting_has_a_sentence_and_a_default_that_is_allowed(tmp_path: Pa
         assert len(set(re.findall(r"\n", sentence))) == 0, name
         if not isinstance(field.default, str | tuple | bool):
             load(tmp_path, {"training.epsilon_high": "0.28", name: repr(field.default)}, {})
+
+
+def test_sentences_of_settings_are_short() -> None:
+    for name, field in FIELDS.items():
+        for sentence in re.split(r"[.]\s", field.metadata["help"]):
+            assert len(sentence.split()) <= 25, f"{name}: {sentence}"
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_a_removed_setting_says_what_to_do(tmp_path: Path, name: str) -> None:
+    assert name not in FIELDS
+    section, _, key = name.partition(".")
+    sources: list[dict[str, Any]] = [
+        {"text": f"[{section}]\n{key} = 1\n"},
+        {"environ": {f"SWARMD_{section.upper()}__{key.upper()}": "1"}},
+        {name.replace(".", "__"): "1"},
+    ]
+    for source in sources:
+        with pytest.raises(ConfigError, match=f"{name} is no longer a setting; (remove it|set )"):
+            settings(tmp_path, **source)
+    for known in re.findall(r"\b(?:network|policy|training|sampling)\.\w+", REMOVED[name]):
+        assert known in FIELDS
 
 
 values = st.recursive(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.envelope import Envelope
 from protocols.messages import Announce, Kind
+from swarm.config.schema import Config, NetworkSection
+from swarm.exchange.receiving import Receiver
 from swarm.exchange.waiting import Waiting
 from swarm.net.network import Message
 from swarm.pool.admission.opened import Opened
@@ -82,3 +87,14 @@ def test_a_crowd_lets_the_established_pass() -> None:
     assert waiting.put(message(b"old2", 2, size=500)) == 1
     assert len(waiting) == 100
     assert sum(signer_of(taken).startswith(b"old") for taken in [waiting.take() for _ in range(4)] if taken) == 2
+
+
+@pytest.mark.parametrize(("connections", "room"), [(16, 1024), (64, 1024), (128, 2048)])
+def test_the_room_follows_from_the_connections(connections: int, room: int) -> None:
+    config = Config(network=NetworkSection(max_connections=connections))
+    context: Any = SimpleNamespace(config=config, now_ms=lambda: 0)
+    standing = SimpleNamespace(established=lambda signer, now_ms: False)
+    admission: Any = SimpleNamespace(standing=standing, overflowed=lambda messages: None)
+    nothing: Any = None
+    receiver = Receiver(context, nothing, admission, nothing, nothing, nothing)
+    assert [receiver.take(message(b"signer", number)) for number in range(room + 1)] == [0] * room + [1]

@@ -10,8 +10,8 @@ from node_shapes import Medium, finished, on_virtual_time
 from swarm.events import Event
 from swarm.node.status import status
 
-FRESH = {"sampling_freshness": "fresh", "sampling_max_policy_age": 8, "sampling_max_wait_s": 40}
-WAITING = "waiting: for 4 groups of at most 8 updates ago (sampling.freshness)"
+FRESH = {"sampling_wait_s": 40, "sampling_max_policy_age": 8}
+WAITING = "waiting: for 4 groups of at most 8 updates ago (sampling.wait_s)"
 
 
 def test_a_fresh_node_trains_when_the_groups_have_come_and_not_before(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import trio
 from node_shapes import Medium, finished, on_virtual_time
 
 from swarm.clock import WallClock
-from swarm.config.guest_section import GuestSection
 from swarm.config.hours import Hours, opens
 from swarm.config.load import load
+from swarm.config.schema import GuestSection
 from swarm.errors import ConfigError, HomeError
 from swarm.events import Checkpointed, Event, PartRestarted
 from swarm.learner import guest as guest_module

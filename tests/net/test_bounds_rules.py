@@ -21,7 +21,7 @@ from swarm.net import guard as guard_module
 from swarm.net.access import Access, is_local, parse_address, subnet
 from swarm.net.guard import Guard
 from swarm.net.libp2p import gate as gate_module
-from swarm.net.libp2p.gate import Gate, surplus
+from swarm.net.libp2p.gate import MAX_PER_ADDRESS, MAX_PER_SUBNET, Gate, surplus
 from swarm.net.quota import Flow, PeerQuota, Quotas
 from swarm.net.tally import Tally
 
@@ -115,18 +115,21 @@ async def _gate(**settings: int | tuple[str, ...]) -> Gate:
 
 
 async def test_one_public_address_or_neighbourhood_has_few_connections(autojump_clock: MockClock) -> None:
-    gate = await _gate(max_connections_per_address=2, max_connections_per_subnet=3)
-    here = [Seen("8.8.8.9"), Seen("8.8.8.9", inbound=False)]
+    gate = await _gate()
+    here = [*[Seen("8.8.8.9")] * (MAX_PER_ADDRESS - 1), Seen("8.8.8.9", inbound=False)]
+    more = [Seen("8.8.8.8")] * (MAX_PER_SUBNET - MAX_PER_ADDRESS)
     assert "8.8.8.9" in (gate.refusal("8.8.8.9", here) or "")
     assert gate.refusal("8.8.8.8", here) is None
-    assert "8.8.8.0/24" in (gate.refusal("8.8.8.7", [*here, Seen("8.8.8.8")]) or "")
-    assert gate.refusal("8.8.9.7", [*here, Seen("8.8.8.8")]) is None
-    assert "too many connections from 2606:4700::/56" in (gate.refusal("2606:4700::4", [Seen("2606:4700::9")] * 3) or "")
+    assert "8.8.8.0/24" in (gate.refusal("8.8.8.7", [*here, *more]) or "")
+    assert gate.refusal("8.8.9.7", [*here, *more]) is None
+    assert "too many connections from 2606:4700::/56" in (
+        gate.refusal("2606:4700::4", [Seen(f"2606:4700::{each + 9:x}") for each in range(MAX_PER_SUBNET)]) or ""
+    )
 
 
 @pytest.mark.parametrize("local", ["127.0.0.1", "192.168.1.5", "10.0.0.3", "::1", "fe80::1%eth0", "fd00::2"])
 async def test_local_addresses_have_no_such_limits(local: str, autojump_clock: MockClock) -> None:
-    gate = await _gate(max_connections_per_address=1, max_connections_per_subnet=1)
+    gate = await _gate()
     assert gate.refusal(local, [Seen(local)] * 20) is None
 
 
@@ -214,7 +217,7 @@ async def test_quotas_survive_reconnecting_and_are_bounded(autojump_clock: MockC
 
 
 async def test_who_is_cut_off_is_listed_until_its_time_is_over(autojump_clock: MockClock) -> None:
-    guard = Guard(replace(CONFIG, cut_off_s=60.0), Tally(), WallClock())
+    guard = Guard(CONFIG, Tally(), WallClock())
     left: list[str] = []
     guard.leave = left.append
     guard.quota(ONE).address = "8.8.8.9"
@@ -224,7 +227,7 @@ async def test_who_is_cut_off_is_listed_until_its_time_is_over(autojump_clock: M
     [cut] = guard.listed()
     assert (cut.peer_id, cut.address, cut.reason) == (ONE, "8.8.8.9", "standing")
     assert guard.refusal(ONE) == "cut off: standing"
-    await trio.sleep(61)
+    await trio.sleep(guard_module.CUT_OFF_S + 1)
     assert guard.listed() == ()
     assert guard.refusal(ONE) is None
     for number in range(1000):

@@ -19,7 +19,6 @@ from swarm_shapes import Peer
 from protocols import messages
 from protocols.manifest import EnvironmentRule, topic
 from protocols.messages import Announce, Kind
-from swarm.config.schema import SamplingSection
 from swarm.errors import ConfigError, HomeError, NetworkError
 from swarm.events import Checkpointed, Event, NodeStarted, NodeStopped, PartRestarted, Refused
 from swarm.exchange import own_log
@@ -29,6 +28,7 @@ from swarm.net.network import deaf
 from swarm.node.status import status
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
+from swarm.pool.sampling.useful import USEFUL
 from swarm.roles.curriculum import HALF_LIFE
 
 
@@ -52,7 +52,7 @@ def test_nodes_learn_from_each_other_and_a_late_one_joins_in(tmp_path: Path) -> 
             assert node.context.identity.peer_id not in sources
             assert node.learner.totals["groups_trained_foreign"] == sources.total() > 0
             held = await node.pool.run(lambda store: store.statistics())
-            assert held.foreign_groups_trained <= sources.total() <= SamplingSection().max_uses * held.foreign_groups_trained
+            assert held.foreign_groups_trained <= sources.total() <= USEFUL.max_uses * held.foreign_groups_trained
             assert node.exchange.admission.statistics().refused == {}
             await trio.sleep(60)
 

@@ -232,7 +232,14 @@ def test_over_real_weights_in_4_bits_it_learns_resumes_and_is_merged(tmp_path, m
 def test_the_recipe_is_what_a_checkpoint_tells(model_folder, tmp_path):
     worker = opened(model_folder)
     recorded = checkpoint.meta(saved(worker, tmp_path))["adapter"]
-    assert recorded == dataclasses.asdict(AdapterSpec("lora", 4, 32.0, "all-linear"))
+    assert recorded == dataclasses.asdict(AdapterSpec("lora", 4, 8.0, "all-linear"))
+
+
+def test_a_checkpoint_keeps_the_alpha_that_it_was_trained_with(model_folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(AdapterSpec, "of", lambda config, kind: AdapterSpec(kind, config.lora_rank, 32.0, config.lora_targets))
+        path = saved(opened(model_folder), tmp_path)
+    assert opened(model_folder, path)._recipe == AdapterSpec("lora", 4, 32.0, "all-linear")
 
 
 def test_auto_trains_all_weights_where_they_fit_and_an_adapter_where_not(tmp_path):

@@ -56,20 +56,25 @@ def test_a_policy_that_only_answers_has_memory_for_it(tmp_path):
     gib = 2 * language_model.size * 4 / 2**30  # twice the weights; training would keep three more of them
     assert Memory(language_model, 1 + gib).slots(10) > 1
     size = language_model.size * 4
-    kept = [Memory(language_model, 1 + gib, trained=trained).micro_batch_tokens(1 << 60) for trained in (True, False)]
+    kept = []
+    for trained in (True, False):
+        memory = Memory(language_model, 1 + gib, trained=trained)
+        memory.most_tokens = 1 << 60
+        kept.append(memory.micro_batch_tokens())
     assert kept[1] - kept[0] == pytest.approx(3 * size * 0.9 / Memory(language_model, 2)._token_bytes, rel=0.01)
 
 
 def test_what_generation_keeps_training_does_not_have(tmp_path):
     language_model = load_base(PolicySection(model=str(write_model(tmp_path / "m", hidden=32, layers=2)), device="cpu"))
     memory = Memory(language_model, 2)
-    whole = memory.micro_batch_tokens(1 << 60)
+    memory.most_tokens = 1 << 60
+    whole = memory.micro_batch_tokens()
     assert memory.holds(2**28)
-    assert whole - memory.micro_batch_tokens(1 << 60) == pytest.approx(2**28 / memory._token_bytes, abs=1)
+    assert whole - memory.micro_batch_tokens() == pytest.approx(2**28 / memory._token_bytes, abs=1)
     memory.fewer_slots(4)
-    assert memory.micro_batch_tokens(1 << 60) == whole, "after a shortage nothing is kept"
+    assert memory.micro_batch_tokens() == whole, "after a shortage nothing is kept"
     assert not memory.holds(2**30)
-    assert memory.micro_batch_tokens(1 << 60) == whole
+    assert memory.micro_batch_tokens() == whole
 
 
 def test_what_only_answers_is_not_made_to_fit(monkeypatch, tmp_path):

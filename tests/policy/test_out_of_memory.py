@@ -73,8 +73,9 @@ class Fails:
 def trained(folder, break_it=lambda lm, optimizer: None):
     """Weights after a round of two updates of two passes each, and how often memory ran out."""
     lm = open_model(folder)
-    settings = TrainingSection(learning_rate=1e-2, warmup_steps=0, num_iterations=2, groups_per_update=2, micro_batch_tokens=45)
+    settings = TrainingSection(learning_rate=1e-2, warmup_steps=0, num_iterations=2, groups_per_update=2)
     optimizer, memory = Optimizer(lm.parameters, settings), Memory(lm, 0.0)
+    memory.most_tokens = 45
     break_it(lm, optimizer)
     figures = train(Trainer(lm, optimizer, settings, memory), GROUPS)
     assert figures.skipped == 0

@@ -12,7 +12,7 @@ from tiny_models import EOS, write_model
 from protocols.messages import Completion
 from swarm.config.schema import PolicySection, TrainingSection
 from swarm.errors import PolicyError
-from swarm.policy.fit.memory import Memory
+from swarm.policy.fit.memory import PASS_TOKENS, Memory
 from swarm.policy.model.model import LanguageModel, load_base
 from swarm.policy.model.prefix import completion_logprobs
 from swarm.policy.update.advantage import group_advantages
@@ -65,10 +65,10 @@ def trainer(lm, optimizer, section, reference=None) -> Trainer:
     return Trainer(lm, optimizer, section, Memory(lm, 0.0), reference)
 
 
-def gradient(lm, groups, **settings) -> torch.Tensor:
+def gradient(lm, groups, tokens=PASS_TOKENS, **settings) -> torch.Tensor:
     section = TrainingSection(**settings)
     recorder = Recorder(lm)
-    update(trainer(lm, recorder, section, lm if section.beta else None), make_batch(lm, groups, section))
+    update(trainer(lm, recorder, section, lm if section.beta else None), make_batch(lm, groups, section, tokens))
     return recorder.gradients[0]
 
 
@@ -162,13 +162,12 @@ def test_micro_batches_add_up_to_the_batch(small, monkeypatch, loss_type, beta, 
     settings = {"loss_type": loss_type, "beta": beta}
     whole = gradient(lm, GROUPS, **settings)
     for budget in (1, 30, 60):
-        section = TrainingSection(**settings, micro_batch_tokens=budget)
-        micro_batches = make_batch(lm, GROUPS, section).micro_batches
+        micro_batches = make_batch(lm, GROUPS, TrainingSection(**settings), budget).micro_batches
         assert len(micro_batches) > 1
         for micro in micro_batches:
             padded = len(micro.prompts) * max(map(len, micro.prompts)) + micro.ids.numel()
             assert padded <= budget or len(micro.ids) == 1
-        torch.testing.assert_close(gradient(lm, GROUPS, **settings, micro_batch_tokens=budget), whole, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(gradient(lm, GROUPS, budget, **settings), whole, atol=1e-6, rtol=1e-4)
 
 
 def test_what_is_trained_on(small):
@@ -304,9 +303,7 @@ def test_iterations_are_steps_and_clip(small):
 
 def test_the_learning_rate_and_gradient_clipping(small):
     lm = open_model(small)
-    section = TrainingSection(
-        learning_rate=1e-3, warmup_steps=4, constant_steps=6, max_grad_norm=0.5, adam_beta1=0.0, adam_beta2=0.0
-    )
+    section = TrainingSection(learning_rate=1e-3, warmup_steps=4, constant_steps=6, max_grad_norm=0.5)
     optimizer = Optimizer(lm.parameters, section)
     _, weight = lm.parameters[0]
     moves = []
@@ -318,7 +315,7 @@ def test_the_learning_rate_and_gradient_clipping(small):
         assert norm == pytest.approx(2.0 * weight.numel() ** 0.5)  # as it was before clipping
         assert weight.grad.norm().item() == pytest.approx(0.5, rel=1e-3)
         moves.append((before - weight).abs().max().item())
-    # Without memory Adam's step is the learning rate times the gradient's sign.
+    # Of a constant gradient Adam's step is the learning rate times its sign.
     assert moves[:6] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3], rel=1e-2)
     assert moves[12 - 1] == pytest.approx(1e-3 / 2**0.5, rel=1e-2)
     assert moves[24 - 1] == pytest.approx(1e-3 / 2, rel=1e-2)

@@ -56,7 +56,7 @@ skills = st.builds(Skill, rates, rates)
 
 
 def test_the_settings_name_the_samplers() -> None:
-    assert set(FIELDS["sampling.sampler"].metadata["choices"]) == set(SAMPLERS)
+    assert set(FIELDS["sampling.sampler"].metadata["allowed"].choices) == set(SAMPLERS)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)

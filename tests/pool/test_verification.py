@@ -19,7 +19,7 @@ from swarm.clock import VirtualClock
 from swarm.config.schema import Config, DefencesSection, PoolSection, ScoringSection
 from swarm.errors import ChildDied, ChildTimeout, NetworkError
 from swarm.pool.admission.admission import Admission
-from swarm.pool.admission.budgets import BURST_S, FRESH_MS, Budgets
+from swarm.pool.admission.budgets import BURST_S, BYTES_PER_S, FRESH_MS, MESSAGES_PER_S, VERIFICATION, Budgets
 from swarm.pool.admission.opened import open_message
 from swarm.pool.admission.verification import Rescore, WorkerSlots
 from swarm.pool.pool import Pool
@@ -31,12 +31,13 @@ SLOW_S = 5.0
 class SlowJudge:
     """Answers with "slow" take 5 s and fail, others take 10 ms. Notes who was judged when."""
 
-    def __init__(self) -> None:
+    def __init__(self, slow_s: float = SLOW_S) -> None:
+        self.slow_s = slow_s
         self.judged: list[tuple[bytes, int]] = []
 
     async def __call__(self, recipe: Recipe, seed: int, rendering: str, texts: Sequence[str]) -> Judged:
         if "slow" in texts:
-            await trio.sleep(SLOW_S)
+            await trio.sleep(self.slow_s)
             raise ChildDied("used up its seconds")
         await trio.sleep(0.01)
         self.judged.append((recipe.proposer, recipe.index))
@@ -98,8 +99,8 @@ async def test_a_signer_is_judged_in_its_order(tmp_path: Path, autojump_clock: M
 
 
 async def test_verification_seconds_are_a_budget(tmp_path: Path, autojump_clock: MockClock) -> None:
-    rate = 0.05
-    opened = Open(tmp_path, autojump_clock, SlowJudge(), pool=PoolSection(signer_verification=rate))
+    slow_s = 20.0
+    opened = Open(tmp_path, autojump_clock, SlowJudge(slow_s))
     peer, other = Peer(1), Peer(2)
     async with opened.pool:
         reasons = []
@@ -108,7 +109,7 @@ async def test_verification_seconds_are_a_budget(tmp_path: Path, autojump_clock:
             admitted = await admit_bytes(opened.admission, peer.publish(*groups))
             reasons += [refusal.reason for refusal in admitted.refusals]
         assert reasons == [Reason.VERIFIER_TIMEOUT] + [Reason.QUOTA] * 7, (
-            f"{rate * BURST_S:g} s are used up by one of {SLOW_S:g} s"
+            f"{VERIFICATION * BURST_S:g} s are used up by one of {slow_s:g} s"
         )
         assert opened.admission.standing.points(peer.key, opened.clock.now_ms()) == 0, "once may be bad luck"
         assert (await admit_bytes(opened.admission, other.publish())).groups, "others have their own"
@@ -145,30 +146,31 @@ async def test_without_verification_claims_are_believed(tmp_path: Path, autojump
 
 
 async def test_a_flood_is_not_heard_and_its_signer_cut_off(tmp_path: Path, autojump_clock: MockClock) -> None:
-    opened = Open(tmp_path, autojump_clock, Judge(), pool=PoolSection(signer_messages_per_s=0.1))
+    opened = Open(tmp_path, autojump_clock, Judge())
     peer, other = Peer(1), Peer(2)
-    heard = [opened.hears(peer.publish()) for _ in range(20)]
-    assert heard == [True] * 6 + [False] * 14
+    burst = int(MESSAGES_PER_S * BURST_S)
+    heard = [opened.hears(peer.publish()) for _ in range(2 * burst + 8)]
+    assert heard == [True] * burst + [False] * (burst + 8)
     assert not opened.admission.standing.good(peer.key, opened.clock.now_ms())
-    assert opened.admission.statistics().screened == {"quota": 6, "standing": 8}, "cut off when it sent twice its burst"
+    assert opened.admission.statistics().screened == {"quota": burst, "standing": 8}, "cut off when it sent twice its burst"
     assert opened.hears(other.publish())
 
 
 async def test_old_envelopes_can_be_replayed_by_anybody_and_are_nobodys_fault(tmp_path: Path, autojump_clock: MockClock) -> None:
-    opened = Open(tmp_path, autojump_clock, Judge(), pool=PoolSection(signer_messages_per_s=0.1))
+    opened = Open(tmp_path, autojump_clock, Judge())
     peer = Peer(1, now_ms=NOW_MS - FRESH_MS - 1)
-    for _ in range(50):
+    for _ in range(2 * int(MESSAGES_PER_S * BURST_S) + 8):
         opened.hears(peer.publish())
     peer.now_ms = NOW_MS
     assert opened.hears(peer.publish())
 
 
 def test_bodies_count_towards_a_signers_bytes() -> None:
-    budgets = Budgets(PoolSection(signer_bytes_per_s=1000), StillClock())
+    budgets, burst = Budgets(StillClock()), int(BYTES_PER_S * BURST_S)
     envelope = Peer(1).seal(Peer(1).share())
-    assert budgets.charge(envelope, 60_000).within
+    assert budgets.charge(envelope, burst).within
     assert not budgets.charge(envelope, 1000).within
-    assert budgets.charge(envelope, 60_000).flood
+    assert budgets.charge(envelope, burst).flood
 
 
 async def test_both_queues_get_their_turns(autojump_clock: MockClock) -> None:

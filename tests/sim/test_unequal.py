@@ -42,7 +42,7 @@ def test_work_costs_a_slow_node_more_and_moments_are_the_same() -> None:
 
 def test_who_is_slower_does_less_and_is_heard_all_the_same(tmp_path: Path) -> None:
     # Waiting for fresh groups too is the same in every run.
-    fresh = {"generation.num_generations": "4", "sampling.freshness": "fresh", "sampling.max_wait_s": "2"}
+    fresh = {"generation.num_generations": "4", "sampling.wait_s": "2"}
     report, again = (run_simulation(options(tmp_path / name, overrides=fresh)) for name in ("one", "other"))
     assert report["seconds_per_activity"]["waiting"] > 0
     assert report["speeds"] == [1.0, 0.5, 1.0]

@@ -23,6 +23,10 @@ from swarm.newest import Newest
 
 HANDSHAKE_S = 10.0
 MAX_HALF_OPEN = 32
+# Connections with one public IP address, and with one /24 of IPv4 or /56 of IPv6: more let larger
+# households in, and larger crowds of one owner.
+MAX_PER_ADDRESS = 8
+MAX_PER_SUBNET = 16
 # New connections per second and subnet, and at once: a handshake costs some 10 ms.
 KNOCKS_PER_S, KNOCKS_BURST = 1.0, 64.0
 LOCAL_KNOCKS_PER_S, LOCAL_KNOCKS_BURST = 5.0, 128.0
@@ -79,9 +83,9 @@ class Gate:
         if is_local(ip):
             return None
         others = [other for each in connections if (other := parse_address(each.address)) is not None]
-        if others.count(ip) >= self._config.max_connections_per_address:
+        if others.count(ip) >= MAX_PER_ADDRESS:
             return f"too many connections from {ip}"
-        if sum(str(subnet(other)) == area for other in others) >= self._config.max_connections_per_subnet:
+        if sum(str(subnet(other)) == area for other in others) >= MAX_PER_SUBNET:
             return f"too many connections from {area}"
         return None
 

@@ -28,6 +28,8 @@ from swarm.policy.model.model import LanguageModel
 # texts scored at once.
 MAX_ROWS = 1024
 SCORED_ROWS = 64
+# Tokens of a training pass at most, padding included.
+PASS_TOKENS, PASS_TOKENS_CUDA = 16_384, 32_768
 # The part that estimates leave free for fragments, the libraries' workspaces and one slice of
 # logits.
 MARGIN = 0.1
@@ -47,7 +49,7 @@ class Memory:
         self._token_bytes = token_bytes(language_model)
         self.most_slots = MAX_ROWS
         self.most_scored = SCORED_ROWS
-        self._most_tokens = 1 << 62
+        self.most_tokens = PASS_TOKENS_CUDA if language_model.device.type == "cuda" else PASS_TOKENS
         self._shortages = 0
         self._kept = 0  # bytes that stay while something else is done
         self._held: list[Callable[[], None]] = []
@@ -77,9 +79,9 @@ class Memory:
         self._kept = size if size <= self._free // 4 else 0
         return self._kept == size
 
-    def micro_batch_tokens(self, most: int) -> int:
-        """Return the tokens of one forward and backward pass, at most `most`."""
-        return max(1, min(most, self._most_tokens, int((self._free - self._kept) // self._token_bytes)))
+    def micro_batch_tokens(self) -> int:
+        """Return the tokens of one forward and backward pass."""
+        return max(1, min(self.most_tokens, int((self._free - self._kept) // self._token_bytes)))
 
     def fewer_slots(self, now: int) -> None:
         """Halve the slots after `now` of them ran out of memory.
@@ -117,7 +119,7 @@ class Memory:
                 "the device has too little memory to train on even one completion; lower generation.max_completion_length, give "
                 "policy.memory more, or train adapters instead of all weights, or a smaller policy.model"
             )
-        self._most_tokens = max(1, tokens // 2)
+        self.most_tokens = max(1, tokens // 2)
 
     def step_failed(self, again: bool) -> None:
         """Free memory after the optimizer's step ran out of it.

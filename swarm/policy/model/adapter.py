@@ -42,7 +42,8 @@ class AdapterSpec:
     @classmethod
     def of(cls, config: PolicySection, kind: str) -> Self:
         """Take the configured rank, alpha and targets."""
-        return cls(kind, config.lora_rank, config.lora_alpha, config.lora_targets)
+        # Alpha scales the adapter like a learning rate; twice the rank is usual.
+        return cls(kind, config.lora_rank, 2.0 * config.lora_rank, config.lora_targets)
 
 
 class Adapter:

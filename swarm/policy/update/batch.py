@@ -16,6 +16,7 @@ from torch import Tensor
 
 from swarm.config.schema import TrainingSection
 from swarm.errors import PolicyError
+from swarm.policy.fit.memory import PASS_TOKENS
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.update.advantage import group_advantages
 from swarm.policy.update.layout import Packing, pack, repeats_prompts
@@ -62,10 +63,9 @@ class _Row:
 
 
 def make_batch(
-    language_model: LanguageModel, groups: Sequence[TrainingGroup], settings: TrainingSection, tokens: int | None = None
+    language_model: LanguageModel, groups: Sequence[TrainingGroup], settings: TrainingSection, tokens: int = PASS_TOKENS
 ) -> Batch:
-    """Encode, weigh and split groups into micro-batches of at most `tokens`, by default the
-    setting's.
+    """Encode, weigh and split groups into micro-batches of at most `tokens`.
 
     Left out altogether: completions of weight 0, without tokens (the vocabulary may lack a peer's),
     or too long for the model. Counted in the averages but not forwarded, since they add nothing:
@@ -94,7 +94,7 @@ def make_batch(
     # Prompts of similar length together, so that little is spent on padding; the order is a
     # function of the input alone.
     rows.sort(key=lambda row: (len(prompts[row.prompt]), row.prompt))
-    parts = _split(rows, prompts, tokens or settings.micro_batch_tokens, repeats_prompts(language_model))
+    parts = _split(rows, prompts, tokens, repeats_prompts(language_model))
     least = [math.log(group.min_probability) if group.min_probability > 0 else -math.inf for group in groups]
     micro_batches = [_tensors(part, prompts, least, language_model) for part in parts]
     return Batch(micro_batches, len(groups), len(rows), sum(len(row.ids) for row in rows))

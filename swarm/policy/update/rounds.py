@@ -45,7 +45,7 @@ def train(trainer: Trainer, groups: Sequence[TrainingGroup]) -> RoundFigures:
     batches: list[Batch] = []
     figures: list[UpdateFigures] = []
     for part in parts:
-        tokens = trainer.memory.micro_batch_tokens(settings.micro_batch_tokens)
+        tokens = trainer.memory.micro_batch_tokens()
         batch = make_batch(trainer.policy, [groups[place] for place in part], settings, tokens)
         batches.append(batch)
         figures.append(update(trainer, batch))

@@ -63,7 +63,7 @@ class Admission:
         self._manifest = context.manifest
         self._pool = pool
         self.standing = standing
-        self._budgets = Budgets(config.pool, context.clock)
+        self._budgets = Budgets(context.clock)
         verification = Verification(rescore, self._budgets.verification, config.scoring.workers, verify=config.defences.verify)
         self._shares = Shares(context.manifest, pool, standing, verification, beacon)
         self._pulls = Pulls(fetch_body)

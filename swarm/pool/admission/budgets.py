@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from protocols.envelope import Envelope
 from swarm.clock import Clock
-from swarm.config.schema import PoolSection
 from swarm.fair import Buckets
 
+# Of any one signer: envelopes, their bytes with bodies, and seconds of the verifiers, per second.
+MESSAGES_PER_S = 5.0
+BYTES_PER_S = 256.0 * 1024
+VERIFICATION = 0.2
 # The burst, in seconds of the rate.
 BURST_S = 60.0
 FRESH_MS = 120_000
@@ -30,16 +33,16 @@ class Charged:
 
 
 class Budgets:
-    """The buckets of one node's signers, at the rates of the pool's settings."""
+    """The buckets of one node's signers."""
 
-    def __init__(self, settings: PoolSection, clock: Clock) -> None:
+    def __init__(self, clock: Clock) -> None:
         def buckets(rate: float) -> Buckets[bytes]:
             return Buckets(rate, rate * BURST_S, lambda: clock.now_ms() / 1000, MAX_SIGNERS)
 
         self._clock = clock
-        self._fresh = buckets(settings.signer_messages_per_s), buckets(settings.signer_bytes_per_s)
-        self._late = buckets(settings.signer_messages_per_s), buckets(settings.signer_bytes_per_s)
-        self.verification = buckets(settings.signer_verification)
+        self._fresh = buckets(MESSAGES_PER_S), buckets(BYTES_PER_S)
+        self._late = buckets(MESSAGES_PER_S), buckets(BYTES_PER_S)
+        self.verification = buckets(VERIFICATION)
 
     def charge(self, envelope: Envelope, size: int) -> Charged:
         """Charge an envelope to its signer; `size` (bytes) includes the body that it announces."""

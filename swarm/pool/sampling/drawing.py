@@ -71,6 +71,10 @@ class Sampler:
     trained on. `foreign_weights` gives one weight per completion of a foreign group, which
     multiplies its advantage. With `by_rollout` completions are drawn instead of whole groups; the
     two functions are then asked about a completion's group.
+
+    A foreign group may be drawn `max_uses` times, so that a node of few peers fills its places;
+    with more it learns a few texts by heart. `foreign_time` is the share of a round's seconds for
+    training on foreign groups, which bounds J (`learner/split.py`); with 0 a round always draws J.
     """
 
     choose_own: Callable[[Sequence[ScoredGroup], int, Random], list[ScoredGroup]]
@@ -78,6 +82,8 @@ class Sampler:
     usefulness: Callable[[Candidate, Skill], float]
     foreign_weights: Callable[[ScoredGroup, Skill], tuple[float, ...]]
     by_rollout: bool = False
+    max_uses: int = 3
+    foreign_time: float = 0.75
 
     def draw(
         self,
