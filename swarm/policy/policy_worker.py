@@ -276,12 +276,13 @@ class Worker:
         """
         recorded = AdapterSpec(**meta.get("adapter", asdict(AdapterSpec.of(self._config, "none"))))
         kind = recorded.kind if self._config.adapter == "auto" else self._config.adapter
-        wanted = AdapterSpec.of(self._config, kind)
+        # No setting asks for an alpha, so a checkpoint keeps its own.
+        wanted = replace(AdapterSpec.of(self._config, kind), alpha=recorded.alpha)
         if wanted != recorded and (wanted.kind, recorded.kind) != ("none", "none"):
             raise PolicyError(
-                f"the checkpoint {path} was trained with policy.adapter = {recorded.kind} (rank {recorded.rank}, alpha "
-                f"{recorded.alpha:g}, targets {recorded.targets}), and the settings say {wanted.kind} (rank {wanted.rank}, alpha "
-                f"{wanted.alpha:g}, targets {wanted.targets}); set them back or move the checkpoints away"
+                f"the checkpoint {path} was trained with policy.adapter = {recorded.kind} (rank {recorded.rank}, targets "
+                f"{recorded.targets}), and the settings say {wanted.kind} (rank {wanted.rank}, targets {wanted.targets}); set "
+                "them back or move the checkpoints away"
             )
         return recorded
 
