@@ -23,5 +23,5 @@ class Newest(OrderedDict[K, V]):
             self.popitem(last=False)
 
     def touch(self, key: K) -> None:
-        """Count a present key among the newest again. Raises `KeyError` for one that is not here."""
+        """Count a present key among the newest again. Raises `KeyError`."""
         self.move_to_end(key)

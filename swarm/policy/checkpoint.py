@@ -189,7 +189,7 @@ def _put_in_place(temporary: Path, final: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder so that a kill half-way leaves no half checkpoint under a checkpoint's name."""
+    """Remove a folder; a kill half-way leaves no half checkpoint of that name."""
     doomed = path.with_name(f"{_TEMPORARY}removing-{path.name}")
     with suppress(FileNotFoundError):  # daemon and operator may remove the same one at once
         path.rename(doomed)

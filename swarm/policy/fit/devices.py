@@ -49,11 +49,11 @@ def model_facts(config: PolicySection, generation: GenerationSection) -> dict[st
     """Return what training the base model takes here, in bytes, or {"error": words} where it cannot
     be.
 
-    here, download, cache   whether the model is here, and what the first start writes into which folder
+    here, download, cache   whether the model is here; what the first start writes, and where
     device, kind, needs     where and how it is trained (one of `KINDS`), and what that takes
     places                  per device: what policy and generation need there, the `room` that
                             policy.memory gives them now, and the `most` that they could ever have
-    fits                    other ways of training that fit: kind -> what must be installed first, or ""
+    fits                    other ways of training that fit: kind -> what to install, or ""
     obstacles               what keeps the configured kind or engine from working
     checkpoint              one checkpoint
     """

@@ -122,7 +122,7 @@ class LanguageModel:
         return logits[:, -1:] if last_only else logits
 
     def hidden(self, ids: Tensor, mask: Tensor | None, positions: Tensor, cache: Any) -> Tensor:
-        """Forward like `logits`, but return the hidden states that the head would take, [B, T, H]."""
+        """Forward like `logits`, but return the hidden states before the head, [B, T, H]."""
         self._forwards(cache)
         options = {"position_ids": positions} if "position_ids" in self._takes else {}
         decoder = self.model.get_decoder()
@@ -248,7 +248,7 @@ def load_base(config: PolicySection, *, quantised: bool = False) -> LanguageMode
 
 
 def load(source: str | Path, config: PolicySection, *, revision: str = "", quantised: bool = False) -> LanguageModel:
-    """Load a model from a folder or the hub, on the configured device and in the configured type."""
+    """Load a model from a folder or the hub, with the configured device and type."""
     device = device_for(config)
     return LanguageModel(source, revision=revision, device=device, dtype=dtype_of(config.dtype, device), quantised=quantised)
 

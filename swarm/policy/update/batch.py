@@ -39,7 +39,7 @@ class MicroBatch:
 
     @property
     def tokens(self) -> int:
-        """The size that a micro-batch's budget limits: tokens, padding included, each prompt once."""
+        """The size that the budget limits: tokens with padding, each prompt once."""
         return len(self.prompts) * max(map(len, self.prompts)) + self.ids.numel()
 
 

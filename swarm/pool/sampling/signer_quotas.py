@@ -35,8 +35,8 @@ from swarm.records import ScoredGroup
 class SignerQuotas:
     """The bounds of one draw.
 
-    `weights` are those of signers, 1 where missing. `established` are the established signers, empty where
-    newcomers are not held back.
+    `weights` are those of signers, 1 where missing. `established` are the established signers,
+    empty where newcomers are not held back.
 
     `heard` is how many signers there are to share the foreign places.
     """

@@ -66,8 +66,8 @@ _CANDIDATES = ranking(_ROWS, "ROW_NUMBER()", "received_ms DESC, signer, epoch DE
 def candidates(store: Store, eligible: Eligible, limit: int, established: Collection[bytes] = ()) -> list[Candidate]:
     """Informative foreign groups that are `eligible`, in an order set by their content alone.
 
-    `established` are the established signers: up to `limit` groups are theirs, and a quarter as many of
-    everybody else's. Without any established signer `limit` are of all.
+    `established` are the established signers: up to `limit` groups are theirs, and a quarter as
+    many of everybody else's. Without any established signer `limit` are of all.
     """
     asked = {
         "max_uses": eligible.max_uses,

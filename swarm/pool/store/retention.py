@@ -35,7 +35,7 @@ _DROP_ENVELOPES = ranking(_FOREIGN_ENVELOPES, "SUM(bytes)", "received_ms DESC, s
 
 
 def drop_beyond(db: sqlite3.Connection, max_groups: int, established: Collection[bytes]) -> None:
-    """Keep at most `max_groups` foreign groups; `established` are the established signers, if any."""
+    """Keep at most `max_groups` foreign groups, those of `established` signers the longest."""
     (held,) = db.execute("SELECT COUNT(*) FROM groups WHERE own = 0").fetchone()
     if held > max_groups:
         # A little more than needed, so that ranking everything is worth it: once in many

@@ -215,7 +215,7 @@ class Store:
     def add_envelope(self, entry: StoredEnvelope, *, established: Collection[bytes] = ()) -> None:
         """Keep a foreign envelope, and drop others when they take too many bytes.
 
-        `established` are the established signers; all others are newcomers, whose envelopes go first.
+        Everybody but the `established` signers is a newcomer, whose envelopes go first.
         """
         held = self.foreign_bytes + len(entry.envelope) + len(entry.body or b"")
         with self.transaction() as db:
@@ -277,7 +277,8 @@ class Store:
     def add_groups(self, groups: Sequence[ScoredGroup], *, own: bool, established: Collection[bytes] = ()) -> None:
         """Keep groups, once each, and drop others when there are too many.
 
-        A signer's own oldest go first, then those of newcomers: everybody but the `established` signers.
+        A signer's own oldest go first, then those of newcomers: everybody but the `established`
+        signers.
         """
         with self.transaction() as db:
             for group in groups:
