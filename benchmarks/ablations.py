@@ -25,10 +25,9 @@ from swarm.bench.cases import GENERATION, PROTOCOL, SWARM
 from swarm.bench.runs import Command, make
 from swarm.bench.table import drop, summary
 from swarm.cli.main import main as swarmd
-from swarm.pool.sampling import SAMPLERS, uniform, useful
-from swarm.pool.sampling.by_rollout import ROLLOUTS
+from swarm.pool.sampling import SAMPLERS, rollouts, uniform, useful
 from swarm.pool.sampling.drawing import Sampler, Skill
-from swarm.pool.sampling.useful import USEFUL, freshness, need, spread
+from swarm.pool.sampling.useful import freshness, need, spread
 from swarm.pool.store.candidates import Candidate
 
 FIGURES = ("eval_after", "cumulative_reward", "zero_advantage_share")
@@ -53,7 +52,7 @@ def by(*factors: useful.Factor) -> Sampler:
             chance *= factor(candidate, skill)
         return chance
 
-    return replace(USEFUL, usefulness=usefulness)
+    return replace(useful.SAMPLER, usefulness=usefulness)
 
 
 def whole_groups(external: int) -> dict[str, str]:
@@ -72,17 +71,17 @@ def mixture(local: int, external: int) -> dict[str, str]:
 
 
 # The paper's draw for whole groups: each in one round only, and J whatever it costs.
-ONCE = replace(uniform.UNIFORM, max_uses=1, foreign_time=0.0)
-BETTER_ONLY = replace(ROLLOUTS, foreign_weights=useful.foreign_weights)
+ONCE = replace(uniform.SAMPLER, max_uses=1, foreign_time=0.0)
+BETTER_ONLY = replace(rollouts.SAMPLER, foreign_weights=useful.foreign_weights)
 PARTS: dict[str, dict[str, Variant]] = {
     "useful": {
         "useful": Variant({}),
-        "own places kept": Variant({}, "useful", replace(USEFUL, choose_own=uniform.choose_own, fills=False)),
+        "own places kept": Variant({}, "useful", replace(useful.SAMPLER, choose_own=uniform.choose_own, fills=False)),
         "any good group": Variant({}, "useful", by()),
         "without spread": Variant({}, "useful", by(need, freshness)),
         "without need": Variant({}, "useful", by(spread, freshness)),
         "without freshness": Variant({}, "useful", by(spread, need)),
-        "all answers": Variant({}, "useful", replace(USEFUL, foreign_weights=uniform.foreign_weights)),
+        "all answers": Variant({}, "useful", replace(useful.SAMPLER, foreign_weights=uniform.foreign_weights)),
         "uniform": Variant({"sampling.sampler": "uniform"}),
     },
     "paper": {

@@ -21,10 +21,10 @@ from swarm.cli.membership import invite, join
 from swarm.cli.models import models
 from swarm.cli.output import printable
 from swarm.cli.pause import pause, resume
-from swarm.cli.rollouts import rollouts
 from swarm.cli.serve import serve
 from swarm.cli.settings import config
 from swarm.cli.setup import id_, init
+from swarm.cli.show_rollouts import rollouts
 from swarm.cli.simulate import sim
 from swarm.cli.start import start, stop
 from swarm.errors import SwarmdError

@@ -24,7 +24,7 @@ from swarm.identity import Identity
 from swarm.learner.guest import said
 from swarm.net.network import OpenNetwork, deaf
 from swarm.node.control import serve_control
-from swarm.node.joining import libp2p_opener
+from swarm.node.joining import network_opener
 from swarm.node.node import Node
 from swarm.node.opening import open_node
 from swarm.node.punctuality import Punctuality
@@ -69,7 +69,7 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
     async with trio.open_nursery() as nursery:
         node_here: list[Node] = []
         nursery.start_soon(_watch_signals, nursery.cancel_scope, node_here)
-        open_network = libp2p_opener(home, who, config, clock)
+        open_network = network_opener(home, who, config, clock)
         manifest = find_manifest(config.swarm.manifest, home)
         if manifest is None:
             manifest = await _fetch_manifest(home, config, open_network)

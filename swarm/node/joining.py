@@ -10,7 +10,7 @@ from swarm.net.libp2p import open_libp2p
 from swarm.net.network import OpenNetwork
 
 
-def libp2p_opener(home: Home, identity: Identity, config: Config, clock: Clock) -> OpenNetwork:
+def network_opener(home: Home, identity: Identity, config: Config, clock: Clock) -> OpenNetwork:
     """Return a function that opens libp2p at each call.
 
     It listens on the addresses of `network` and joins by `swarm.bootstrap`.

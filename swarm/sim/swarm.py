@@ -258,9 +258,9 @@ class _Swarm:
         if self.plan.network == "memory":
             return lambda subscription: self._memory.join(identity.seed, subscription, clock=self.clock, config=config.network)
         # Imported where it is used: a simulation in memory has no need of libp2p, which takes a second.
-        from swarm.node.joining import libp2p_opener
+        from swarm.node.joining import network_opener
 
-        return libp2p_opener(home, identity, config, self.clock)
+        return network_opener(home, identity, config, self.clock)
 
     async def run_attacker(self, number: int) -> None:
         """One attacking peer, in the network like everybody else, until it is cancelled."""

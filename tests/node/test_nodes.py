@@ -28,7 +28,7 @@ from swarm.net.network import deaf
 from swarm.node.status import status
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
-from swarm.pool.sampling.useful import USEFUL
+from swarm.pool.sampling import SAMPLERS
 from swarm.roles.curriculum import HALF_LIFE
 
 
@@ -52,7 +52,7 @@ def test_nodes_learn_from_each_other_and_a_late_one_joins_in(tmp_path: Path) -> 
             assert node.context.identity.peer_id not in sources
             assert node.learner.totals["groups_trained_foreign"] == sources.total() > 0
             held = await node.pool.run(lambda store: store.statistics())
-            assert held.foreign_groups_trained <= sources.total() <= USEFUL.max_uses * held.foreign_groups_trained
+            assert held.foreign_groups_trained <= sources.total() <= SAMPLERS["useful"].max_uses * held.foreign_groups_trained
             assert node.exchange.admission.statistics().refused == {}
             await trio.sleep(60)
 

@@ -12,13 +12,12 @@ from swarm_shapes import NOW_MS, answers, scored
 
 from swarm.config.load import FIELDS
 from swarm.pool.sampling import SAMPLERS
-from swarm.pool.sampling.by_rollout import ROLLOUTS
 from swarm.pool.sampling.drawing import Budget, Drawn, Sampler, Skill, training_group
 from swarm.pool.sampling.signer_quotas import Weighted
-from swarm.pool.sampling.uniform import UNIFORM
-from swarm.pool.sampling.useful import USEFUL
 from swarm.pool.store.candidates import Candidate
 from swarm.records import ScoredGroup
+
+ROLLOUTS, UNIFORM, USEFUL = (SAMPLERS[name] for name in ("rollouts", "uniform", "useful"))
 
 OWN = bytes([9]) * 32
 

@@ -1,8 +1,12 @@
-"""Which groups to train on: one file per sampler, chosen by `sampling.sampler` in node.toml."""
+"""Which groups to train on: one file per sampler, by the names that `sampling.sampler` allows."""
 
 from __future__ import annotations
 
-from swarm.pool.sampling import by_rollout, uniform, useful
+from importlib import import_module
+
+from swarm.config.training_sections import SamplingSection
 from swarm.pool.sampling.drawing import Sampler
 
-SAMPLERS: dict[str, Sampler] = {"rollouts": by_rollout.ROLLOUTS, "uniform": uniform.UNIFORM, "useful": useful.USEFUL}
+_NAMES = SamplingSection.__dataclass_fields__["sampler"].metadata["allowed"].choices
+
+SAMPLERS: dict[str, Sampler] = {name: import_module(f"{__name__}.{name}").SAMPLER for name in _NAMES}

@@ -28,4 +28,4 @@ def foreign_weights(group: ScoredGroup, skill: Skill) -> tuple[float, ...]:
     return (1.0,) * len(group.rewards)
 
 
-UNIFORM = Sampler(choose_own, False, usefulness, foreign_weights)
+SAMPLER = Sampler(choose_own, False, usefulness, foreign_weights)

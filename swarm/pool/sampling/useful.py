@@ -62,4 +62,4 @@ def foreign_weights(group: ScoredGroup, skill: Skill) -> tuple[float, ...]:
     return tuple(float(reward > group.reward_mean and reward >= least) for reward in group.rewards)
 
 
-USEFUL = Sampler(choose_own, True, usefulness, foreign_weights)
+SAMPLER = Sampler(choose_own, True, usefulness, foreign_weights)

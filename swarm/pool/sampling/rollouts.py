@@ -19,4 +19,4 @@ def foreign_weights(group: ScoredGroup, skill: Skill) -> tuple[float, ...]:
 
 
 # As rounds in step would: each group in one round only, and J whatever it costs.
-ROLLOUTS = Sampler(choose_own, False, usefulness, foreign_weights, by_rollout=True, max_uses=1, foreign_time=0.0)
+SAMPLER = Sampler(choose_own, False, usefulness, foreign_weights, by_rollout=True, max_uses=1, foreign_time=0.0)
