@@ -11,7 +11,8 @@ export OMP_NUM_THREADS ?= 1
 
 # What takes half an hour and more, one after the other; the matrix of attacks takes hours, and goes on where it was stopped.
 SOAKS := crash soak attacks
-BENCHMARKS := $(filter-out make_% %_attacker smollm2 $(SOAKS),$(basename $(notdir $(wildcard benchmarks/*.py))))
+modules = $(filter-out __init__ make_% %_attacker smollm2 $(SOAKS),$(basename $(notdir $(wildcard $(1)/*.py))))
+BENCHMARKS := $(call modules,benchmarks) $(addprefix cost.,$(call modules,benchmarks/cost))
 
 .PHONY: help sim test lint format bench soak docs clean
 
@@ -19,7 +20,7 @@ help:
 	@echo "make sim    a swarm of eight nodes on this machine (ARGS: see .venv/bin/swarmd sim --help)"
 	@echo "make test   all tests"
 	@echo "make lint   ruff and mypy; make format mends what ruff can"
-	@echo "make bench  the benchmarks, each printing JSON"
+	@echo "make bench  the benchmarks, each printing its figures"
 	@echo "make soak   what takes long, each printing JSON: fuzzing, a daemon killed hundreds of times, eight of them for half an hour, every attack"
 	@echo "make docs   generate node.toml.example, docs/cli.md and docs/exit-codes.md anew"
 	@echo "make clean  remove caches and reports (.venv stays)"

@@ -39,11 +39,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "daemon"))
-
-from processes import LOOPBACK, Daemon
-
+from benchmarks.experiment.daemons import Daemon, start_swarm
 from swarm.cli.client import ask
+from swarm.sim.cpu import cpu_s
 
 WARM_UP_ROUNDS = 8
 RESTING = "waiting"
@@ -72,7 +70,7 @@ def sample(daemon: Daemon) -> CpuSample:
     names = Counter[str]()
     for number, pid in enumerate(family):
         names["node" if number == 0 else "children"] += _resident(pid)
-    return CpuSample(len(daemon.events("RoundFinished")), sum(map(_cpu_s, family)), dict(names))
+    return CpuSample(len(daemon.events("RoundFinished")), sum(map(cpu_s, family)), dict(names))
 
 
 def _family(pid: int) -> list[int]:
@@ -83,15 +81,6 @@ def _family(pid: int) -> list[int]:
                 family += map(int, (task / "children").read_text().split())
         at += 1
     return family
-
-
-def _cpu_s(pid: int) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    # Of a process and of those of its children that have ended.
-    return sum(map(int, fields[11:15])) / TICKS
 
 
 def _machine_cpu_s() -> float:
@@ -114,16 +103,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Phases by turns, and what they say."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swarmd-flood-")))
-        daemons: list[Daemon] = []
-        for index in range(arguments.nodes):
-            daemon = Daemon(directory / f"{index}")
-            stack.callback(daemon.end)
-            daemon.ok("init", "--manifest", "embedded", "--listen", LOOPBACK)
-            if daemons:
-                daemon.ok("join", _loopback(daemons[0]))
-            daemon.start(*SETTINGS, f"node.min_round_s={arguments.min_round_s}")
-            daemon.until("it listens", lambda status: status["addresses"])
-            daemons.append(daemon)
+        settings = (*SETTINGS, f"node.min_round_s={arguments.min_round_s}")
+        daemons = start_swarm(stack, directory, [settings] * arguments.nodes)
         for daemon in daemons:
             daemon.until("it knows all others", lambda status: status["peers"] >= arguments.nodes - 1)
             daemon.rounds_more(WARM_UP_ROUNDS)
@@ -150,7 +131,7 @@ def _phase(daemons: list[Daemon], seconds: float, attacked: bool) -> dict[str, A
         after, elapsed = [sample(daemon) for daemon in daemons], time.monotonic() - began
         report = json.loads(attacker.communicate(timeout=60)[0]) if attacker else None
     rounds = sum(late.rounds - early.rounds for early, late in zip(before, after, strict=True))
-    cpu_s = sum(late.cpu_s - early.cpu_s for early, late in zip(before, after, strict=True))
+    spent_s = sum(late.cpu_s - early.cpu_s for early, late in zip(before, after, strict=True))
     spent = [
         event["seconds"]
         for daemon, early, late in zip(daemons, before, after, strict=True)
@@ -163,10 +144,10 @@ def _phase(daemons: list[Daemon], seconds: float, attacked: bool) -> dict[str, A
         "round_busy_s": round(statistics.median(sum(each.values()) - each.get(RESTING, 0.0) for each in spent), 3),
         "rounds_busy_s": [round(sum(each.values()) - each.get(RESTING, 0.0), 2) for each in spent],
         "round_parts_s": _parts(spent),
-        "round_cpu_s": round(cpu_s / max(rounds, 1), 3),
-        "core_per_node": round(cpu_s / elapsed / len(daemons), 3),
+        "round_cpu_s": round(spent_s / max(rounds, 1), 3),
+        "core_per_node": round(spent_s / elapsed / len(daemons), 3),
         # What neither the honest processes nor the attacker used: above 0.1 or so the wall times say little.
-        "other_cores_busy": round((machine_s - cpu_s - (report["cpu_s"] if report else 0.0)) / elapsed, 2),
+        "other_cores_busy": round((machine_s - spent_s - (report["cpu_s"] if report else 0.0)) / elapsed, 2),
         "resident_mb": {
             name: round(max(late.resident.get(name, 0) for late in after) / 2**20, 1) for name in ("node", "children")
         },
@@ -177,7 +158,7 @@ def _phase(daemons: list[Daemon], seconds: float, attacked: bool) -> dict[str, A
 @contextmanager
 def _attacker(daemons: list[Daemon], seconds: float) -> Iterator[subprocess.Popen[str]]:
     plan = {"addresses": [_loopback(daemon) for daemon in daemons], "seconds": seconds}
-    command = [sys.executable, str(Path(__file__).with_name("flood_attacker.py")), json.dumps(plan)]
+    command = [sys.executable, "-m", "benchmarks.flood_attacker", json.dumps(plan)]
     attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert attacker.stdout is not None
@@ -196,7 +177,7 @@ def _parts(spent: list[dict[str, float]]) -> dict[str, float]:
 
 def _summary(phases: list[dict[str, Any]], cut_off: list[dict[str, Any]], network: Counter[str]) -> dict[str, Any]:
     def middle(name: str, attacked: bool) -> float:
-        return statistics.median(phase[name] for phase in phases if phase["attacked"] is attacked)
+        return float(statistics.median(phase[name] for phase in phases if phase["attacked"] is attacked))
 
     names = ("round_wall_s", "round_busy_s", "round_cpu_s")
     counted = ("cut_offs", "throttled", "messages_dropped", "not_forwarded", "rejected", "ignored", "streams_refused")

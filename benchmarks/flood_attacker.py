@@ -124,7 +124,7 @@ async def attack(plan: dict[str, Any]) -> dict[str, Any]:
 
     async def slow(node: Any, victim: str) -> None:
         [connection] = node._connections(victim)
-        held = []
+        held: list[Any] = []
         while True:
             if len(held) < 300:
                 held.append(await connection.muxed_conn.open_stream())

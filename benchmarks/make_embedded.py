@@ -70,7 +70,8 @@ Example = tuple[str, str]  # prompt, completion
 
 def examples(task: str, *, evaluation: int = 0) -> list[tuple[int, Example, Any]]:
     """(level, example, entry) of distinct prompts: none held out, or with `evaluation`, as many held-out ones."""
-    rendering, found, purpose = COMPACT[task], {}, "evaluation" if evaluation else "lessons"
+    rendering, purpose = COMPACT[task], "evaluation" if evaluation else "lessons"
+    found: dict[str, Any] = {}
     wanted = evaluation or POOL * SHARES[task]
     for level, parameters in enumerate(rendering.levels):
         # Item i of a dataset has the seed `seed + i`: far apart by hash, so that no two of our datasets overlap.
@@ -246,7 +247,7 @@ def learn(model: PreTrainedModel, rows: list[tuple[list[int], list[int]]], optim
             wanted[i, len(prompt) - 1 : len(prompt) + len(answer) - 1] = torch.tensor(answer)
         logits: Tensor = model(input_ids=ids, use_cache=False).logits  # padding is on the right, behind every real token
         loss = cross_entropy(logits[wanted >= 0], wanted[wanted >= 0], reduction="sum") / tokens
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()

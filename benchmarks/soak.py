@@ -19,9 +19,7 @@ from statistics import fmean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "daemon"))
-
-from processes import LOOPBACK, Daemon
+from benchmarks.experiment.daemons import Daemon, start_swarm
 
 EVERY_S = 10.0
 ALLOWED_GROWTH = 0.05
@@ -151,14 +149,7 @@ def _sums(counts: Any) -> dict[str, int]:
 def soak(folder: Path, nodes: int, minutes: float, settle: float) -> dict[str, Any]:
     """Start the daemons, sample them, stop them."""
     with ExitStack() as stack:
-        daemons = [Daemon(folder / f"{number}") for number in range(nodes)]
-        for number, daemon in enumerate(daemons):
-            daemon.ok("init", "--manifest", "embedded", "--listen", LOOPBACK)
-            if number:
-                daemon.ok("join", daemons[0].json("invite")["invite"])
-            stack.callback(daemon.end)
-            daemon.start(*SETTINGS)
-            daemon.until("it listens", lambda status: status["addresses"])
+        daemons = start_swarm(stack, folder, [SETTINGS] * nodes)
         samples = Samples(daemons)
         begun = time.monotonic()
         while time.monotonic() - begun < 60 * minutes:

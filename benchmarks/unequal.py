@@ -1,32 +1,33 @@
-"""What unequal nodes are to each other: `python -m benchmarks.unequal [--parts speed strength …] [--seeds 1 2 3] [--rounds 60]`.
+"""What unequal nodes are to each other: `python -m benchmarks.unequal [--parts speed strength …]`.
 
-Four swarms of eight nodes in memory, each beside the same nodes alone (nothing shared, nothing foreign trained on):
+Four swarms of eight nodes in memory, each beside the same nodes alone (nothing shared, no foreign
+group trained on):
 
     speed      seven nodes and one ten times slower; also the seven without it
     strength   one node with a strong base model among seven with a weak one (--strong, --weak)
-    families   four nodes with one base model and four with another of another family and tokenizer (--strong, --other)
-    tasks      every node has its own third of the tasks, and is asked about all of them (--specialise)
+    families   four nodes with one base model and four with another of another family and tokenizer
+               (--strong, --other)
+    tasks      every node has its own third of the tasks, and is asked about all of them
 
-`python -m benchmarks.make_embedded --out DIR` makes the models: a weak one with `--size small --lessons 1300`, one of another
-family with `--family gpt2 --lessons 1800`. Every finished run is one line of a file (--runs) and is not made again. Prints JSON:
-held-out accuracy per kind of node, together and alone, mean and standard deviation over seeds; and the gain, together over
-alone, of the same seeds.
+`python -m benchmarks.make_embedded --out DIR` makes the models: a weak one with `--size small
+--lessons 1300`, one of another family with `--family gpt2 --lessons 1800`. A part whose model is
+not given is left out unless --parts names it. Every finished run is one line of a file (--runs) and
+is not made again. Prints JSON: held-out accuracy per kind of node, together and alone, mean and
+standard deviation over seeds; and the gain, together over alone, of the same seeds.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from swarm.bench.cases import ALONE
-from swarm.bench.runs import Command, make
-from swarm.bench.table import summary
+from benchmarks.experiment.cases import ALONE
+from benchmarks.experiment.program import add_settings, end, experiment_parser, given, positive
+from benchmarks.experiment.runs import Command, as_options, make_rows, sim_command
+from benchmarks.experiment.table import summary
 from swarm.config.load import OF_THE_EMBEDDED_MODEL
 from swarm.config.schema import TrainingSection
 
@@ -34,6 +35,7 @@ KEPT = (
     "wall_s", "eval_before_per_node", "eval_after_per_node", "rounds_per_node", "reward_per_round_per_node", "trained_from",
     "groups_left_out", "policy_age_per_node", "digest",
 )  # fmt: skip
+PARTS = ("speed", "strength", "families", "tasks")
 SLOW = "1,1,1,1,1,1,1,0.1"
 # The other models are as small as the embedded one and learn at its rate; the defaults of other models are for large ones.
 LIKE_EMBEDDED = "".join(f",training.{name}={getattr(TrainingSection(), name):g}" for name in OF_THE_EMBEDDED_MODEL)
@@ -41,28 +43,23 @@ LIKE_EMBEDDED = "".join(f",training.{name}={getattr(TrainingSection(), name):g}"
 
 @dataclass(frozen=True, slots=True)
 class UnequalCase:
-    """One swarm: what its nodes are, in their order, and what of `swarmd sim`'s options is not the default."""
+    """One swarm: the kinds of its nodes in their order, and options of `swarmd sim` beside the usual."""
 
     kinds: tuple[str, ...]
     options: tuple[str, ...] = ()
 
     def command(self, rounds: int, seed: int) -> Command:
-        """Of `swarmd`."""
+        """Return one run's command line of `swarmd`."""
         asked = {"--network": "memory", "--nodes": len(self.kinds), "--rounds": rounds, "--seed": seed}
-        return ("sim", *(str(each) for pair in asked.items() for each in pair), *self.options)
+        return (*sim_command(asked, {}), *self.options)
 
-    def alone(self) -> UnequalCase:
-        """The same nodes without a swarm."""
-        return UnequalCase(self.kinds, (*self.options, *settings(ALONE)))
-
-
-def settings(named: Mapping[str, str]) -> tuple[str, ...]:
-    """As options of the command line."""
-    return tuple(each for name, value in named.items() for each in ("--set", f"{name}={value}"))
+    def beside(self, settings: Mapping[str, str]) -> UnequalCase:
+        """Return the same swarm with more settings."""
+        return replace(self, options=(*self.options, *as_options(settings)))
 
 
 def cases(part: str, strong: str, weak: str, other: str) -> dict[str, UnequalCase]:
-    """The swarms of one part by name; the first is what it is about, the others are what it is compared with."""
+    """Return the swarms of one part by name: first its subject, then those to compare it with."""
 
     def of(models: Sequence[str]) -> tuple[str, ...]:
         return tuple(each for model in models for each in ("--model", model + LIKE_EMBEDDED * (model != "embedded")))
@@ -74,13 +71,13 @@ def cases(part: str, strong: str, weak: str, other: str) -> dict[str, UnequalCas
         "families": UnequalCase(("one", "other") * 4, of([strong, other])),
         "tasks": UnequalCase(("node",) * 8, ("--specialise",)),
     }[part]
-    return {"together": together, "alone": together.alone()} | (
+    return {"together": together, "alone": together.beside(ALONE)} | (
         {"without the slow one": UnequalCase(seven)} if part == "speed" else {}
     )
 
 
 def by_kind(case: UnequalCase, report: Mapping[str, Any], name: str) -> dict[str, float]:
-    """Mean of a figure over the nodes of each kind."""
+    """Return the mean of a figure over the nodes of each kind."""
     return {
         kind: statistics.mean(value for each, value in zip(case.kinds, report[name], strict=True) if each == kind)
         for kind in dict.fromkeys(case.kinds)
@@ -88,7 +85,7 @@ def by_kind(case: UnequalCase, report: Mapping[str, Any], name: str) -> dict[str
 
 
 def figures(part: Mapping[str, UnequalCase], reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Per swarm and kind of node the accuracy before and after; per kind what the first swarm gained over each other."""
+    """Summarise accuracy per swarm and kind of node, and what the first swarm gained over each other."""
     found: dict[str, Any] = {}
     after = {name: [by_kind(case, report, "eval_after_per_node") for report in reports[name]] for name, case in part.items()}
     for name, case in part.items():
@@ -107,41 +104,29 @@ def figures(part: Mapping[str, UnequalCase], reports: Mapping[str, Sequence[Mapp
 
 def main() -> None:
     """Make the runs that are missing, then print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("speed", "strength", "families", "tasks")
-    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--rounds", type=int, default=60)
+    parser = experiment_parser(__doc__, "unequal.jsonl")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="without it all whose models are given")
+    parser.add_argument("--rounds", type=positive, default=60)
     parser.add_argument("--strong", default="embedded", help="base model of the strong node, and of one family")
     parser.add_argument("--weak", default="", help="folder of the weak nodes' base model")
     parser.add_argument("--other", default="", help="folder of the other family's base model")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all nodes")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once, each of which takes about one core")
-    parser.add_argument("--runs", type=Path, default=Path("unequal.jsonl"))
+    add_settings(parser, "all nodes")
     options = parser.parse_args()
-    if ("strength" in options.parts and not options.weak) or ("families" in options.parts and not options.other):
+    lacking = {part for part, model in (("strength", options.weak), ("families", options.other)) if not model}
+    parts = options.parts or [part for part in PARTS if part not in lacking]
+    if lacking & set(parts):
         parser.error("strength needs --weak DIR, families needs --other DIR; benchmarks.make_embedded makes both")
-    extra = settings(dict(each.split("=", 1) for each in options.set))
-    chosen = {
-        part: {
-            name: UnequalCase(case.kinds, (*case.options, *extra))
-            for name, case in cases(part, options.strong, options.weak, options.other).items()
-        }
-        for part in options.parts
+    swarms_of = {part: cases(part, options.strong, options.weak, options.other) for part in parts}
+    chosen = {part: {name: case.beside(given(options)) for name, case in swarms_of[part].items()} for part in parts}
+    rows = {
+        (part, name): [case.command(options.rounds, seed) for seed in options.seeds]
+        for part, swarms in chosen.items()
+        for name, case in swarms.items()
     }
-    # Seed by seed, so that whoever stops it early has something of everything.
-    commands = [
-        case.command(options.rounds, seed) for seed in options.seeds for part in chosen.values() for case in part.values()
-    ]
-    runs = make(commands, options.runs, KEPT, options.jobs, lambda line: print(line, file=sys.stderr, flush=True))
-    results = {
-        name: figures(
-            part, {each: [runs[case.command(options.rounds, seed)] for seed in options.seeds] for each, case in part.items()}
-        )
-        for name, part in chosen.items()
-    }
+    reports = make_rows(rows, options.runs, KEPT, options.jobs)
+    results = {part: figures(swarms, {name: reports[part, name] for name in swarms}) for part, swarms in chosen.items()}
     print(json.dumps({"rounds": options.rounds, "seeds": options.seeds, "settings": options.set, **results}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    end(main)

@@ -46,7 +46,6 @@ FLOORS = {
     "swarm.audit": 5,
     "swarm.node": 6,
     "swarm.sim": 7,
-    "swarm.bench": 7,
     "swarm.serving": 7,
     "swarm.doctor": 7,
     "swarm.cli": 7,
@@ -54,7 +53,7 @@ FLOORS = {
 }
 # Beyond that: all of floor 1 is one room to itself, the command line starts what is on its own
 # floor, and the package's version is anybody's.
-ALSO = {("swarm.cli", f"swarm.{room}") for room in ("sim", "bench", "serving", "doctor")} | {
+ALSO = {("swarm.cli", f"swarm.{room}") for room in ("sim", "serving", "doctor")} | {
     (room, "swarm") for room in FLOORS if room != "protocols"
 }
 
@@ -66,7 +65,7 @@ APART = {
 
 # The policy's own process; its handle, and what reads its checkpoints, do without.
 MODEL = {"swarm.policy.model", "swarm.policy.engine", "swarm.policy.update", "swarm.policy.fit", "swarm.policy.policy_worker"}
-# Libraries that only these rooms may import.
+# Libraries that only these rooms may import; experiments stand above all of them.
 ONLY_IN = {
     "torch": MODEL,
     "transformers": MODEL,
@@ -76,11 +75,12 @@ ONLY_IN = {
     "multiaddr": {"swarm.net.libp2p"},
     "reasoning_gym": {"swarm.tasks"},
     "sqlite3": {"swarm.pool"},
-    "matplotlib": {"swarm.sim", "swarm.bench"},
+    "matplotlib": {"swarm.sim"},
     "rich": {"swarm.sim"},
     "click": {"swarm.cli"},
     "h11": {"swarm.serving"},
     "pickle": set[str](),
+    "benchmarks": set[str](),
 }
 WITHOUT_TRIO = {
     "protocols",
@@ -178,6 +178,7 @@ def test_no_room_imports_what_the_floors_forbid() -> None:
         ("swarm.policy.policy", "import torch"),
         ("swarm.policy.checkpoint", "from safetensors.torch import load_file"),
         ("swarm.policy.second", "def late():\n    import transformers"),
+        ("swarm.sim.simulation", "from benchmarks.experiment import runs"),
         ("swarm.utils", "import os"),
     ],
 )

@@ -10,7 +10,6 @@ import click
 
 import swarm
 from swarm.cli.audit import audit
-from swarm.cli.bench import bench
 from swarm.cli.chat import chat
 from swarm.cli.checkpoints import checkpoints
 from swarm.cli.doctor import doctor
@@ -77,6 +76,6 @@ def main(home: str | None, log_level: str | None) -> None:
 
 
 RUNNING = (init, doctor, start, stop, pause, resume, status, peers, id_, join, invite, config)
-LOOKING = (models, rollouts, audit, export, eval_, chat, serve, checkpoints, sim, bench)
+LOOKING = (models, rollouts, audit, export, eval_, chat, serve, checkpoints, sim)
 for command in RUNNING + LOOKING:
     main.add_command(command)

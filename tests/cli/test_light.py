@@ -47,7 +47,6 @@ def run(home: Path, *arguments: str) -> tuple[int, list[str], float]:
         ("--help", 0),
         ("--version", 0),
         ("sim --help", 0),
-        ("bench swarm --help", 0),
         ("start --help", 0),
         ("init", 4),
         ("id --json", 0),

@@ -72,6 +72,6 @@ def test_what_each_way_of_training_takes():
     [("Qwen2.5-0.5B-Instruct", "none", 8), ("Qwen2.5-1.5B-Instruct", "lora", 12), ("7B-Instruct", "qlora", 24)],
 )
 def test_cards_that_people_have_are_enough(name, kind, gib):
-    """In bfloat16, by the estimates that `auto` goes by; `benchmarks/gpu.py` measures the peaks
+    """In bfloat16, by the estimates that `auto` goes by; `benchmarks/cost/gpu.py` measures the peaks
     where there is a card."""
     assert estimate(known(name), kind, item=2, rank=16).total < gib * GIB

@@ -1,4 +1,4 @@
-"""`benchmarks.overlap` on a GPU: the share of the time in which the driver saw nothing running."""
+"""`benchmarks.cost.overlap` on a GPU: the share of the time in which the driver saw it idle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import trio
 from drivers import nvidia_smi
 
-from benchmarks.overlap import gpu_readings, idle_shares
+from benchmarks.cost.overlap import gpu_readings, idle_shares
 
 
 async def test_it_is_read_from_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swarm.bench import runs
+from benchmarks.experiment import runs
 from swarm.errors import ChildDied
 
 # Stands for swarmd: its report says what it was asked, and it fails on request.

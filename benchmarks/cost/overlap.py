@@ -1,4 +1,4 @@
-"""How much of the time the policy's device stands still: `python -m benchmarks.overlap [--rounds 20] [--device cpu]`.
+"""How much of the time the policy's device stands still: `python -m benchmarks.cost.overlap [--rounds 20] [--device cpu]`.
 
 One node alone, in real time, with its own verifiers and its store on the disk, does the same rounds in each of these ways:
 
@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from benchmarks.experiment.program import add_settings, given
 from swarm.clock import WallClock
 from swarm.config.load import load
 from swarm.config.manifest_lookup import find_manifest
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--generation-device", default="cpu", help="of the third way; empty leaves it out")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    add_settings(parser, "the node")
     options = parser.parse_args()
     ways = {"strict": {}, "ahead": {"training.max_versions_behind": "1"}}
     if options.generation_device:
@@ -89,7 +90,7 @@ def settings(options: argparse.Namespace) -> dict[str, str]:
         "training.external": "0",
         "node.rounds": str(WARM + options.rounds),
         "node.seed": str(options.seed),
-        **dict(each.split("=", 1) for each in options.settings),
+        **given(options),
     }
 
 

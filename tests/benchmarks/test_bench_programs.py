@@ -1,16 +1,19 @@
-"""`swarmd bench` from its options to its files, with a stand-in for swarmd of known figures."""
+"""`benchmarks.swarm` and `.efficiency` from options to files, with a stand-in of known figures."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from click.testing import CliRunner, Result
 
-from swarm.bench import runs
-from swarm.cli.main import main
+from benchmarks import efficiency, swarm
+from benchmarks.experiment import runs
+from benchmarks.experiment.program import end
 
 # A swarm whose accuracy grows by a hundredth per round and node, and whose reward is ten and one
 # more per foreign rollout.
@@ -38,14 +41,30 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "SWARMD", (sys.executable, "-c", PROGRAM))
 
 
-def bench(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["bench", *map(str, arguments)])
+@dataclass(frozen=True)
+class Said:
+    exit_code: int | str | None
+    stdout: str
+    stderr: str
 
 
-def test_the_papers_table_is_made_once(tmp_path: Path) -> None:
-    asked = ("swarm", "--seeds", "1,2", "--rounds", 24, "--rows", "4/4,alone", "--out", tmp_path)
+@pytest.fixture
+def bench(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    def run(program: ModuleType, *arguments: object) -> Said:
+        code: int | str | None = 0
+        try:
+            end(lambda: program.main([str(each) for each in arguments]))
+        except SystemExit as ended:
+            code = ended.code
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+def test_the_papers_table_is_made_once(tmp_path: Path, bench: Callable[..., Said]) -> None:
+    asked = (swarm, "--seeds", "1,2", "--rounds", 24, "--rows", "4/4,alone", "--out", tmp_path)
     said = bench(*asked)
-    assert said.exit_code == 0, said.output
+    assert said.exit_code == 0, said.stderr
     assert said.stderr.count("run ") == 6, "8/0 is always beside what is asked for"
     table = json.loads((tmp_path / "table.json").read_text())
     assert list(table["rows"]) == ["8/0", "4/4", "alone"]
@@ -59,20 +78,20 @@ def test_the_papers_table_is_made_once(tmp_path: Path) -> None:
     assert json.loads(again.stdout) == table
 
 
-def test_an_unknown_row_is_refused(tmp_path: Path) -> None:
-    refused = bench("swarm", "--rows", "9/9", "--out", tmp_path)
+def test_an_unknown_row_is_refused(tmp_path: Path, bench: Callable[..., Said]) -> None:
+    refused = bench(swarm, "--rows", "9/9", "--out", tmp_path)
     assert refused.exit_code == 3
     assert "there is no configuration 9/9; there are 8/0, 6/2" in refused.stderr
 
 
-def test_efficiency_of_a_swarm_that_shares_everything_is_one(tmp_path: Path) -> None:
-    asked = ("efficiency", "--seeds", "1", "--nodes", "1,4", "--target", "0.5", "--opponent", "--out", tmp_path)
+def test_efficiency_of_a_swarm_that_shares_everything_is_one(tmp_path: Path, bench: Callable[..., Said]) -> None:
+    asked = (efficiency, "--seeds", "1", "--nodes", "1,4", "--target", "0.5", "--opponent", "--out", tmp_path)
     said = bench(*asked)
-    assert said.exit_code == 0, said.output
+    assert said.exit_code == 0, said.stderr
     result = json.loads((tmp_path / "efficiency.json").read_text())
     one, four, *lone = result["rows"]
     assert one["tokens"]["mean"] == pytest.approx(1000)
     assert four["efficiency"]["mean"] == 1.0
     assert four["cpu_of_best_lone"]["mean"] == 0.25
     assert len(lone) == 14
-    assert bench("efficiency", "--nodes", "1,0").exit_code == 2
+    assert bench(efficiency, "--nodes", "1,0").exit_code == 2

@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.py --small`: the rows that a GPU machine measures run, on whatever there is."""
+"""`benchmarks/cost/gpu.py --small`: the rows that a GPU machine measures run, on whatever there is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def test_every_row_runs_without_a_gpu() -> None:
-    program = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+    program = Path(__file__).parents[2] / "benchmarks" / "cost" / "gpu.py"
     done = subprocess.run([sys.executable, str(program), "--small"], capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     assert report["generation"]["completions"] == 16

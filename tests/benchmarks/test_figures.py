@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from swarm.bench.cases import OVERSAMPLING, PAPER, PROTOCOL, SWARM, Case, lone_settings
-from swarm.bench.efficiency import Cost, cost, lines, table
-from swarm.bench.table import figures, shown, summary
+from benchmarks.efficiency import Cost, cost, lines, table
+from benchmarks.experiment.cases import OVERSAMPLING, PAPER, PROTOCOL, SWARM, Case, lone_settings
+from benchmarks.experiment.table import figures, shown, summary
 from swarm.cli.simulate import sim
 from swarm.pool.sampling import SAMPLERS
 from swarm.sim.options import SimulationOptions
@@ -76,8 +76,8 @@ def test_efficiency_is_against_the_same_seed_alone_and_the_best_lone_node() -> N
 
 
 def config_of(settings: Any) -> Any:
-    arguments = Case(settings, nodes=8, rounds=60, seed=1, evaluate_every=5, until=0.5).arguments()
-    asked = sim.make_context("sim", arguments[1:]).params
+    arguments = Case(settings, nodes=8, rounds=60, seed=1, evaluate_every=5, until=0.5).command()
+    asked = sim.make_context("sim", list(arguments[1:])).params
     options = SimulationOptions(
         nodes=asked["nodes"], rounds=asked["rounds"], network=asked["network"], overrides=asked["overrides"]
     )

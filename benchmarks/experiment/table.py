@@ -1,10 +1,10 @@
-"""From reports to figures: what is compared of each run, and over seeds their mean and spread (standard deviation)."""
+"""From reports to figures: what is compared of each run, and over seeds mean and standard deviation."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -20,8 +20,8 @@ KEPT = (
 class Figures:
     """One run. Rewards are per node; accuracies are held-out, on prompts that nobody ever trained on.
 
-    `ratio` compares the cumulative reward with the same seed's reference; `area` is the mean height of the accuracy's curve;
-    `drop` is the curve's deepest fall (oscillation, forgetting).
+    `ratio` compares the cumulative reward with the same seed's reference. `area` is the mean height
+    of the accuracy's curve, and `drop` its deepest fall (oscillation, forgetting).
     """
 
     reward: float
@@ -33,7 +33,7 @@ class Figures:
 
 
 def figures(report: Report, reference: Report) -> Figures:
-    """Of one run beside the reference of the same seed."""
+    """Read the figures off one run, beside the reference of the same seed."""
     points = curve(report)
     rounds = points[-1][0] - points[0][0]
     area = sum((later - earlier) * (low + high) / 2 for (earlier, low), (later, high) in pairwise(points))
@@ -48,18 +48,18 @@ def figures(report: Report, reference: Report) -> Figures:
 
 
 def drop(report: Report) -> float:
-    """The deepest fall of held-out accuracy below what it had reached before."""
+    """Return the deepest fall of held-out accuracy below an earlier value."""
     heights = [height for _, height in curve(report)]
     return max(most - height for most, height in zip(accumulate(heights, max), heights, strict=True))
 
 
 def curve(report: Report) -> list[tuple[int, float]]:
-    """Rounds and held-out accuracy, from before the first round on."""
+    """Return (rounds, held-out accuracy) pairs, from before the first round on."""
     return [(0, report["eval_before"]), *zip(report["curve"]["rounds"], report["curve"]["accuracy"], strict=True)]
 
 
 def summary(values: Sequence[float | None]) -> dict[str, Any] | None:
-    """Mean, standard deviation over seeds, and the values; None where nothing was measured."""
+    """Return mean, standard deviation and values; None if all values are None."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -70,13 +70,13 @@ def summary(values: Sequence[float | None]) -> dict[str, Any] | None:
     }
 
 
-def summaries(rows: Sequence[Figures]) -> dict[str, Any]:
-    """Each figure over the seeds."""
-    return {name: summary([asdict(row)[name] for row in rows]) for name in asdict(rows[0])}
+def summaries(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> dict[str, Any]:
+    """Summarise the figures called `names`, without it all, over `rows`, of which each seed has one."""
+    return {name: summary([row[name] for row in rows]) for name in names or rows[0]}
 
 
 def shown(measured: Mapping[str, Any] | None, digits: int = 3) -> str:
-    """Mean and spread as people read them."""
+    """Return mean and spread as people read them."""
     if measured is None:
         return "-"
     spread = "" if measured["spread"] is None else f" ± {measured['spread']:.{digits}f}"

@@ -1,6 +1,6 @@
 """Generation, training step and what fits, on this machine's GPU, with random weights of true shapes: nothing is downloaded.
 
-    python benchmarks/gpu.py [--rows generation,training,fits,vllm] [--small]
+    python -m benchmarks.cost.gpu [--rows generation,training,fits,vllm] [--small]
 
 Prints one JSON object. Generation is compared with transformers' own `generate`, called once per completion (a few of them) and
 once for all; every completion has exactly its number of tokens. The share of the bandwidth limit is what a decoding step must

@@ -1,8 +1,10 @@
-"""What one core admits: `python -m benchmarks.admission [--groups 256]` prints groups per second and each step's share as JSON.
+"""What one core admits: `python -m benchmarks.cost.admission_steps [--groups 256]`.
 
-The whole path is `Admission.screen` and `admit` over a store on the disk and a scoring child, as in a node; beside it each step
-is measured alone, in this process. All figures are CPU seconds (this process and the child), so that a busy machine does not
-falsify them; "the rest" is what the whole costs beyond its steps: trips to the child and to the store's thread, history, rules.
+Prints groups per second and each step's share as JSON. The whole path is `Admission.screen` and
+`admit` over a store on the disk and a scoring child, as in a node; beside it each step is measured
+alone, in this process. All figures are CPU seconds (this process and the child), so that a busy
+machine does not falsify them; "the rest" is the cost of the whole beyond its steps: trips to the
+child and to the store's thread, history, rules.
 """
 
 from __future__ import annotations
@@ -37,12 +39,12 @@ from swarm.pool.pool import Pool
 from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store.store import Store, StoredEnvelope
 from swarm.records import ScoredGroup, Task
+from swarm.sim.cpu import tree_cpu_s
 from swarm.tasks.scoring import Scorer
 from swarm.tasks.task_worker import main as worker
 
 COMPLETIONS = 8
 PROSE_CHARS = 400  # about 100 tokens of reasoning before the answer
-TICKS = os.sysconf("SC_CLK_TCK")
 LIMIT_S = 30.0
 
 Answer = dict[str, Any]
@@ -123,30 +125,15 @@ def cpu_of(work: Callable[[], object]) -> float:
     return time.process_time() - begun
 
 
-def child_cpu_s() -> float:
-    """CPU seconds of all descendants that still run, and of those that have ended."""
-    children, parent = os.times(), {os.getpid()}
-    total = children.children_user + children.children_system
-    stats = [Path(path, "stat") for path in Path("/proc").glob("[0-9]*")]
-    fields = {}
-    for path in stats:
-        try:
-            pid, _, rest = path.read_text().partition(" (")
-        except OSError:
-            continue
-        fields[int(pid)] = rest.rpartition(") ")[2].split()
-    grown = True
-    while grown:
-        found = {pid for pid, each in fields.items() if int(each[1]) in parent}
-        grown = not found <= parent
-        parent |= found
-    return total + sum(sum(map(int, fields[pid][11:13])) for pid in parent if pid in fields and pid != os.getpid()) / TICKS
-
-
 def steps(bench: Bench, data: Sequence[bytes]) -> dict[str, float]:
     """CPU seconds of each step alone."""
     opened = [open_envelope(each, bench.manifest.id) for each in data]
-    verify = cpu_of(lambda: [_verify(each) for each in opened])
+
+    def check_signatures() -> None:
+        for each in opened:
+            _verify(each)
+
+    verify = cpu_of(check_signatures)
     both = cpu_of(lambda: [open_envelope(each, bench.manifest.id) for each in data])
     bodies: list[Any] = []
     unpack = cpu_of(lambda: bodies.extend(unpack_body(each.kind, each.body) for each in opened))
@@ -198,14 +185,14 @@ async def whole(bench: Bench, data: Sequence[bytes]) -> tuple[int, float, float]
             key = Ed25519PrivateKey.from_private_bytes(bytes([255]) * 32)
             context = Context(Home(Path(folder)), Identity(key), Config(), bench.manifest, clock)
             admission = Admission(context, pool, PeerScores(), scorer.score, nobody, bench.beacon)
-            before, begun, admitted = child_cpu_s(), time.process_time(), 0
+            before, begun, admitted = tree_cpu_s(without={os.getpid()}), time.process_time(), 0
             for each in data:
                 opened = admission.screen(each)
                 assert isinstance(opened, Opened)
                 done = await admission.admit(opened, "forwarder")
                 assert not done.refusals, done.refusals
                 admitted += len(done.groups)
-            return admitted, time.process_time() - begun, child_cpu_s() - before
+            return admitted, time.process_time() - begun, tree_cpu_s(without={os.getpid()}) - before
 
 
 def measure(name: str, groups: int, per_share: int) -> dict[str, Any]:
@@ -231,7 +218,7 @@ def measure(name: str, groups: int, per_share: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.admission", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost.admission_steps", description=__doc__)
     parser.add_argument("--groups", type=int, default=256, help="groups of each kind (default: %(default)s)")
     options = parser.parse_args()
     kinds = [(name, per_share) for name in ("embedded", "reasoning") for per_share in (1, 32)]

@@ -1,4 +1,4 @@
-"""A benchmark's pictures: one per configuration with all its seeds, and one of all curves."""
+"""Learning curves as pictures: one per row with all its seeds, and one of all rows."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")  # no display: a benchmark also runs on servers
+matplotlib.use("Agg")  # no display: an experiment also runs on servers
 
 from matplotlib import pyplot
 
-from swarm.bench.table import Report, curve
+from benchmarks.experiment.table import Report, curve
 
 
 def draw(directory: Path, reports: Mapping[str, Sequence[Report]]) -> list[Path]:
-    """PNG files in `directory`: `curves.png`, then one per row."""
+    """Write PNG files into `directory`: `curves.png`, then one per row."""
     paths = [_figure(directory / "curves.png", reports, "All configurations, mean over seeds", faint=False)]
     for name, row in reports.items():
         path = directory / f"{name.replace('/', '-')}.png"

@@ -1,14 +1,13 @@
-"""Waiting for fresh groups, or training on what is there: `python -m benchmarks.freshness [--bounds 2 24] [--seeds 1 2 3]`.
+"""Waiting for fresh groups, or training on what is there: `python -m benchmarks.waiting_for_fresh`.
 
 The same swarm (8 nodes, half of them half as fast, in memory) once waits for fresh groups
-(`sampling.wait_s`) and once trains on what is there, for each bound on the policy age of a group
-(`sampling.max_policy_age`, in updates of its signer, of which a round makes two). Every finished run
-is one line of a file (--runs) and is not made again. Prints JSON, mean and standard deviation over
-seeds of
+(`sampling.wait_s`) and once trains on the groups there are, for each bound on the policy age of a
+group (`sampling.max_policy_age`, in updates of its signer, two a round). Every finished run is one
+line of a file (--runs) and is not made again. Prints JSON, mean and standard deviation over seeds of
 
     held_out   held-out accuracy after the rounds
     reward     cumulative reward of a node
-    roughness  root mean square of the change of the swarm's mean reward from one round to the next: less is steadier
+    roughness  root mean square of the change of the swarm's mean reward from one round to the next
     age        mean policy age of the foreign groups trained on
     round_s    virtual seconds of a round, and of these waited_s
     foreign    foreign groups trained on per round
@@ -20,15 +19,13 @@ import argparse
 import json
 import math
 import statistics
-import sys
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from benchmarks.unequal import settings
-from swarm.bench.runs import Command, make
-from swarm.bench.table import summary
+from benchmarks.experiment.program import end, experiment_parser, positive
+from benchmarks.experiment.runs import Command, make_rows, sim_command
+from benchmarks.experiment.table import summaries
 
 MODES = ("available", "fresh")
 KEPT = (
@@ -38,15 +35,15 @@ KEPT = (
 
 
 def command(mode: str, bound: int, seed: int, options: argparse.Namespace) -> Command:
-    """Of `swarmd`."""
-    asked = {"--network": "memory", "--rounds": str(options.rounds), "--seed": str(seed), "--speeds": options.speeds}
+    """Return one run's command line of `swarmd`."""
+    asked = {"--network": "memory", "--rounds": options.rounds, "--seed": seed, "--speeds": options.speeds}
     wait_s = options.wait_s if mode == "fresh" else 0
     wait = {"sampling.max_policy_age": str(bound), "sampling.wait_s": str(wait_s)}
-    return ("sim", *(each for pair in asked.items() for each in pair), *settings(wait))
+    return sim_command(asked, wait)
 
 
 def figures(report: Mapping[str, Any]) -> dict[str, float]:
-    """Of one run."""
+    """Return the figures of one run."""
     rewards, rounds = report["reward_per_round"], sum(report["rounds_per_node"])
     seconds = report["seconds_per_activity"]
     return {
@@ -62,29 +59,19 @@ def figures(report: Mapping[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     """Make the runs that are missing, then print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = experiment_parser(__doc__, "freshness.jsonl")
     parser.add_argument("--bounds", type=int, nargs="+", default=[2, 24], help="sampling.max_policy_age")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=positive, default=60)
     parser.add_argument("--speeds", default="1,0.5", help="as swarmd sim takes them")
     parser.add_argument("--wait-s", type=float, default=5.0, help="sampling.wait_s of fresh, in virtual seconds")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once, each of which takes about one core")
-    parser.add_argument("--runs", type=Path, default=Path("freshness.jsonl"))
     options = parser.parse_args()
     variants = {f"{mode}, at most {bound} updates old": (mode, bound) for bound in options.bounds for mode in MODES}
-    commands = {name: [command(mode, bound, seed, options) for seed in options.seeds] for name, (mode, bound) in variants.items()}
-    # Seed by seed, so that whoever stops it early has something of everything.
-    runs = make(
-        [each[number] for number in range(len(options.seeds)) for each in commands.values()],
-        options.runs, KEPT, options.jobs, lambda line: print(line, file=sys.stderr, flush=True),
-    )  # fmt: skip
-    results: dict[str, Any] = {}
-    for name, each in commands.items():
-        found = [figures(runs[one]) for one in each]
-        results[name] = {figure: summary([one[figure] for one in found]) for figure in found[0]}
+    rows = {name: [command(mode, bound, seed, options) for seed in options.seeds] for name, (mode, bound) in variants.items()}
+    reports = make_rows(rows, options.runs, KEPT, options.jobs)
+    results = {name: summaries([figures(report) for report in row]) for name, row in reports.items()}
     asked = {name: getattr(options, name) for name in ("rounds", "speeds", "wait_s", "seeds")}
     print(json.dumps({**asked, **results}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    end(main)

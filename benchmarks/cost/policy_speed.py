@@ -1,6 +1,6 @@
 """Speed of the policy on one CPU thread: sampling against transformers' own `generate`, and a training step in both layouts.
 
-    python benchmarks/policy.py [--model embedded] [--prompts 8] [--generations 8] [--tokens 12] [--forced]
+    python -m benchmarks.cost.policy_speed [--model embedded] [--prompts 8] [--generations 8] [--tokens 12] [--forced]
 
 Prints one JSON object; times are CPU milliseconds, the best of several runs. `--forced` forbids the end of sequence, so that
 every completion has exactly `--tokens` tokens (transformers' `generate` always runs until its longest row has ended).

@@ -1,9 +1,11 @@
-"""What reinforcement adds to the embedded model, and what sharing adds to that: `python -m benchmarks.embedded_learning`.
+"""What reinforcement and sharing add to the embedded model: `python -m benchmarks.cost.embedded_learning`.
 
-Nodes in one process, without network, admission or curriculum, on the policy code of the real node: every round each node
-samples 8 completions for some questions, and trains once on I + J groups, informative own ones first, the rest drawn from the
-others' informative groups of the last rounds, of which only better-than-average answers count. Accuracy is greedy, on held-out
-prompts, over all tasks and levels; it is the mean over nodes.
+Nodes in one process, without network, admission or curriculum, on the policy code of the real node.
+Every round each node samples 8 completions for some questions, and trains once on I + J groups:
+informative own ones first, the rest drawn from the others' informative groups of the last rounds,
+of which only better-than-average answers count. Accuracy is greedy, on held-out prompts, over all
+tasks and levels; it is the mean over nodes. Prints one JSON line per configuration, with the CPU
+seconds it cost.
 """
 
 from __future__ import annotations
@@ -47,12 +49,12 @@ class TinyProblem:
     dataset: Any
 
     def score(self, text: str) -> float:
-        """The dataset's own verdict."""
+        """Return the dataset's own reward."""
         return float(self.dataset.score_answer(COMPACT[self.task].answer(self.entry, text), self.entry))
 
 
 class Problems:
-    """Problems by task and level; held-out ones and the others never mix."""
+    """Problems by task and level; held-out ones never mix with the others."""
 
     def __init__(self) -> None:
         # Item i has the seed `seed + i`: with indices of 40 random bits any seed is as good as another.
@@ -63,7 +65,7 @@ class Problems:
         }
 
     def draw(self, task: str, random: Random, *, unseen: bool = False) -> TinyProblem:
-        """A problem of a random level."""
+        """Draw a problem of a random level."""
         dataset = self._datasets[task, random.randrange(len(COMPACT[task].levels))]
         while True:
             entry = dataset[random.getrandbits(40)]
@@ -72,8 +74,9 @@ class Problems:
                 return TinyProblem(task, prompt, entry, dataset)
 
     def evaluation(self, per_task: int) -> list[TinyProblem]:
-        """Distinct held-out problems, the same at every call."""
-        random, found = Random(2024), {}
+        """Return distinct held-out problems, the same at every call."""
+        random = Random(2024)
+        found: dict[str, TinyProblem] = {}
         for task in COMPACT:
             count = len(found) + per_task
             while len(found) < count:
@@ -82,8 +85,8 @@ class Problems:
         return list(found.values())
 
 
-class Learner:
-    """A node without the node: policy, optimizer, and its own tasks."""
+class BareNode:
+    """Of a node only policy, optimizer, and its own tasks."""
 
     def __init__(self, source: Path, tasks: list[str], settings: TrainingSection, seed: int) -> None:
         self.policy = load(source, PolicySection(device="cpu"))
@@ -92,7 +95,7 @@ class Learner:
         self.settings, self.tasks, self.random = settings, tasks, Random(seed)
 
     def solve(self, problems: Problems, count: int) -> list[TrainingGroup]:
-        """Scored groups of `count` questions."""
+        """Sample and score groups for `count` questions."""
         asked = [problems.draw(self.random.choice(self.tasks), self.random) for _ in range(count)]
         prompts = self.policy.encode_prompts([problem.prompt for problem in asked])
         seed = self.random.getrandbits(60)
@@ -109,11 +112,11 @@ class Learner:
         return groups
 
     def train(self, groups: list[TrainingGroup]) -> None:
-        """One update."""
+        """Make one update."""
         update(self.trainer, make_batch(self.policy, groups, self.settings))
 
     def accuracy(self, problems: list[TinyProblem]) -> dict[str, float]:
-        """Greedy accuracy by task."""
+        """Return greedy accuracy by task."""
         prompts = self.policy.encode_prompts([problem.prompt for problem in problems])
         sampled = self.engine.sample(prompts, num_generations=1, max_tokens=CAP, temperature=0.0, seed=0)
         texts = self.policy.decode([sample.token_ids for (sample,) in sampled])
@@ -124,61 +127,71 @@ class Learner:
 
 
 def informative(group: TrainingGroup) -> bool:
-    """Whether the rewards differ."""
+    """Return whether the rewards differ."""
     return min(group.rewards) != max(group.rewards)
 
 
 def shared(group: TrainingGroup) -> TrainingGroup:
-    """A group as another node trains on it: text only, and only the better-than-average answers."""
+    """Return a group as another node trains on it: text only, better-than-average answers only."""
     mean = statistics.fmean(group.rewards)
     weights = tuple(float(reward > mean) for reward in group.rewards)
     return TrainingGroup(group.prompt, group.completions, group.rewards, weights, True, None)
 
 
-def run(source: Path, node_tasks: list[list[str]], *, generate: int, local: int, external: int, rounds: int, seed: int,
-        per_task: int, evaluate: int, rate: float) -> dict[str, Any]:  # fmt: skip
-    """One configuration; `generate` questions per node and round, of which up to `local` groups are trained."""
+@dataclass(frozen=True)
+class Setup:
+    """Nodes by their tasks, each with `generate` questions a round and up to `local` own groups trained."""
+
+    tasks: list[list[str]]
+    generate: int
+    local: int
+    external: int
+
+
+def run(setup: Setup, options: argparse.Namespace) -> dict[str, Any]:
+    """Learn for `options.rounds` rounds in one setup, and return what came of it."""
     problems = Problems()
-    unseen = problems.evaluation(per_task)
-    nodes = [Learner(source, tasks, TrainingSection(learning_rate=rate), seed * 1000 + i) for i, tasks in enumerate(node_tasks)]
-    random, pool = Random(seed), deque[list[tuple[int, TrainingGroup]]](maxlen=MEMORY)
+    unseen = problems.evaluation(options.per_task)
+    settings = TrainingSection(learning_rate=options.rate)
+    nodes = [BareNode(options.model, tasks, settings, options.seed * 1000 + i) for i, tasks in enumerate(setup.tasks)]
+    random, pool = Random(options.seed), deque[list[tuple[int, TrainingGroup]]](maxlen=MEMORY)
     rewards, useful, curve, began = [], [], {}, time.process_time()
     spent = 0.0
 
     def look(number: int) -> dict[str, float]:
         nonlocal spent
         start = time.process_time()
-        by_node = [node.accuracy(unseen) for node in nodes[:evaluate]]
+        by_node = [node.accuracy(unseen) for node in nodes[: options.evaluate]]
         by_task = {task: round(statistics.fmean(each[task] for each in by_node), 3) for task in COMPACT}
         curve[number] = round(statistics.fmean(by_task.values()), 3)
         spent += time.process_time() - start
         return by_task
 
     before = look(0)
-    for number in range(1, rounds + 1):
-        own = [node.solve(problems, generate) for node in nodes]
+    for number in range(1, options.rounds + 1):
+        own = [node.solve(problems, setup.generate) for node in nodes]
         solved = [group for groups in own for group in groups]
         rewards.append(statistics.fmean(sum(reward == 1.0 for reward in group.rewards) / G for group in solved))
         useful.append(statistics.fmean(map(informative, solved)))
         pool.append([(i, group) for i, groups in enumerate(own) for group in groups if informative(group)])
         for i, node in enumerate(nodes):
-            mine = [group for group in own[i] if informative(group)][:local]
+            mine = [group for group in own[i] if informative(group)][: setup.local]
             others = [group for groups in pool for j, group in groups if j != i]
-            places = local + external - len(mine) if external else 0
+            places = setup.local + setup.external - len(mine) if setup.external else 0
             node.train(mine + [shared(group) for group in random.sample(others, min(places, len(others)))])
-        if number % 20 == 0 and number < rounds:
+        if number % 20 == 0 and number < options.rounds:
             look(number)
-    after = look(rounds)
+    after = look(options.rounds)
     return {
         "before": before, "after": after, "curve": curve, "cumulative_reward": round(sum(rewards), 1),
-        "informative": [round(statistics.fmean(useful[i : i + 10]), 2) for i in range(0, rounds, 10)],
+        "informative": [round(statistics.fmean(useful[i : i + 10]), 2) for i in range(0, options.rounds, 10)],
         "cpu_s": round(time.process_time() - began - spent),
     }  # fmt: skip
 
 
 def main() -> None:
-    """Configurations, one JSON line each."""
-    parser = argparse.ArgumentParser(description="learning alone and together, in one process")
+    """Run the configurations, and print one JSON line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=EMBEDDED)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
@@ -187,31 +200,22 @@ def main() -> None:
     parser.add_argument("--evaluate", type=int, default=8, help="nodes evaluated")
     parser.add_argument("--rate", type=float, default=TrainingSection().learning_rate, help="learning rate")
     parser.add_argument("--only", nargs="*", default=[], help="some of the configurations, by name")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     everything = list(COMPACT)
-    n = arguments.nodes
-    thirds = [everything[i % 3 :: 3] for i in range(n)]
-    configurations = {
-        "alone 2": ([everything], 2, 2, 0),
-        "alone 8": ([everything], 8, 8, 0),
-        "together 2 + 6": ([everything] * n, 2, 2, 6),
-        "specialised, alone 2": (thirds[:3], 2, 2, 0),
-        "specialised, alone 8": (thirds[:3], 8, 8, 0),
-        "specialised, 2 + 6": (thirds, 2, 2, 6),
+    thirds = [everything[i % 3 :: 3] for i in range(options.nodes)]
+    setups = {
+        "alone 2": Setup([everything], 2, 2, 0),
+        "alone 8": Setup([everything], 8, 8, 0),
+        "together 2 + 6": Setup([everything] * options.nodes, 2, 2, 6),
+        "specialised, alone 2": Setup(thirds[:3], 2, 2, 0),
+        "specialised, alone 8": Setup(thirds[:3], 8, 8, 0),
+        "specialised, 2 + 6": Setup(thirds, 2, 2, 6),
     }
-    for name, (tasks, generate, local, external) in configurations.items():
-        if not arguments.only or name in arguments.only:
-            result = run(
-                arguments.model, tasks, generate=generate, local=local, external=external, rounds=arguments.rounds,
-                seed=arguments.seed, per_task=arguments.per_task, evaluate=arguments.evaluate, rate=arguments.rate,
-            )  # fmt: skip
-            print(
-                json.dumps(
-                    {"configuration": name, "rounds": arguments.rounds, "seed": arguments.seed, "rate": arguments.rate} | result
-                ),
-                flush=True,
-            )
+    for name, setup in setups.items():
+        if not options.only or name in options.only:
+            asked = {"configuration": name, "rounds": options.rounds, "seed": options.seed, "rate": options.rate}
+            print(json.dumps(asked | run(setup, options)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether the network stays on time while the policy trains: `python -m benchmarks.heartbeats [--repeats 5] [--threads 2]`.
+"""Whether the network stays on time while the policy trains: `python -m benchmarks.cost.heartbeats [--repeats 5] [--threads 2]`.
 
 Two daemons on loopback. One trains in long steps on all cores and is paused by hand in turn, `--seconds` each, `--repeats` times;
 the other learns slowly all the while, so that there is gossip to check and to forward. Measured at the first, in both states:
@@ -31,10 +31,8 @@ from typing import Any
 import psutil
 import trio
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "daemon"))
-
-from processes import LOOPBACK, Daemon
-
+from benchmarks.experiment.daemons import LOOPBACK, Daemon, start_swarm
+from benchmarks.experiment.program import add_settings
 from protocols.limits import MAX_MANIFEST_BYTES
 from protocols.manifest import Manifest, topic
 from swarm.clock import WallClock
@@ -138,18 +136,11 @@ def measure(folder: Path, repeats: int, seconds: float, hard: Sequence[str]) -> 
     """The phases, in turn."""
     manifest = built_in()["embedded"]
     with ExitStack() as stack:
-        daemons = [Daemon(folder / name) for name in ("trains", "slow")]
-        for number, daemon in enumerate(daemons):
-            stack.callback(daemon.end)
-            daemon.ok("init", "--manifest", "embedded", "--listen", LOOPBACK)
-            if number:
-                daemon.ok("join", daemons[0].json("invite")["invite"])
-            daemon.start(*(SLOW if number else hard))
-            daemon.until("it listens", lambda status: status["addresses"])
-        daemons[0].until("they have met", lambda status: status["peers"] > 0)
+        trains, _ = start_swarm(stack, folder, [hard, SLOW])
+        trains.until("they have met", lambda status: status["peers"] > 0)
         phases = []
         for number in range(2 * repeats):
-            phases.append(phase(daemons[0], manifest, seconds, training=number % 2 == 1))
+            phases.append(phase(trains, manifest, seconds, training=number % 2 == 1))
             print(f"{number + 1} of {2 * repeats}: {phases[-1]}", file=sys.stderr, flush=True)
         return phases
 
@@ -161,7 +152,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=WINDOW_S + 2, help="of one phase; a minute is what the status tells of")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the policy (default: all cores)")
     parser.add_argument("--most", type=float, default=100.0, help="milliseconds that training may add (default: %(default)s)")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the daemon that trains")
+    add_settings(parser, "the daemon that trains")
     options = parser.parse_args()
     with TemporaryDirectory(prefix="heartbeats-") as folder:
         hard = (*HARD, f"policy.threads={options.threads}", *options.set)

@@ -1,6 +1,6 @@
 """Rounds per second beside the known peer, gensyn-genrl 0.3.0: 2 nodes on loopback, the same tiny model, in one run.
 
-    python benchmarks/known_peer.py [--repeats 2] [--side both|peer|ours]
+    python -m benchmarks.cost.known_peer [--repeats 2] [--side both|peer|ours]
 
 takes about five minutes and prints one JSON object. Both systems run two nodes in processes of their own. Per round each node
 answers 2 questions of the same reasoning-gym dataset, with 2 completions each of exactly 64 tokens (temperature 1, the whole
@@ -8,7 +8,7 @@ distribution), shares both groups, and trains on its 2 own and 2 foreign ones at
 are the same files (known_peer/tiny_model.py). Rounds are timed once both nodes train on each other's groups: installing,
 loading, connecting and warm-up are left out on both sides.
 
-The peer runs in an environment of its own, made on first use at benchmarks/.known-peer-venv (KNOWN_PEER_VENV names another
+The peer runs in an environment of its own, made on first use at benchmarks/cost/.known-peer-venv (KNOWN_PEER_VENV names another
 place), with the versions of torch, transformers and reasoning-gym that constraints.txt gives us. Its settings are its defaults.
 It is measured twice: `as_shipped`, with as many threads per process as torch takes by itself, and `one_thread`, with the one
 thread per process that is our default too. On few cores the first is several times slower, since its processes wait for each
@@ -141,7 +141,7 @@ def report(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -
 def install_peer() -> Path:
     """The Python of the peer's environment, made first where it is missing; ends the program with one sentence if that fails."""
     python, stamp = VENV / "bin" / "python", VENV / ".installed"
-    constrained = (HERE.parent / "constraints.txt").read_text().split()
+    constrained = (HERE.parents[1] / "constraints.txt").read_text().split()
     pins = [line for line in constrained if line.partition("==")[0] in SAME_VERSIONS]
     wanted = "\n".join((*REQUIREMENTS, *pins)) + "\n"
     if stamp.exists() and stamp.read_text() == wanted:
@@ -287,11 +287,15 @@ def started(
     try:
         for number, (command, output) in enumerate(zip(commands, outputs, strict=True), first):
             with output.open("wb") as out, (folder / f"{name}-{number}.log").open("wb") as log:
-                pipes = {"stdin": subprocess.PIPE, "stdout": out, "stderr": log}
-                processes.append(subprocess.Popen(command, env=environment, start_new_session=True, **pipes))
+                processes.append(
+                    subprocess.Popen(
+                        command, env=environment, start_new_session=True, stdin=subprocess.PIPE, stdout=out, stderr=log
+                    )
+                )
         yield processes
     finally:
         for process in processes:
+            assert process.stdin is not None
             process.stdin.close()  # the peer's nodes end at this
             if name == "ours":
                 process.terminate()
