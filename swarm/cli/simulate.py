@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -15,6 +15,7 @@ from swarm.cli.start import log_to_stderr
 from swarm.sim.options import ATTACKS, SimulationOptions
 
 _DEFAULT = SimulationOptions()
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
@@ -25,82 +26,72 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
         raise click.BadParameter("give numbers separated by commas, as in 1,1,1,0.1") from None
 
 
+def _option(*names: str, **more: Any) -> Callable[[Command], Command]:
+    """An option for the field of `SimulationOptions` that the last name says, with the field's default."""
+    default = getattr(_DEFAULT, names[-1].removeprefix("--").replace("-", "_"))
+    return click.option(*names, **({"default": default, "show_default": bool(default)} | more))
+
+
 @click.command()
 @set_option
-@click.option("--nodes", type=click.IntRange(min=1), default=_DEFAULT.nodes, show_default=True, help="Nodes in the swarm.")
-@click.option("--rounds", type=click.IntRange(min=1), default=_DEFAULT.rounds, show_default=True, help="Rounds of every node.")
-@click.option("--seed", type=click.IntRange(min=0), default=_DEFAULT.seed, show_default=True, help="Seed of everything drawn.")
-@click.option("--local", type=click.IntRange(min=0), metavar="I", help="Own groups trained per round (training.local).")
-@click.option("--external", type=click.IntRange(min=0), metavar="J", help="Foreign groups trained per round (training.external).")
-@click.option(
+@_option("--nodes", type=click.IntRange(min=1), help="Nodes in the swarm.")
+@_option("--rounds", type=click.IntRange(min=1), help="Rounds of every node.")
+@_option("--seed", type=click.IntRange(min=0), help="Seed of everything drawn.")
+@_option("--local", type=click.IntRange(min=0), metavar="I", help="Own groups trained per round (training.local).")
+@_option("--external", type=click.IntRange(min=0), metavar="J", help="Foreign groups trained per round (training.external).")
+@_option(
     "--network",
     type=click.Choice(["libp2p", "memory"]),
-    default=_DEFAULT.network,
-    show_default=True,
     help="Loopback libp2p in real time, or a simulated network on a virtual clock, the same for the same seed.",
 )
-@click.option("--specialise", is_flag=True, help="Give every node its own few tasks; evaluation covers all of them.")
-@click.option("--compare", is_flag=True, help="Also run the same nodes alone, with the same seeds, and report both.")
-@click.option("--attack", type=click.Choice(ATTACKS), help="What the attackers do; the manifest is then scratch unless set.")
-@click.option("--attackers", type=click.IntRange(min=0), default=0, metavar="K", help="So many of the nodes attack.")
-@click.option(
-    "--attack-groups",
-    type=click.IntRange(min=1),
-    default=_DEFAULT.attack_groups,
-    show_default=True,
-    metavar="N",
-    help="Groups of an attacker per round of the honest nodes.",
-)
-@click.option("--undefended", is_flag=True, help="Turn every defence of the honest nodes off, to see what an attack reaches.")
-@click.option(
+@_option("--specialise", is_flag=True, help="Give every node its own few tasks; evaluation covers all of them.")
+@_option("--compare", is_flag=True, help="Also run the same nodes alone, with the same seeds, and report both.")
+@_option("--attack", type=click.Choice(ATTACKS), help="What the attackers do; the manifest is then scratch unless set.")
+@_option("--attackers", type=click.IntRange(min=0), metavar="K", help="How many of the nodes attack.")
+@_option("--attack-groups", type=click.IntRange(min=1), metavar="N", help="Groups of an attacker per round of the honest nodes.")
+@_option("--undefended", is_flag=True, help="Turn every defence of the honest nodes off, to see what an attack reaches.")
+@_option(
     "--churn",
     type=click.FloatRange(0, 1),
-    default=0.0,
     metavar="SHARE",
     help="This share of the nodes is replaced by new ones; in memory rounds then take a second of virtual time.",
 )
-@click.option("--partition", is_flag=True, help="Cut the network in two for the middle third of the run (in memory only).")
-@click.option(
+@_option("--partition", is_flag=True, help="Cut the network in two for the middle third of the run (in memory only).")
+@_option(
     "--loss",
     type=click.FloatRange(0, 1, max_open=True),
-    default=0.0,
     metavar="P",
     help="Probability that a copy of a message is lost (in memory only).",
 )
-@click.option(
+@_option(
     "--speeds",
     callback=_numbers,
     default=",".join(f"{speed:g}" for speed in _DEFAULT.speeds),
-    show_default=True,
     metavar="X,Y,…",
     help="How fast the nodes' work goes, taken in turn; who is slower does fewer rounds in the same time (in memory only).",
 )
-@click.option(
+@_option(
     "--evaluate-every",
     type=click.IntRange(min=1),
     metavar="N",
     help="Also measure held-out accuracy every N rounds (`curve` in the report), outside of a simulated network's time.",
 )
-@click.option(
+@_option(
     "--until",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="ACCURACY",
     help="Stop before --rounds once the nodes' mean held-out accuracy, as --evaluate-every measures it, is that high.",
 )
-@click.option(
+@_option(
     "--model",
     "models",
     metavar="MODEL[,SECTION.KEY=VALUE…]",
     multiple=True,
-    default=_DEFAULT.models,
-    show_default=True,
     help="The base model of every node, with settings for its nodes alone; given several times, the nodes take them in turn.",
 )
-@click.option(
+@_option(
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
-    default=_DEFAULT.report,
-    show_default=True,
     metavar="DIR",
     help="Where report.json, report.html and the plots are written.",
 )
@@ -108,59 +99,12 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
     "--json", "as_json", is_flag=True, help="Print report.json to standard output as well; progress goes to standard error."
 )
 @click.pass_context
-def sim(
-    context: click.Context,
-    overrides: dict[str, str],
-    nodes: int,
-    rounds: int,
-    seed: int,
-    local: int | None,
-    external: int | None,
-    network: str,
-    specialise: bool,
-    compare: bool,
-    attack: str | None,
-    attackers: int,
-    attack_groups: int,
-    undefended: bool,
-    churn: float,
-    partition: bool,
-    loss: float,
-    speeds: tuple[float, ...],
-    evaluate_every: int | None,
-    until: float | None,
-    models: tuple[str, ...],
-    report: Path,
-    as_json: bool,
-) -> None:
+def sim(context: click.Context, /, as_json: bool, **asked: Any) -> None:
     """Run a whole swarm on this machine.
 
     The nodes are those of `swarmd start`; a report tells what they learned from each other.
     """
-    options = SimulationOptions(
-        nodes=nodes,
-        rounds=rounds,
-        seed=seed,
-        local=local,
-        external=external,
-        network=network,
-        specialise=specialise,
-        compare=compare,
-        models=models,
-        report=report,
-        plain=not sys.stderr.isatty(),
-        attack=attack,
-        attackers=attackers,
-        attack_groups=attack_groups,
-        undefended=undefended,
-        churn=churn,
-        partition=partition,
-        loss=loss,
-        speeds=speeds,
-        evaluate_every=evaluate_every or 0,
-        until=until or 0.0,
-        overrides=overrides,
-    )
+    options = SimulationOptions(**asked, plain=not sys.stderr.isatty())
     log_to_stderr(context.find_root().params["log_level"] or "warning")
     from swarm.sim.simulation import run_simulation
 
@@ -168,7 +112,7 @@ def sim(
     if as_json:
         print_json(result)
     else:
-        for line in _summary(result, report):
+        for line in _summary(result, options.report):
             click.echo(line)
 
 

@@ -15,6 +15,7 @@ from swarm.errors import ChildDied
 from swarm.node.node import Node
 from swarm.roles.held_out_accuracy import HeldOut, examine
 from swarm.sim.cpu import KNOWN, cpu_s, tree_cpu_s
+from swarm.sim.options import SimulationOptions
 from swarm.tasks.scoring import Scorer
 
 
@@ -31,14 +32,15 @@ class Point:
 
 
 class Examiner:
-    """Measures every place after each `every` rounds and after the last of `rounds`.
+    """Measures every place after each `evaluate_every` rounds and after the last.
 
-    With `until` above 0 it tells all nodes to stop once their mean accuracy is that high.
+    With `until` it tells all nodes to stop once their mean accuracy is that high.
     """
 
-    def __init__(self, every: int, rounds: int, until: float, places: int, scorer: Scorer, problems: Sequence[HeldOut]) -> None:
-        self._rounds = [*range(every, rounds, every), rounds]
-        self._until = until
+    def __init__(self, options: SimulationOptions, places: int, scorer: Scorer, problems: Sequence[HeldOut]) -> None:
+        every = options.evaluate_every or options.rounds
+        self._rounds = [*range(every, options.rounds, every), options.rounds]
+        self._until = options.until
         self._places = places
         self._nodes: dict[int, Node] = {}
         self._scorer = scorer

@@ -25,17 +25,14 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class SimulationOptions:
-    """One simulation. `local` and `external` are I and J of swarm sampling, None for the settings' defaults.
+    """One simulation; each field but `plain` is an option of `swarmd sim`, which explains it.
 
-    The nodes take the base `models` in turn, each with settings of its own after commas (`of_model`). `network` is "libp2p"
-    (loopback, real time) or "memory" (virtual time, reproducible). `overrides` are settings, `section.key` to text, for every
-    node. With `plain` progress is lines on standard error instead of a live table there.
-    `attackers` of the nodes attack with `attack`, each with `attack_groups` groups per honest round. `undefended` turns every
-    defence off. `churn` is the share of the honest nodes that are replaced, `partition` cuts the network in two for the middle
-    third, `loss` is the probability that a copy of a message is lost; the last two need the network in memory.
-    The nodes take `speeds` in turn: in memory, work costs a node that much less; one slower than the fastest does fewer rounds.
-    With `evaluate_every` above 0 held-out accuracy is also measured each time so many rounds are done, and with `until` above 0
-    all stop once it is that high.
+    `local` and `external` are I and J of swarm sampling, None for the settings' defaults. `network`
+    is "libp2p" (loopback, real time) or "memory" (virtual time, reproducible). The nodes take the
+    base `models` (each with settings of its own, see `of_model`) and the `speeds` in turn.
+    `overrides` are settings of all nodes, by `section.key`. With `plain` progress is lines on
+    standard error instead of a live table. `evaluate_every` and `until` are None to measure
+    held-out accuracy before and after only.
     """
 
     nodes: int = 8
@@ -56,8 +53,8 @@ class SimulationOptions:
     churn: float = 0.0
     partition: bool = False
     loss: float = 0.0
-    evaluate_every: int = 0
-    until: float = 0.0
+    evaluate_every: int | None = None
+    until: float | None = None
     speeds: tuple[float, ...] = (1.0,)
     overrides: Mapping[str, str] = field(default_factory=dict, hash=False)
 

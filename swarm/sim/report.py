@@ -12,7 +12,7 @@ from swarm.config.schema import Config
 from swarm.events import RoundFinished
 from swarm.sim.options import SimulationOptions
 from swarm.sim.results import NodeResult, Rollouts, digest_of, total, zero_advantage_share
-from swarm.sim.swarm import Outcome
+from swarm.sim.simulated_swarm import Outcome
 from swarm.sim.troubles import attack_report, weather_report
 
 SCHEMA = 2

@@ -18,14 +18,13 @@ from swarm.config.schema import SECTIONS, Config
 from swarm.errors import ConfigError
 from swarm.home import Home, storage
 from swarm.roles.proposer import chosen_rules
-from swarm.sim.attacks.attacking_peer import AttackPlan
 from swarm.sim.options import ATTACKS, SimulationOptions, of_model
 from swarm.sim.page import write_page
 from swarm.sim.plots import draw_plots
 from swarm.sim.progress import show_progress
 from swarm.sim.report import build_report
-from swarm.sim.swarm import Outcome, SwarmPlan, run_swarm
-from swarm.sim.weather import Weather
+from swarm.sim.run_swarm import run_swarm
+from swarm.sim.simulated_swarm import Outcome, SwarmPlan
 
 EVALUATION_PROMPTS = 48
 NETWORKS = ("libp2p", "memory")
@@ -153,25 +152,9 @@ def _alone(config: Config) -> Config:
 
 
 def _run(options: SimulationOptions, configs: Sequence[Config], manifest: Manifest, label: str) -> Outcome:
-    paces = options.paces(len(configs))
+    rounds = [pace.rounds for pace in options.paces(len(configs))]
     with (
         tempfile.TemporaryDirectory(prefix="swarmd-sim-") as directory,
-        show_progress([pace.rounds for pace in paces], label, plain=options.plain) as progress,
+        show_progress(rounds, label, plain=options.plain) as progress,
     ):
-        return run_swarm(
-            SwarmPlan(
-                manifest=manifest,
-                configs=tuple(configs),
-                paces=tuple(paces),
-                seed=options.seed,
-                network=options.network,
-                rounds=options.rounds,
-                evaluation_prompts=EVALUATION_PROMPTS,
-                directory=Path(directory),
-                progress=progress,
-                evaluate_every=options.evaluate_every,
-                until=options.until,
-                attack=AttackPlan(options.attack, options.attackers, options.attack_groups) if options.attack else None,
-                weather=Weather(options.churn, options.partition, options.loss),
-            )
-        )
+        return run_swarm(SwarmPlan(options, manifest, tuple(configs), Path(directory), progress), EVALUATION_PROMPTS)

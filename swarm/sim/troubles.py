@@ -8,8 +8,8 @@ from typing import Any
 
 from swarm.sim.options import SimulationOptions
 from swarm.sim.results import NodeResult, Regard
-from swarm.sim.swarm import Outcome, side_of
-from swarm.sim.weather import Divider
+from swarm.sim.simulated_swarm import Outcome
+from swarm.sim.weather import Divider, side_of
 
 
 def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any] | None:

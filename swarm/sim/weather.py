@@ -11,15 +11,6 @@ FOREVER_S = 1e18
 
 
 @dataclass(frozen=True, slots=True)
-class Weather:
-    """`churn` is the share of nodes replaced during the run, `loss` the probability that one copy of a message is lost."""
-
-    churn: float = 0.0
-    partition: bool = False
-    loss: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Stay:
     """One node's time in the run: it holds `place` from round `first` of the whole run on, for `rounds` rounds."""
 
@@ -70,3 +61,8 @@ class Divider:
             self._network.conditions = replace(self._network.conditions, partitions=parts)
         elif not cut and self._network.conditions.partitions:
             self._network.conditions = replace(self._network.conditions, partitions=())
+
+
+def side_of(place: int, places: int) -> int:
+    """Return on which side of a partition a place is: 0 for the first half of all places, else 1."""
+    return int(place >= (places + 1) // 2)
