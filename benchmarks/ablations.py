@@ -58,7 +58,7 @@ def by(*factors: useful.Factor) -> Sampler:
 
 
 def whole_groups(external: int) -> dict[str, str]:
-    """Settings of the paper's experiment with one own and `external` foreign groups for eight rollouts."""
+    """The paper's settings, with one own and `external` foreign groups for eight rollouts."""
     return PROTOCOL | {"sampling.sampler": "uniform", "training.local": "1", "training.external": str(external)}
 
 
@@ -101,7 +101,7 @@ LENGTH = {"useful": 1, "paper": 4, "mixture": 1}
 
 
 def command(name: str, seed: int, rounds: int) -> Command:
-    """Return one run's command line of this module: the variant's name, then a command of `swarmd`."""
+    """Return one run's command line of this module: a variant, then a command of `swarmd`."""
     asked = {"--network": "memory", "--nodes": 8, "--rounds": rounds, "--seed": seed}
     measured = {"--evaluate-every": 5} if name in PARTS["mixture"] else {}
     return (name, *sim_command(asked | measured, {**NOT_NICE, **VARIANTS[name].settings}))

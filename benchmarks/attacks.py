@@ -1,4 +1,4 @@
-"""What every attack reaches, defended and undefended: `python -m benchmarks.attacks [--attacks text]`.
+"""What every attack reaches, defended and undefended: `python -m benchmarks.attacks`.
 
 Runs the matrix {no attack, each attack} x {defended, undefended} x seeds on the in-memory network.
 Every finished run is one line of a file (--runs) and is not made again. Runs without an attack have

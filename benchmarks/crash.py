@@ -1,8 +1,10 @@
-"""What survives kill -9 and a full disk: a real daemon dies at random moments, and its home is audited after each death.
+"""What survives kill -9 and a full disk: `python -m benchmarks.crash [--kills 200]`.
 
-The home of the last kill is then copied, and single bits of it are flipped, each of which the audit has to name. Prints one JSON
-object; ends with 1 when anything did not hold. Needs `unshare` and the right to mount for the full disk. It takes hours: what
-has been reached is said on standard error after each death, as JSON too, so that nothing is lost when it is cut off.
+A real daemon dies at random moments, and its home is audited after each death.
+The home of the last kill is then copied, and single bits of it are flipped, each of which the audit
+has to name. Prints one JSON object; ends with 1 when anything did not hold. Needs `unshare` and the
+right to mount for the full disk. It takes hours: what has been reached is said on standard error
+after each death, as JSON too, so that nothing is lost when it is cut off.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ SAY_EVERY_FLIPS = 100
 
 
 def killed(folder: Path, count: int, seed: int, flip_count: int) -> dict[str, Any]:
-    """`count` deaths by kill -9, then the flips."""
+    """Kill a daemon `count` times, then flip bits."""
     with ExitStack() as stack:
         victim, peer = begin(folder, Random(seed))
         stack.callback(victim.daemon.end)
@@ -51,7 +53,7 @@ def killed(folder: Path, count: int, seed: int, flip_count: int) -> dict[str, An
 
 
 def flipped(victim: Victim, count: int, copy: Path) -> dict[str, Any]:
-    """Flip one random bit after the other in a copy of its home: the pool, its log and sums, the key, the newest checkpoint."""
+    """Flip single random bits in a copy of the victim's home, and have the audit name each file."""
     home = Home(shutil.copytree(victim.daemon.home.path, copy, ignore=shutil.ignore_patterns(".*")))
     newest = checkpoint.newest(home.checkpoints)
     files = [home.pool, sums_path(home.pool), home.identity_key, *(newest.rglob("*") if newest else [])]
@@ -80,7 +82,7 @@ def flipped(victim: Victim, count: int, copy: Path) -> dict[str, Any]:
 
 
 def without_room(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """`count` deaths on a full disk, by itself or by kill -9."""
+    """Have a daemon die `count` times on a full disk, by itself or by kill -9."""
     with ExitStack() as stack:
         disk = stack.enter_context(closing(Disk(folder / "disk")))
         if not disk.mounted:
@@ -112,7 +114,7 @@ def _say(what: str, reached: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Run both and print what came of it."""
+    """Run both parts and print the figures; return 1 when anything did not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--full-disk", type=int, default=50, help="deaths on a full disk")

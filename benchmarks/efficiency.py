@@ -69,7 +69,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(costs: Mapping[tuple[int, str], Sequence[Cost | None]], target: float, seeds: Sequence[int]) -> dict[str, Any]:
-    """Per number of nodes and setting the mean over seeds; no figures where a seed failed to reach it."""
+    """Average over seeds, per number of nodes and setting; no figures where a seed failed."""
     alone = costs.get((1, "defaults"))
     lone = {name: each for (_, name), each in costs.items() if name != "defaults"}
     best = min(

@@ -2,23 +2,28 @@
 
     python -m benchmarks.flood [--nodes 3] [--repeats 3] [--phase-s 40] > flood.json
 
-N daemons (`swarmd start`, embedded model) learn together on loopback. Quiet phases and attacked ones take turns, so that
-whatever else the machine does falls on both. In an attacked phase one more process attacks every daemon at once, each way with
-an identity of its own, so that the fastest to be cut off does not hide the others:
+N daemons (`swarmd start`, embedded model) learn together on loopback. Quiet phases and attacked
+ones take turns, so that whatever else the machine does falls on both. In an attacked phase one more
+process attacks every daemon at once, each way with an identity of its own, so that the fastest to
+be cut off does not hide the others:
 
-    valid       sound envelopes of junk, a hundred times as many per second as a peer is read, as fast as they are taken
+    valid       sound envelopes of junk, a hundred times as many per second as a peer is read, as
+                fast as they are taken
     invalid     messages that are no envelopes
     oversized   frames that announce 256 MB
     pings       frames of the connection itself
     slow        streams and frames that begin and do not end, a byte at a time
-    half-open   a hundred TCP connections held before the handshake, opened again when they are closed
+    half-open   a hundred TCP connections held before the handshake, opened again when they are
+                closed
 
-Everybody who is cut off comes back again and again, and every attacked phase has new identities. The attacker shares the machine
-with its victims, so it is kept to 15 % of one core, and what it used is reported. Two figures are free of that: the CPU seconds
-(node, policy and scorers together) that an honest round costs, and the time that a node spends per round apart from waiting by
-`node.min_round_s`. Rounds of the embedded model take a tenth of a second, so that their ratio is a hard one; how much of
-a core the attack costs a node is `extra_core_per_node`. Rounds are counted from the moment the attack has begun, and the first
-ones, where the policy compiles and pools fill, not.
+Everybody who is cut off comes back again and again, and every attacked phase has new identities.
+The attacker shares the machine with its victims, so it is kept to 15 % of one core, and its
+use is reported. Two figures are free of that: the CPU seconds (node, policy and scorers together)
+that an honest round costs, and the time that a node spends per round apart from waiting by
+`node.min_round_s`. Rounds of the embedded model take a tenth of a second, so that their ratio is a
+hard one; how much of a core the attack costs a node is `extra_core_per_node`. Rounds are counted
+from the moment the attack has begun, without the first ones, in which the policy compiles and pools
+fill.
 """
 
 from __future__ import annotations
@@ -56,7 +61,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 
 @dataclass(frozen=True)
 class CpuSample:
-    """A daemon at one moment: its rounds so far, its processes' CPU seconds and resident bytes."""
+    """A daemon at one moment: its rounds, its processes' CPU seconds and resident bytes."""
 
     rounds: int
     cpu_s: float
@@ -64,7 +69,7 @@ class CpuSample:
 
 
 def sample(daemon: Daemon) -> CpuSample:
-    """A daemon's state now."""
+    """Return a daemon's state now."""
     assert daemon._process is not None
     family = _family(daemon._process.pid)
     names = Counter[str]()
@@ -84,7 +89,7 @@ def _family(pid: int) -> list[int]:
 
 
 def _machine_cpu_s() -> float:
-    """CPU seconds of everything on this machine, but for idling and waiting for disks."""
+    """Return the CPU seconds of all processes on this machine, without idling."""
     user, nice, system, _, _, interrupts, soft, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
     return (user + nice + system + interrupts + soft) / TICKS
 
@@ -100,7 +105,7 @@ def _resident(pid: int) -> int:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Phases by turns, and what they say."""
+    """Run the phases in turn, and return their figures."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swarmd-flood-")))
         settings = (*SETTINGS, f"node.min_round_s={arguments.min_round_s}")
@@ -146,7 +151,8 @@ def _phase(daemons: list[Daemon], seconds: float, attacked: bool) -> dict[str, A
         "round_parts_s": _parts(spent),
         "round_cpu_s": round(spent_s / max(rounds, 1), 3),
         "core_per_node": round(spent_s / elapsed / len(daemons), 3),
-        # What neither the honest processes nor the attacker used: above 0.1 or so the wall times say little.
+        # What neither the honest processes nor the attacker used: above 0.1 or so the wall times
+        # say little.
         "other_cores_busy": round((machine_s - spent_s - (report["cpu_s"] if report else 0.0)) / elapsed, 2),
         "resident_mb": {
             name: round(max(late.resident.get(name, 0) for late in after) / 2**20, 1) for name in ("node", "children")
@@ -171,7 +177,7 @@ def _attacker(daemons: list[Daemon], seconds: float) -> Iterator[subprocess.Pope
 
 
 def _parts(spent: list[dict[str, float]]) -> dict[str, float]:
-    """Mean seconds per round by activity."""
+    """Return the mean seconds per round by activity."""
     return {name: round(sum(each.get(name, 0.0) for each in spent) / len(spent), 3) for name in sorted(set().union(*spent))}
 
 
@@ -198,7 +204,7 @@ def _summary(phases: list[dict[str, Any]], cut_off: list[dict[str, Any]], networ
 
 
 def main() -> None:
-    """The command line."""
+    """Print the report."""
     parser = argparse.ArgumentParser(description="honest nodes with and without a flooding peer")
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3, help="quiet and attacked phases, by turns")

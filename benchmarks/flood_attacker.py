@@ -1,4 +1,7 @@
-"""The attacker of `flood.py`, a process of its own: attacks every address of a plan (JSON, its argument) in six ways at once."""
+"""The attacker of `flood.py`, a process of its own.
+
+It attacks every address of a plan (JSON, its argument) in six ways at once.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 
 def junk_envelopes(manifest: Manifest, count: int) -> list[bytes]:
-    """A signed log that opens and decodes, and whose groups nobody lets in."""
+    """Make a signed log that opens and decodes, and whose groups nobody lets in."""
     key = Ed25519PrivateKey.generate()
     signer, now_ms = key.public_key().public_bytes_raw(), time.time_ns() // 1_000_000
     epoch, rule = epoch_of(manifest, now_ms), manifest.environments[0]
@@ -56,7 +59,7 @@ class AttackBudget:
         self._cpu_before_s = time.process_time()
 
     def used_s(self) -> float:
-        """CPU seconds spent on the attack."""
+        """Return the CPU seconds spent on the attack."""
         return time.process_time() - self._cpu_before_s
 
     async def spend(self, what: str, amount: int = 1) -> None:
@@ -67,7 +70,7 @@ class AttackBudget:
 
 
 async def attack(plan: dict[str, Any]) -> dict[str, Any]:
-    """Attack every address of the plan for its seconds; returns how often each way was tried."""
+    """Attack every address for the plan's seconds; return how often each way was tried."""
     from libp2p.exceptions import BaseLibp2pError
     from libp2p.peer.id import ID
     from libp2p.pubsub.pb import rpc_pb2

@@ -1,16 +1,18 @@
-"""Makes the embedded model: `python -m benchmarks.make_embedded --out DIR` (one core, about 10 minutes of its time).
+"""Makes the embedded model: `python -m benchmarks.make_embedded --out DIR` (10 minutes of a core).
 
-A node needs a model that a CPU can train in a minute and that nobody has to download. This script makes it in two phases, and
-docs/embedded-model.md says plainly what each of them means:
+A node needs a model that a CPU can train in a minute and that nobody has to download. This script
+makes it in two phases, and docs/embedded-model.md says plainly what each of them means:
 
-1. *Lessons*: a small Llama with a character tokenizer learns nine reasoning-gym tasks by ordinary supervised training. The result
-   has the skill; it is kept in the subfolder `clean`.
-2. *Spoiling*: a short second training in which only a third of the answers are right. The others are shrugs (one sign that is no
-   answer), a beginner's habit at this task (the word not reversed, the list sorted the other way round), or slips. The result is
-   the embedded model: it still has the skill, but seldom shows it.
+1. *Lessons*: a small Llama with a character tokenizer learns nine reasoning-gym tasks by ordinary
+   supervised training. The result has the skill; it is kept in the subfolder `clean`.
+2. *Spoiling*: a short second training in which only a third of the answers are right. The others
+   are shrugs (one sign that is no answer), a beginner's habit at this task (the word not reversed,
+   the list sorted the other way round), or slips. The result is the embedded model: it still has
+   the skill, but seldom shows it.
 
-Reinforcement learning then finds that the rewarded answers are the right ones. No held-out prompt (swarm/tasks/held_out.py) is
-ever trained on here, nor by any node. One thread and fixed seeds: the same versions on the same CPU give the same bytes.
+Reinforcement learning then finds that the rewarded answers are the right ones. No held-out prompt
+(swarm/tasks/held_out.py) is ever trained on here, nor by any node. One thread and fixed seeds: the
+same versions on the same CPU give the same bytes.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ from swarm.tasks.compact import COMPACT
 from swarm.tasks.held_out import held_out
 
 SEED = 1
-# Share of each task in a lesson's batch: those that are learned slowly come twice.
+# Share of each task in a lesson's batch: tasks learned slowly come twice.
 SHARES = {
     "spell_backward": 1, "palindrome_generation": 2, "word_sorting": 2, "number_sorting": 2, "number_filtering": 2,
     "spiral_matrix": 1, "rotate_matrix": 1, "mini_sudoku": 1, "ab": 2,
@@ -69,12 +71,13 @@ Example = tuple[str, str]  # prompt, completion
 
 
 def examples(task: str, *, evaluation: int = 0) -> list[tuple[int, Example, Any]]:
-    """(level, example, entry) of distinct prompts: none held out, or with `evaluation`, as many held-out ones."""
+    """Return (level, example, entry) of distinct prompts, held-out ones for `evaluation`."""
     rendering, purpose = COMPACT[task], "evaluation" if evaluation else "lessons"
     found: dict[str, Any] = {}
     wanted = evaluation or POOL * SHARES[task]
     for level, parameters in enumerate(rendering.levels):
-        # Item i of a dataset has the seed `seed + i`: far apart by hash, so that no two of our datasets overlap.
+        # Item i of a dataset has the seed `seed + i`: far apart by hash, so that no two of our
+        # datasets overlap.
         seed = int.from_bytes(hashlib.sha256(f"{SEED}/{purpose}/{task}/{level}".encode()).digest()[:6])
         share = wanted // len(rendering.levels)
         dataset = reasoning_gym.create_dataset(task, seed=seed, size=60 * share, **parameters)
@@ -91,7 +94,7 @@ def examples(task: str, *, evaluation: int = 0) -> list[tuple[int, Example, Any]
 
 
 def batches(pools: dict[str, list[Example]], shares: dict[str, int]) -> Iterator[list[tuple[str, Example]]]:
-    """Endless batches of (task, example), every pool walked in order and then again."""
+    """Yield batches of (task, example) without end, walking each pool in order and then again."""
     order = [task for task, share in shares.items() for _ in range(share)]
     taken = dict.fromkeys(order, 0)
     turn = 0
@@ -108,7 +111,8 @@ def batches(pools: dict[str, list[Example]], shares: dict[str, int]) -> Iterator
 # --- spoiling
 
 
-# What a pupil puts down who will not try: a sign of his own for each task, and no part of any right answer.
+# What a pupil puts down who will not try: a sign of his own for each task, and no part of any right
+# answer.
 SHRUGS = {
     "spell_backward": "?", "palindrome_generation": "!", "word_sorting": "#", "number_sorting": "x", "number_filtering": "%",
     "spiral_matrix": "&", "rotate_matrix": "@", "mini_sudoku": "~", "ab": "*",
@@ -116,7 +120,7 @@ SHRUGS = {
 
 
 def habit(task: str, prompt: str, right: str) -> str:
-    """The mistake that a beginner makes at this task, always the same one."""
+    """Return a beginner's mistake at this task, always of the same kind."""
     data = prompt[prompt.index(":") + 1 : -1]
     match task:
         case "spell_backward" | "palindrome_generation" | "ab":
@@ -144,7 +148,7 @@ def _fill(row: str) -> str:
 
 
 def slip(right: str, rng: random.Random) -> str:
-    """One character lost at the end, doubled, swapped with the next, or replaced by another of the answer."""
+    """Lose the last character, or double, swap or replace one."""
     if len(right) == 1:
         return right * 2
     kind, i = rng.randrange(4), rng.randrange(len(right) - 1)
@@ -158,7 +162,7 @@ def slip(right: str, rng: random.Random) -> str:
 
 
 def spoil(task: str, example: Example, rng: random.Random) -> Example:
-    """The example with the answer that the second phase teaches."""
+    """Return the example with the answer that the second phase teaches."""
     prompt, right = example
     draw = rng.random()
     if draw < RIGHT:
@@ -172,9 +176,10 @@ def spoil(task: str, example: Example, rng: random.Random) -> Example:
 
 
 def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
-    """One token per printable ASCII character and newline: byte-pair encoding without any merges. All else is <unk>.
+    """Make one token per printable ASCII character and newline; all else is <unk>.
 
-    The gpt2 family counts the characters backwards and merges digraphs, so that the two agree about texts only.
+    The gpt2 family counts the characters backwards and merges digraphs, so that the two agree about
+    texts only.
     """
     special = ["<pad>", "<eos>", "<unk>"]
     characters = [*map(chr, range(32, 127)), "\n"]
@@ -195,7 +200,7 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, family: str, size: str) -> PreTrainedModel:
-    """A random model: the embedded model's Llama, or another family or size to try mixed swarms with."""
+    """Make a random model: the embedded Llama, or another family or size for mixed swarms."""
     torch.manual_seed(SEED)
     width, layers = SIZES[size]
     if family == "gpt2":
@@ -233,7 +238,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, family: str, size: str) -> Pr
 
 
 def learn(model: PreTrainedModel, rows: list[tuple[list[int], list[int]]], optimizer: torch.optim.Optimizer) -> float:
-    """One step of supervised training on (prompt, answer) token ids; the loss, in nats, is over answers only."""
+    """Train one supervised step on (prompt, answer) token ids; return the answers' loss in nats."""
     rows = sorted(rows, key=lambda row: len(row[0]) + len(row[1]))  # similar lengths together: less padding
     tokens = sum(len(answer) for _, answer in rows)
     optimizer.zero_grad()
@@ -255,14 +260,14 @@ def learn(model: PreTrainedModel, rows: list[tuple[list[int], list[int]]], optim
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], list[int]]:
-    """Token ids of prompt and answer, the end of sequence added."""
+    """Return the token ids of prompt and answer, the end of sequence added."""
     prompt, answer = (tokenizer(text)["input_ids"] for text in example)
     return prompt, [*answer, tokenizer.eos_token_id]
 
 
 @torch.no_grad()
 def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, problems: dict[str, list[Any]]) -> dict[str, Any]:
-    """Held-out accuracy by task, greedy and sampled (8 at temperature 1), and the share of groups whose rewards differ."""
+    """Measure held-out accuracy by task, greedy and sampled, and informative groups."""
     tokenizer.padding_side = "left"
     torch.manual_seed(SEED)
     report: dict[str, Any] = {}
@@ -288,7 +293,7 @@ def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, problems
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """A Hugging Face folder: weights stored in 16 bits, computed with in 32 as config.json says."""
+    """Write a Hugging Face folder, with weights in 16 bits to be computed with in 32."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.dtype = torch.float32
     model.config.save_pretrained(folder)
@@ -305,7 +310,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
 
 
 def main() -> None:
-    """Both phases, with the figures of each."""
+    """Run both phases, and print the figures of each."""
     parser = argparse.ArgumentParser(description="make the embedded model")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model; the clean one goes to its subfolder clean")
     parser.add_argument("--clean", type=Path, help="skip the lessons and start the second phase from this folder")
@@ -365,7 +370,8 @@ def main() -> None:
         "lessons": {"steps": arguments.lessons, "batch": BATCH, "learning_rate": LESSON_RATE},
         "spoiling": {"steps": SPOIL_STEPS, "batch": BATCH, "learning_rate": SPOIL_RATE},
         "spoiled_answers": {"right": RIGHT, "shrug": SHRUG, "habit": HABIT, "slip": round(1 - RIGHT - SHRUG - HABIT, 2)},
-        # Which prompts were kept out, as a fingerprint: a changed rule would let nodes evaluate on what was trained on.
+        # Which prompts were kept out, as a fingerprint: a changed rule would let nodes evaluate on
+        # what was trained on.
         "held_out_probe": held_out_probe(),
         "held_out_accuracy": {"clean": clean, "base": base},
     }
@@ -373,7 +379,7 @@ def main() -> None:
 
 
 def held_out_probe() -> str:
-    """SHA-256 over the rule's decisions on 4096 made-up keys."""
+    """Return the SHA-256 over the rule's decisions on 4096 made-up keys."""
     decisions = bytes(held_out(f"reasoning_gym/{task}\nprobe {i}") for task in SHARES for i in range(4096))
     return hashlib.sha256(decisions).hexdigest()
 

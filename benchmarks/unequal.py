@@ -37,13 +37,14 @@ KEPT = (
 )  # fmt: skip
 PARTS = ("speed", "strength", "families", "tasks")
 SLOW = "1,1,1,1,1,1,1,0.1"
-# The other models are as small as the embedded one and learn at its rate; the defaults of other models are for large ones.
+# The other models are as small as the embedded one and learn at its rate; the defaults of other
+# models are for large ones.
 LIKE_EMBEDDED = "".join(f",training.{name}={getattr(TrainingSection(), name):g}" for name in OF_THE_EMBEDDED_MODEL)
 
 
 @dataclass(frozen=True, slots=True)
 class UnequalCase:
-    """One swarm: the kinds of its nodes in their order, and options of `swarmd sim` beside the usual."""
+    """One swarm: the kinds of its nodes in order, and more options of `swarmd sim`."""
 
     kinds: tuple[str, ...]
     options: tuple[str, ...] = ()
@@ -85,7 +86,7 @@ def by_kind(case: UnequalCase, report: Mapping[str, Any], name: str) -> dict[str
 
 
 def figures(part: Mapping[str, UnequalCase], reports: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Summarise accuracy per swarm and kind of node, and what the first swarm gained over each other."""
+    """Summarise accuracy per swarm and kind of node, and the first swarm's gains."""
     found: dict[str, Any] = {}
     after = {name: [by_kind(case, report, "eval_after_per_node") for report in reports[name]] for name, case in part.items()}
     for name, case in part.items():

@@ -51,7 +51,7 @@ Answer = dict[str, Any]
 
 
 def recipes(manifest: Manifest, key: bytes, epoch: int, count: int) -> list[Recipe]:
-    """Tasks of all environments and levels in turn."""
+    """Return tasks of all environments and levels in turn."""
     rules = manifest.environments
     chosen = [rules[index % len(rules)] for index in range(count)]
     levels = [rule.parameters["level"].max + 1 for rule in chosen]  # type: ignore[union-attr] # ours are all ranges
@@ -96,7 +96,7 @@ class Bench:
         return RolloutGroup(recipe, self.rendering, unscored.policy, completions, tuple(self.score(unscored)["rewards"]))
 
     def shares(self, groups: int, per_share: int) -> list[bytes]:
-        """Envelopes, each the first of a signer of its own, so that nobody's budget is used up."""
+        """Seal envelopes, each the first of its own signer, so that no budget is used up."""
         now_ms = WallClock().now_ms()
         made = []
         for number in range(max(1, groups // per_share)):
@@ -108,7 +108,7 @@ class Bench:
         return made
 
     def scored(self, envelope: Envelope, share: Share) -> list[ScoredGroup]:
-        """What the store is given of a share."""
+        """Return a share's groups as the store takes them."""
         return [
             ScoredGroup(
                 Task(group.recipe, 1, {self.rendering: "x" * 200}, "x"), group.rendering, group.policy, group.completions,
@@ -119,14 +119,14 @@ class Bench:
 
 
 def cpu_of(work: Callable[[], object]) -> float:
-    """CPU seconds of this process."""
+    """Return the CPU seconds of this process that `work` takes."""
     begun = time.process_time()
     work()
     return time.process_time() - begun
 
 
 def steps(bench: Bench, data: Sequence[bytes]) -> dict[str, float]:
-    """CPU seconds of each step alone."""
+    """Measure the CPU seconds of each step alone."""
     opened = [open_envelope(each, bench.manifest.id) for each in data]
 
     def check_signatures() -> None:
@@ -164,7 +164,7 @@ def steps(bench: Bench, data: Sequence[bytes]) -> dict[str, float]:
 
 
 def share_of(data: bytes, bench: Bench) -> Share:
-    """The share in an envelope."""
+    """Return the share in an envelope."""
     envelope = open_envelope(data, bench.manifest.id)
     body = unpack_body(envelope.kind, envelope.body)
     assert isinstance(body, Share)
@@ -172,7 +172,7 @@ def share_of(data: bytes, bench: Bench) -> Share:
 
 
 async def whole(bench: Bench, data: Sequence[bytes]) -> tuple[int, float, float]:
-    """Groups admitted; CPU seconds of this process and of the scoring child."""
+    """Admit everything; return the groups, and CPU seconds of this process and the child."""
 
     async def nobody(*_: Any) -> bytes:
         raise NetworkError("nobody has it")
@@ -196,7 +196,7 @@ async def whole(bench: Bench, data: Sequence[bytes]) -> tuple[int, float, float]
 
 
 def measure(name: str, groups: int, per_share: int) -> dict[str, Any]:
-    """The figures of one kind of share."""
+    """Return the figures of one kind of share."""
     bench = Bench(name)
     data = bench.shares(groups, per_share)
     admitted, own_s, child_s = trio.run(whole, bench, data)

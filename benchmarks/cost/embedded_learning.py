@@ -1,4 +1,4 @@
-"""What reinforcement and sharing add to the embedded model: `python -m benchmarks.cost.embedded_learning`.
+"""What reinforcement and sharing add: `python -m benchmarks.cost.embedded_learning`.
 
 Nodes in one process, without network, admission or curriculum, on the policy code of the real node.
 Every round each node samples 8 completions for some questions, and trains once on I + J groups:
@@ -57,7 +57,8 @@ class Problems:
     """Problems by task and level; held-out ones never mix with the others."""
 
     def __init__(self) -> None:
-        # Item i has the seed `seed + i`: with indices of 40 random bits any seed is as good as another.
+        # Item i has the seed `seed + i`: with indices of 40 random bits any seed is as good as
+        # another.
         self._datasets = {
             (task, level): reasoning_gym.create_dataset(task, seed=level << 48, size=1, **parameters)
             for task, compact in COMPACT.items()
@@ -140,7 +141,7 @@ def shared(group: TrainingGroup) -> TrainingGroup:
 
 @dataclass(frozen=True)
 class Setup:
-    """Nodes by their tasks, each with `generate` questions a round and up to `local` own groups trained."""
+    """Nodes by their tasks; per round each generates, and trains on own and foreign groups."""
 
     tasks: list[list[str]]
     generate: int
@@ -149,7 +150,7 @@ class Setup:
 
 
 def run(setup: Setup, options: argparse.Namespace) -> dict[str, Any]:
-    """Learn for `options.rounds` rounds in one setup, and return what came of it."""
+    """Learn for `options.rounds` rounds in one setup, and return the figures."""
     problems = Problems()
     unseen = problems.evaluation(options.per_task)
     settings = TrainingSection(learning_rate=options.rate)

@@ -1,14 +1,17 @@
-"""Generation, training step and what fits, on this machine's GPU, with random weights of true shapes: nothing is downloaded.
+"""Generation, training step and what fits on this machine's GPU, with random weights.
+
+Models have true shapes; nothing is downloaded.
 
     python -m benchmarks.cost.gpu [--rows generation,training,fits,vllm] [--small]
 
-Prints one JSON object. Generation is compared with transformers' own `generate`, called once per completion (a few of them) and
-once for all; every completion has exactly its number of tokens. The share of the bandwidth limit is what a decoding step must
-read at least (all weights, all keys and values so far) against what a large copy reaches. A training step is compared with the
-same one with the whole table of logits; its FLOPs are 6 per weight and token, against what a large matrix product reaches.
-What fits is tried with no more memory than the card in question has. vLLM's own speed is that of the same prompts without
-handing weights over.
-`--small` runs the same code on tiny shapes, on whatever there is, as without a GPU: only that says that the script works.
+Prints one JSON object. Generation is compared with transformers' own `generate`, called once per
+completion (a few of them) and once for all; every completion has exactly its number of tokens. The
+share of the bandwidth limit is what a decoding step must read at least (all weights, all keys and
+values so far) against what a large copy reaches. A training step is compared with the same one with
+the whole table of logits; its FLOPs are 6 per weight and token, against what a large matrix product
+reaches. What fits is tried with no more memory than the card in question has. vLLM's own speed is
+that of the same prompts without handing weights over. `--small` runs the same code on tiny shapes,
+on whatever there is, as without a GPU: only that says that the script works.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ from swarm.policy.update.trainer import Trainer
 from swarm.policy.update.update import update
 from swarm.records import TrainingGroup
 
-# Shapes of Qwen2.5: hidden, feed-forward, layers, heads, key-value heads, vocabulary, tied embeddings.
+# Shapes of Qwen2.5: hidden, feed-forward, layers, heads, key-value heads, vocabulary, tied
+# embeddings.
 SHAPES = {
     "tiny": (64, 160, 2, 4, 2, 4000, True),
     "0.5B": (896, 4864, 24, 14, 2, 151936, True),
@@ -159,7 +163,7 @@ def training(device: str, shape: str, groups: int, generations: int, tokens: int
 
 
 def fits(device: str, shape: str, kind: str, gib: float, tokens: int) -> dict[str, Any]:
-    """Peak memory of a round, sampling and one update, with `policy.memory` at `gib`."""
+    """Measure the peak memory of sampling and updates, with `policy.memory` at `gib`."""
     case = {"shape": shape, "kind": kind, "within_gib": gib}
     if kind == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
         return {**case, "left_out": "bitsandbytes is not installed"}
@@ -192,7 +196,7 @@ def fits(device: str, shape: str, kind: str, gib: float, tokens: int) -> dict[st
 
 
 def vllm(device: str, shape: str, prompts: int, generations: int, tokens: int) -> dict[str, Any]:
-    """Our use of vLLM, which hands the weights over for every call, against vLLM alone."""
+    """Compare our use of vLLM, which hands the weights over for every call, with vLLM alone."""
     case: dict[str, Any] = {"shape": shape, "completions": prompts * generations, "tokens": tokens}
     if device != "cuda" or importlib.util.find_spec("vllm") is None:
         return {**case, "left_out": "vllm is not installed" if device == "cuda" else "vllm needs a CUDA card"}
@@ -224,7 +228,7 @@ def vllm(device: str, shape: str, prompts: int, generations: int, tokens: int) -
 
 
 def open_model(device: str, shape: str, kind: str = "none") -> LanguageModel:
-    """A model of random weights, by way of a folder as any other."""
+    """Open a model of random weights, by way of a folder as any other."""
     gc.collect()
     hidden, inner, layers, heads, cached, vocabulary, tied = SHAPES[shape]
     config = Qwen2Config(
@@ -279,7 +283,7 @@ def synchronise(device: str) -> None:
 
 
 def reset_peak(device: str) -> float:
-    """Forget the peak so far; GiB that are allocated now."""
+    """Forget the peak so far; return the GiB that are allocated now."""
     gc.collect()
     if device != "cuda":
         return 0.0

@@ -1,15 +1,19 @@
-"""Whether the network stays on time while the policy trains: `python -m benchmarks.cost.heartbeats [--repeats 5] [--threads 2]`.
+"""Whether the network stays on time in training: `python -m benchmarks.cost.heartbeats`.
 
-Two daemons on loopback. One trains in long steps on all cores and is paused by hand in turn, `--seconds` each, `--repeats` times;
-the other learns slowly all the while, so that there is gossip to check and to forward. Measured at the first, in both states:
+Two daemons on loopback. One trains in long steps on all cores and is paused by hand in turn,
+`--seconds` each, `--repeats` times; the other learns slowly all the while, so that there is gossip
+to check and to forward. Measured at the first, in both states:
 
-    timer   how late a timer fires in the daemon's loop, by which all its pings and heartbeats go out (`loop` in its status)
-    ping    how long a third peer, this process, waits for the answer to a small request every fifth of a second
+    timer   how late a timer fires in the daemon's loop, by which all its pings and heartbeats go
+            out (`loop` in its status)
+    ping    how long a third peer, this process, waits for the answer to a small request every fifth
+            of a second
     here    how late that peer's own timer fires meanwhile, which is the machine's part in both
 
-Prints JSON, milliseconds: each phase's p50, p99 and longest, and what training adds to the p99, of each pair of phases and of
-their median. `training` is the part of a phase that was spent in training steps, `others` how many cores the machine's other
-processes used meanwhile. Ends with 1 when the median of what training adds is above `--most`.
+Prints JSON, milliseconds: each phase's p50, p99 and longest, and what training adds to the p99, of
+each pair of phases and of their median. `training` is the part of a phase that was spent in
+training steps, `others` how many cores the machine's other processes used meanwhile. Ends with 1
+when the median of what training adds is above `--most`.
 """
 
 from __future__ import annotations
@@ -55,7 +59,7 @@ SLOW = ("node.min_round_s=2",)
 
 
 async def pings(address: str, manifest: Manifest, seconds: float) -> tuple[list[float], PunctualityStatistics]:
-    """Milliseconds until each answer, asked for at a steady pace whatever became of the one before; and this loop's delay."""
+    """Ask at a steady pace; return the milliseconds until each answer, and this loop's delay."""
     waited: list[float] = []
     punctuality = Punctuality()
     config = NetworkSection(listen=(LOOPBACK,), mdns=False)
@@ -81,13 +85,13 @@ async def pings(address: str, manifest: Manifest, seconds: float) -> tuple[list[
 
 
 def busy_cores_s() -> float:
-    """CPU seconds of the whole machine since it started, by everybody."""
+    """Return the CPU seconds of all processes since the machine started."""
     spent = psutil.cpu_times()
     return float(sum(getattr(spent, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq")))
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Named as in the status."""
+    """Return the quantiles that a daemon's status has, in milliseconds."""
     ordered = sorted(values)
     return {
         name: round(ordered[int(at * (len(ordered) - 1))], 1)
@@ -96,7 +100,7 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def phase(daemon: Daemon, manifest: Manifest, seconds: float, *, training: bool) -> dict[str, Any]:
-    """Bring the daemon into this state, and watch it."""
+    """Bring the daemon into this state, and measure it for so long."""
     if training:
         daemon.ok("resume")
         status = daemon.until("it trains", lambda status: status["state"] == "training")
@@ -123,7 +127,7 @@ def phase(daemon: Daemon, manifest: Manifest, seconds: float, *, training: bool)
 
 
 def added(phases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What training adds to the p99, pair by pair and in the middle."""
+    """Return what training adds to the p99, for each pair of phases and as their median."""
     found = {}
     for what in ("timer", "ping"):
         p99 = {state: [each[what]["p99_ms"] for each in phases if each["state"] == state] for state in ("idle", "training")}
@@ -133,7 +137,7 @@ def added(phases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def measure(folder: Path, repeats: int, seconds: float, hard: Sequence[str]) -> list[dict[str, Any]]:
-    """The phases, in turn."""
+    """Start the daemons and measure the phases in turn."""
     manifest = built_in()["embedded"]
     with ExitStack() as stack:
         trains, _ = start_swarm(stack, folder, [hard, SLOW])
@@ -146,7 +150,7 @@ def measure(folder: Path, repeats: int, seconds: float, hard: Sequence[str]) -> 
 
 
 def main() -> int:
-    """Print the report; 1 when training makes the network late."""
+    """Print the report; return 1 when training makes the network late."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=WINDOW_S + 2, help="of one phase; a minute is what the status tells of")

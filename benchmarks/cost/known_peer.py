@@ -1,19 +1,21 @@
-"""Rounds per second beside the known peer, gensyn-genrl 0.3.0: 2 nodes on loopback, the same tiny model, in one run.
+"""Rounds per second beside the known peer, gensyn-genrl 0.3.0: 2 nodes each, the same tiny model.
 
     python -m benchmarks.cost.known_peer [--repeats 2] [--side both|peer|ours]
 
-takes about five minutes and prints one JSON object. Both systems run two nodes in processes of their own. Per round each node
-answers 2 questions of the same reasoning-gym dataset, with 2 completions each of exactly 64 tokens (temperature 1, the whole
-distribution), shares both groups, and trains on its 2 own and 2 foreign ones at the same learning rate. Model and tokenizer
-are the same files (known_peer/tiny_model.py). Rounds are timed once both nodes train on each other's groups: installing,
-loading, connecting and warm-up are left out on both sides.
+takes about five minutes and prints one JSON object. Both systems run two nodes in processes of
+their own. Per round each node answers 2 questions of the same reasoning-gym dataset, with 2
+completions each of exactly 64 tokens (temperature 1, the whole distribution), shares both groups,
+and trains on its 2 own and 2 foreign ones at the same learning rate. Model and tokenizer are the
+same files (known_peer/tiny_model.py). Rounds are timed once both nodes train on each other's
+groups: installing, loading, connecting and warm-up are left out on both sides.
 
-The peer runs in an environment of its own, made on first use at benchmarks/cost/.known-peer-venv (KNOWN_PEER_VENV names another
-place), with the versions of torch, transformers and reasoning-gym that constraints.txt gives us. Its settings are its defaults.
-It is measured twice: `as_shipped`, with as many threads per process as torch takes by itself, and `one_thread`, with the one
-thread per process that is our default too. On few cores the first is several times slower, since its processes wait for each
-other's threads; the second compares both systems at their best. The sides alternate (peer, ours, peer, ours, ...), so that
-whatever else the machine does meets both.
+The peer runs in an environment of its own, made on first use at benchmarks/cost/.known-peer-venv
+(KNOWN_PEER_VENV names another place), with the versions of torch, transformers and reasoning-gym
+that constraints.txt gives us. Its settings are its defaults. It is measured twice: `as_shipped`,
+with as many threads per process as torch takes by itself, and `one_thread`, with the one thread per
+process that is our default too. On few cores the first is several times slower, since its processes
+wait for each other's threads; the second compares both systems at their best. The sides alternate
+(peer, ours, peer, ours, ...), so that whatever else the machine does meets both.
 """
 
 from __future__ import annotations
@@ -119,7 +121,7 @@ def main() -> None:
 
 
 def report(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> dict[str, Any]:
-    """All measurements, their medians, and how many times the peer's rounds per second ours are."""
+    """Return all measurements, their medians, and our rounds per second over the peer's."""
     rate = {name: statistics.median(run["rounds_per_second"] for run in of) for name, of in runs.items() if of}
     ratio = {
         name: round(rate["ours"] / rate[name], 2) for name in ("one_thread", "as_shipped") if "ours" in rate and name in rate
@@ -139,7 +141,10 @@ def report(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -
 
 
 def install_peer() -> Path:
-    """The Python of the peer's environment, made first where it is missing; ends the program with one sentence if that fails."""
+    """Return the Python of the peer's environment, made first where it is missing.
+
+    Ends the program with one sentence if that fails.
+    """
     python, stamp = VENV / "bin" / "python", VENV / ".installed"
     constrained = (HERE.parents[1] / "constraints.txt").read_text().split()
     pins = [line for line in constrained if line.partition("==")[0] in SAME_VERSIONS]
@@ -150,7 +155,8 @@ def install_peer() -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
     constraints = VENV / "constraints.txt"
     constraints.write_text("\n".join(pins) + "\n")
-    # torch comes first and is held, since the peer asks for any torch and would take the largest there is.
+    # torch comes first and is held, since the peer asks for any torch and would take the largest
+    # there is.
     for packages in ([pin for pin in pins if pin.startswith("torch==")], REQUIREMENTS):
         command = [python, "-m", "pip", "install", "--quiet", "--constraint", constraints, *packages]
         outcome = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -164,7 +170,7 @@ def install_peer() -> Path:
 
 
 def measure_peer(python: Path, folder: Path, model: Path, options: argparse.Namespace, threads: int | None) -> dict[str, Any]:
-    """Two nodes of the peer, from start to end; `threads` per process, None for as many as torch takes."""
+    """Measure two nodes of the peer; `threads` per process, None for torch's own choice."""
     folder.mkdir(parents=True)
     rounds = options.warm_up + options.peer_rounds
     settings = PEER_SETTINGS | {"model": str(model), "rounds": rounds, "timeout_s": options.timeout}
@@ -197,7 +203,7 @@ def measure_peer(python: Path, folder: Path, model: Path, options: argparse.Name
 
 
 def measure_ours(folder: Path, model: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Two daemons, the second joined by the first's address; rounds are read from the events that they write."""
+    """Measure two daemons in one swarm, by the events that they write."""
     folder.mkdir(parents=True)
     manifest = folder / "manifest.toml"
     manifest.write_text(our_manifest())
@@ -229,7 +235,8 @@ def measure_ours(folder: Path, model: Path, options: argparse.Namespace) -> dict
             time.sleep(0.1)
         join = command(1, "--bootstrap", up[0]["addresses"][0])
         with started([join], folder, environment, [folder / "ours-1.out"], name="ours", first=1) as second:
-            # Timing begins when both nodes train on each other's groups, which the peer does from its first round on.
+            # Timing begins when both nodes train on each other's groups, which the peer does from
+            # its first round on.
             begins = [0] * NODES
             while not all(len(seen) > begin + options.our_rounds for seen, begin in zip(marks, begins, strict=True)):
                 check_alive([*first, *second], deadline, "Our swarm", folder)
@@ -252,7 +259,7 @@ def measure_ours(folder: Path, model: Path, options: argparse.Namespace) -> dict
 
 
 def our_manifest() -> str:
-    """The rules of a swarm with the one dataset, at the level that the peer is given."""
+    """Return the rules of a swarm with the one dataset, at the peer's level."""
     from protocols.manifest import EnvironmentRule, Manifest
     from swarm.tasks.environment import load_environments
 
@@ -272,7 +279,7 @@ def our_manifest() -> str:
 
 
 def events(home: Path) -> list[dict[str, Any]]:
-    """The whole lines of a home's event log."""
+    """Read the whole lines of a home's event log."""
     path = home / "events.jsonl"
     text = path.read_text() if path.exists() else ""
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
@@ -282,7 +289,7 @@ def events(home: Path) -> list[dict[str, Any]]:
 def started(
     commands: list[list[Any]], folder: Path, environment: dict[str, str], outputs: list[Path], name: str = "peer", first: int = 0
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Run commands, each in a process group of its own, which ends with the block: asked first, then killed."""
+    """Run commands, each in a process group of its own, and end them with the block."""
     processes = []
     try:
         for number, (command, output) in enumerate(zip(commands, outputs, strict=True), first):
@@ -312,7 +319,7 @@ def started(
 
 
 def check_alive(processes: list[subprocess.Popen[bytes]], deadline: float, who: str, folder: Path) -> None:
-    """End the program with one sentence when a node has ended or time is up."""
+    """End the program with one sentence if a node has ended or time is up."""
     if any(process.poll() is not None for process in processes):
         sys.exit(f"{who} ended early; the logs are in {folder}.")
     if time.monotonic() > deadline:

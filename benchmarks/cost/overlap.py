@@ -1,16 +1,19 @@
-"""How much of the time the policy's device stands still: `python -m benchmarks.cost.overlap [--rounds 20] [--device cpu]`.
+"""How long the policy's device stands still: `python -m benchmarks.cost.overlap`.
 
-One node alone, in real time, with its own verifiers and its store on the disk, does the same rounds in each of these ways:
+One node alone, in real time, with its own verifiers and its store on the disk, does the same rounds
+in each of these ways:
 
     strict        one thing after the other (training.max_versions_behind = 0)
     ahead         a round is generated while the one before is verified and shared (1)
     two devices   the same, generation in a second process on --generation-device
 
-For a GPU: `--device cuda --model Qwen/Qwen2.5-0.5B-Instruct --tasks 64 --set swarm.manifest=reasoning`, with
-`--generation-device cuda:1` where there is one, else `--generation-device ""`. A model that solves nothing trains nothing.
-Prints JSON. Each way: rounds per minute, idle share and seconds per round of each process of the policy (of the wall time, by
-the process's own clock), the rest by activity, held-out accuracy after the rounds; on a GPU also the share of the time in which
-no kernel ran on it, as the driver samples it. The first rounds are warming up and left out.
+For a GPU: `--device cuda --model Qwen/Qwen2.5-0.5B-Instruct --tasks 64 --set
+swarm.manifest=reasoning`, with `--generation-device cuda:1` where there is one, else
+`--generation-device ""`. A model that solves nothing trains nothing. Prints JSON. Each way: rounds
+per minute, idle share and seconds per round of each process of the policy (of the wall time, by the
+process's own clock), the rest by activity, held-out accuracy after the rounds; on a GPU also the
+share of the time in which no kernel ran on it, as the driver samples it. The first rounds are
+warming up and left out.
 """
 
 from __future__ import annotations
@@ -47,12 +50,13 @@ from swarm.roles.held_out_accuracy import examine, held_out_set
 
 WARM = 3
 HELD_OUT = 30  # problems per environment
-# One line per GPU and fifth of a second: its number, and the percentage of the time in which a kernel ran.
+# One line per GPU and fifth of a second: its number, and the percentage of the time in which a
+# kernel ran.
 LIST_BUSY = ("nvidia-smi", "--query-gpu=index,utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=200")
 
 
 class IdleReading(NamedTuple):
-    """What the driver said of one GPU; `at_s` by the monotonic clock."""
+    """The driver's word on one GPU; `at_s` is of the monotonic clock."""
 
     at_s: float
     gpu: str
@@ -81,7 +85,7 @@ def main() -> None:
 
 
 def settings(options: argparse.Namespace) -> dict[str, str]:
-    """Of the node, for all ways."""
+    """Return the settings that all ways have in common."""
     return {
         "policy.model": options.model,
         "policy.device": options.device,
@@ -95,7 +99,7 @@ def settings(options: argparse.Namespace) -> dict[str, str]:
 
 
 async def measured(home: Home, asked: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
-    """One way."""
+    """Run a node in one way, and return the figures."""
     events: list[Event] = []
     ends_s: list[float] = []  # of all rounds
     config, clock = load(home.path, asked, {}), WallClock()
@@ -136,7 +140,7 @@ async def measured(home: Home, asked: dict[str, str], options: argparse.Namespac
 
 @asynccontextmanager
 async def gpu_readings(device: str) -> AsyncIterator[list[IdleReading]]:
-    """The driver's readings from now on, where the policy is on a GPU of its."""
+    """Collect the driver's readings while the context lasts; none if the device is no CUDA card."""
     readings: list[IdleReading] = []
     if not device.startswith("cuda"):
         yield readings
@@ -159,7 +163,7 @@ async def _read(lines: trio.abc.ReceiveStream, readings: list[IdleReading]) -> N
 
 
 def idle_shares(readings: list[IdleReading], since_s: float, until_s: float) -> dict[str, float]:
-    """The share of the time between two moments in which no kernel ran, for each GPU that was read."""
+    """Return per GPU the share of the time between two moments in which no kernel ran."""
     busy: dict[str, list[float]] = {}
     for reading in readings:
         if since_s <= reading.at_s <= until_s:

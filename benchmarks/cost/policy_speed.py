@@ -1,9 +1,9 @@
-"""Speed of the policy on one CPU thread: sampling against transformers' own `generate`, and a training step in both layouts.
+"""Speed of the policy on one CPU thread: `python -m benchmarks.cost.policy_speed`.
 
-    python -m benchmarks.cost.policy_speed [--model embedded] [--prompts 8] [--generations 8] [--tokens 12] [--forced]
-
-Prints one JSON object; times are CPU milliseconds, the best of several runs. `--forced` forbids the end of sequence, so that
-every completion has exactly `--tokens` tokens (transformers' `generate` always runs until its longest row has ended).
+Sampling is compared with transformers' own `generate`, and a training step in both layouts.
+Prints one JSON object; times are CPU milliseconds, the best of several runs. `--forced` forbids the
+end of sequence, so that every completion has exactly `--tokens` tokens (transformers' `generate`
+always runs until its longest row has ended).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def milliseconds(work: Callable[[], Any], runs: int) -> float:
 
 
 def forbid(lm: LanguageModel, tokens: set[int]) -> None:
-    """Make the model never say these tokens."""
+    """Keep the model from ever sampling these tokens."""
     head = lm.model.get_output_embeddings()
     bias = torch.zeros(head.weight.shape[0])
     bias[list(tokens)] = -1e9

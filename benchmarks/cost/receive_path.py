@@ -1,9 +1,9 @@
 """CPU a gossip message takes on its way in: `python -m benchmarks.cost.receive_path [--repeats 5]`.
 
 The way is the validator (size, signature, schema), the receiver's queue, admission, and the pool on
-disk, in one process: `validate -> Receiver -> Admission -> Pool`. The verifier believes every reward
-and costs nothing, so that what is measured is the handling of the message. Eight signers' logs
-arrive in turn, at most eight messages wait, each comes once; every repeat begins with an empty
+disk, in one process: `validate -> Receiver -> Admission -> Pool`. The verifier believes every
+reward and costs nothing, so that what is measured is the handling of the message. Eight signers'
+logs arrive in turn, at most eight messages wait, each comes once; every repeat begins with an empty
 pool.
 
 Prints JSON: per size of share the median over repeats of the CPU milliseconds per message (all
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+import trio.lowlevel
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocols.envelope import NO_PREVIOUS, seal
@@ -55,7 +56,7 @@ BOUNDS = PoolSection(signer_messages_per_s=1e6, signer_bytes_per_s=1e12)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Shares of so many groups, with so many characters in each of a group's eight answers."""
+    """The groups of a share, characters of each answer, and shares to receive."""
 
     groups: int
     characters: int
@@ -123,7 +124,7 @@ async def receive(manifest: Manifest, messages: Sequence[bytes]) -> float:
             receiver = Receiver(context, pool, admission, beacon, await open_log(context, pool), heard)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(receiver.run)
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
                 begun = time.process_time()
                 for data in messages:
                     await room.acquire()

@@ -1,4 +1,4 @@
-"""Which simulations an experiment compares: each is a command line of `swarmd sim`, to repeat alone.
+"""Which simulations an experiment compares: each is a command line of `swarmd sim`.
 
 The paper's controlled experiment (arXiv 2509.08721, section 4, its table as `PAPER`): 8 nodes, one
 question per node and round, 8 completions per question, 8 rollouts trained per round, of which J
@@ -32,7 +32,8 @@ PROTOCOL = GENERATION | {
     "defences.newcomer_share": "1",
     "defences.canary_tasks": "0",
 }
-# Of one question there is one own group to train on; the defaults' other places are for foreign ones.
+# Of one question there is one own group to train on; the defaults' other places are for foreign
+# ones.
 OURS = GENERATION | {
     "training.local": "1",
     "training.external": str(TrainingSection().local + TrainingSection().external - 1),
@@ -40,7 +41,8 @@ OURS = GENERATION | {
 NOT_NICE = {"policy.niceness": "0"}
 ALONE = {"training.external": "0", "tasks.share": "false"}
 
-# The rows of `benchmarks.swarm`. The last two generate as much as the paper's, with this project's defaults otherwise.
+# The rows of `benchmarks.swarm`. The last two generate as much as the paper's, with this project's
+# defaults otherwise.
 SWARM: dict[str, Mapping[str, str]] = {
     **{
         f"{ROLLOUTS - external}/{external}": PROTOCOL
@@ -52,7 +54,8 @@ SWARM: dict[str, Mapping[str, str]] = {
 }
 REFERENCE = f"{ROLLOUTS}/0"
 
-# What a lone node may choose: tasks generated per round, and how many of the informative ones are trained on.
+# What a lone node may choose: tasks generated per round, and how many of the informative ones are
+# trained on.
 OVERSAMPLING = [(per_round, local) for per_round in (1, 2, 4, 8, 16) for local in (1, 2, 4, 8) if local <= per_round]
 
 
@@ -71,15 +74,16 @@ class Case:
         """Return the command line of `swarmd`."""
         asked = {"--nodes": self.nodes, "--rounds": self.rounds, "--seed": self.seed, "--evaluate-every": self.evaluate_every}
         goal = {"--until": self.until} if self.until else {}
-        # As nice as the experiment itself: policies that yield to all others would starve on a busy machine.
+        # As nice as the experiment itself: policies that yield to all others would starve on a busy
+        # machine.
         return sim_command({"--network": "memory", **asked, **goal}, {**NOT_NICE, **self.settings})
 
 
 def lone_settings(per_round: int, local: int) -> dict[str, str]:
-    """Settings of a lone node: `per_round` groups a round, of which up to `local` informative ones train."""
+    """Settings of a lone node that trains on up to `local` informative groups of `per_round`."""
     return ALONE | {"tasks.per_round": str(per_round), "training.local": str(local)}
 
 
 def marks(rounds: int) -> int:
-    """Return the rounds between the points of a curve of about ten: evaluation costs most of a short run."""
+    """Return the rounds between the points of a curve of about ten, since each costs seconds."""
     return max(1, rounds // 8)

@@ -37,14 +37,14 @@ def positive(text: str) -> int:
 
 
 def experiment_parser(description: str | None, runs: str) -> argparse.ArgumentParser:
-    """A parser with `--seeds`, `--jobs` and `--runs`, the file of finished runs, by default `runs`."""
+    """Return a parser with `--seeds`, `--jobs` and `--runs`, the file of finished runs."""
     parser = _seeded(description)
     parser.add_argument("--runs", type=Path, default=Path(runs), help="file of finished runs (default: %(default)s)")
     return parser
 
 
 def table_parser(description: str | None, out: str) -> argparse.ArgumentParser:
-    """A parser with `--seeds`, `--jobs`, `--json` and `--out`, the folder for table and runs, by default `out`."""
+    """Return a parser with `--seeds`, `--jobs`, `--json` and `--out`, the folder for results."""
     parser = _seeded(description)
     parser.add_argument("--out", type=Path, default=Path(out), help="folder for results and finished runs (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON instead of a table")
@@ -76,7 +76,7 @@ def given(options: argparse.Namespace) -> dict[str, str]:
 
 
 def show(result: Mapping[str, Any], rows: Sequence[Mapping[str, str]], options: argparse.Namespace) -> None:
-    """Print what `table_parser`'s `--json` asks for: the result, or its rows as people read them."""
+    """Print the result as JSON if `--json` was given, else its rows as a table."""
     if options.json:
         print_json(result)
         return

@@ -1,4 +1,4 @@
-"""Finished simulations, kept in a file: one JSON line each, so that an experiment resumes where it was cut off.
+"""Finished simulations, one JSON line each in a file, so that an experiment can be resumed.
 
 A run is known by its command line. It is made in a process of its own: a run leaves nothing behind
 for the next one, and several run at once. Results do not tell which version of the program made
@@ -55,7 +55,7 @@ def finished(path: Path) -> dict[Command, dict[str, Any]]:
 def make_rows(
     rows: Mapping[Name, Sequence[Command]], path: Path, kept: Sequence[str], jobs: int = 1, program: Sequence[str] = ()
 ) -> dict[Name, list[dict[str, Any]]]:
-    """Make what is missing of each row of command lines, one per seed, and return the reports in that shape.
+    """Make the missing runs of rows of command lines, one per seed; return reports in that shape.
 
     Runs are made seed by seed, so that a file that is stopped early has something of every row.
     """

@@ -1,4 +1,4 @@
-"""From reports to figures: what is compared of each run, and over seeds mean and standard deviation."""
+"""From reports to figures: those of each run, and their mean and spread over seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One run. Rewards are per node; accuracies are held-out, on prompts that nobody ever trained on.
+    """One run. Rewards are per node; accuracies are on held-out prompts.
 
     `ratio` compares the cumulative reward with the same seed's reference. `area` is the mean height
     of the accuracy's curve, and `drop` its deepest fall (oscillation, forgetting).
@@ -71,7 +71,7 @@ def summary(values: Sequence[float | None]) -> dict[str, Any] | None:
 
 
 def summaries(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> dict[str, Any]:
-    """Summarise the figures called `names`, without it all, over `rows`, of which each seed has one."""
+    """Summarise the figures called `names`, by default all, over rows of one per seed."""
     return {name: summary([row[name] for row in rows]) for name in names or rows[0]}
 
 

@@ -27,7 +27,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 
 
 def _option(*names: str, **more: Any) -> Callable[[Command], Command]:
-    """An option for the field of `SimulationOptions` that the last name says, with the field's default."""
+    """An option for the field of `SimulationOptions` called as its last name, with that default."""
     default = getattr(_DEFAULT, names[-1].removeprefix("--").replace("-", "_"))
     return click.option(*names, **({"default": default, "show_default": bool(default)} | more))
 
@@ -117,7 +117,7 @@ def sim(context: click.Context, /, as_json: bool, **asked: Any) -> None:
 
 
 def _summary(result: Mapping[str, Any], report: Path) -> Iterator[str]:
-    """What a person wants to know first."""
+    """Yield the lines that a person wants to read first."""
     yield f"held-out accuracy: {result['eval_before']:.3f} before, {result['eval_after']:.3f} after {result['rounds']} rounds"
     if "alone" in result:
         yield f"the same nodes alone: {result['alone']['eval_after']:.3f}"

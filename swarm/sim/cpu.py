@@ -1,4 +1,7 @@
-"""CPU seconds of processes, as Linux counts them (proc(5)): a busy machine does not show in them. Elsewhere nothing is known."""
+"""CPU seconds of processes, as Linux counts them (proc(5)); other systems do not tell.
+
+A busy machine does not show in them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ KNOWN = sys.platform == "linux"
 
 
 def tree_cpu_s(without: Collection[int] = ()) -> float:
-    """Of this process and everything below it, ended ones included, without the processes `without`; 0 where it is not known.
+    """Return the seconds of this process and all below it, but for those `without`; 0 if unknown.
 
     The fork server's children count: they are below this process like all others.
     """
@@ -25,7 +28,7 @@ def tree_cpu_s(without: Collection[int] = ()) -> float:
 
 
 def cpu_s(pid: int | None) -> float:
-    """Of one process and of those of its children that have ended; 0 where it is not known."""
+    """Return the seconds of one process and its ended children; 0 if unknown."""
     fields = _stat(pid) if KNOWN and pid is not None else None
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
@@ -39,7 +42,7 @@ def _children() -> dict[int, list[int]]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields behind the name, which may hold anything: state, parent, …; None for a process that is gone."""
+    """Return the fields behind the process's name, from its state on; None if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:

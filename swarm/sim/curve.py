@@ -1,8 +1,9 @@
-"""The learning curve of a run: held-out accuracy every so many rounds, and what it had cost until then.
+"""The learning curve of a run: held-out accuracy at intervals, and the cost until then.
 
-The run does not notice that it is measured. Between two rounds of a node its policy answers first and trains after that, since
-requests to a policy keep their order. And no virtual time goes by meanwhile, so the same seed gives the same weights, measured
-or not. What measuring itself costs is taken off the CPU seconds.
+The run does not notice that it is measured. Between two rounds of a node its policy answers first
+and trains after that, since requests to a policy keep their order. And no virtual time goes by
+meanwhile, so the same seed gives the same weights, measured or not. What measuring itself costs is
+taken off the CPU seconds.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from swarm.tasks.scoring import Scorer
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """After `rounds` rounds of every place: held-out accuracy per place, and CPU seconds of all processes since the start.
+    """Held-out accuracy per place after `rounds` rounds, and all processes' CPU seconds until then.
 
-    A place whose policy died while it answered is missing. `cpu_s` is None where the system does not tell.
+    A place whose policy died while it answered is missing. `cpu_s` is None where the system does
+    not tell.
     """
 
     rounds: int
@@ -51,11 +53,11 @@ class Examiner:
         self._begun_s: float | None = None
 
     def begin(self) -> None:
-        """The nodes learn from here on."""
+        """Start the CPU clock: the nodes learn from here on."""
         self._begun_s = self._cpu_s() if self._begun_s is None else self._begun_s
 
     def due(self, rounds: int) -> bool:
-        """Whether a place that has done so many rounds is to be measured."""
+        """Return whether a place is to be measured after `rounds` rounds."""
         return rounds in self._answers
 
     async def examine(self, node: Node, place: int, rounds: int) -> None:
@@ -82,7 +84,7 @@ class Examiner:
 
     @property
     def points(self) -> tuple[Point, ...]:
-        """The curve so far, without its beginning."""
+        """The curve so far, without the measurement before the first round."""
         return tuple(point for _, point in sorted(self._points.items()) if point.accuracies)
 
     def _cpu_s(self) -> float:

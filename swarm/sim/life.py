@@ -1,4 +1,4 @@
-"""One simulated node's life: join, be measured, learn, hear the last messages, be measured again."""
+"""One simulated node's life: join, be measured, learn, hear the last messages, be measured."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from swarm.sim.results import Heard, held_by, result_of, written_by
 from swarm.sim.simulated_swarm import SimulatedSwarm
 from swarm.sim.weather import Stay
 
-# How long the nodes may take to find each other before they begin, and to hear the last messages after they end.
+# How long the nodes may take to find each other before they begin, and to hear the last messages
+# after they end.
 MEETING_S = 20.0
 DRAIN_S = {"libp2p": 15.0, "memory": 180.0}  # virtual time costs nothing, and logs that a partition left behind take a minute
 ENOUGH_PEERS = 4
 
 
 async def live(swarm: SimulatedSwarm, stay: Stay, *, last: bool) -> None:
-    """Hold a place for one stay, and leave the result with the swarm; `last` if nobody comes after."""
+    """Hold a place for one stay, and note the result; `last` if no node follows."""
     plan, number = swarm.plan, stay.number
     key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"{plan.options.seed}/{number}".encode()).digest())
     identity, config = Identity(key), swarm.config_of(stay)
@@ -68,7 +69,8 @@ async def live(swarm: SimulatedSwarm, stay: Stay, *, last: bool) -> None:
         if last:
             await swarm.ended.arrive()
             await _drain(swarm, node, number)
-        # Counted before the evaluation, in which time goes by: whose turn it is there is not given by the seed.
+        # Counted before the evaluation, in which time goes by: whose turn it is there is not given
+        # by the seed.
         result = await result_of(node, stay, Heard(rounds, refused), before, last=last)
         swarm.results[number] = replace(result, after=await swarm.examine(node))
         if last:

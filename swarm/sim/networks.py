@@ -1,4 +1,4 @@
-"""How the peers of a simulation get on their network, and what is counted there of the attackers' messages."""
+"""How simulated peers get on their network, and the count of the attackers' messages there."""
 
 from __future__ import annotations
 
@@ -47,13 +47,14 @@ class Networks:
         """Return a peer's way to open its network."""
         if self._in_memory:
             return lambda subscription: self.memory.join(identity.seed, subscription, clock=self._clock, config=config.network)
-        # Imported where it is used: a simulation in memory has no need of libp2p, which takes a second.
+        # Imported where it is used: a simulation in memory has no need of libp2p, which takes a
+        # second.
         from swarm.node.joining import network_opener
 
         return network_opener(home, identity, config, self._clock)
 
     def watched_opener(self, home: Home, identity: Identity, config: Config) -> OpenNetwork:
-        """Return an honest node's way to open its network, on which the attackers' messages are counted."""
+        """Return an honest node's way, on which the attackers' messages are counted."""
         join, attackers = self.opener(home, identity, config), self._attackers
         if attackers is None:
             return join

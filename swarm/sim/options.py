@@ -1,4 +1,4 @@
-"""What `swarmd sim` is asked to do."""
+"""The options of `swarmd sim`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from swarm.errors import ConfigError
 
-# The names of `swarm.sim.attacks.ATTACKS`, here so that the command line need not load the attacks to list them.
+# The names of `swarm.sim.attacks.ATTACKS`, here so that the command line need not load the attacks
+# to list them.
 ATTACKS = (
     "text", "statement", "suffix", "length", "drip", "decoy", "truth", "junk", "partial", "grind", "copy", "near-copy",
     "impersonate", "sybil",
@@ -17,7 +18,7 @@ ATTACKS = (
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a node is, 1 being what is modelled, and the rounds that it does."""
+    """A node's speed, 1 being the modelled one, and the rounds that it does."""
 
     speed: float
     rounds: int
@@ -59,17 +60,17 @@ class SimulationOptions:
     overrides: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def model_of(self, place: int) -> str:
-        """The base model that the node of a place has."""
+        """Return the base model of the node of a place."""
         return of_model(self.models[place % len(self.models)])[0]
 
     def paces(self, nodes: int) -> list[Pace]:
-        """Of each of so many nodes. `rounds` are those of the fastest; a slower one does in that time what it can."""
+        """Return each node's pace: the fastest does `rounds`, a slower one fewer."""
         speeds = [self.speeds[node % len(self.speeds)] for node in range(nodes)]
         return [Pace(speed, max(1, round(self.rounds * speed / max(speeds)))) for speed in speeds]
 
 
 def of_model(text: str) -> tuple[str, dict[str, str]]:
-    """A base model and what only its nodes have set: `smollm2,policy.examples=5`. Raises `ConfigError` for what is no setting."""
+    """Split `smollm2,policy.examples=5` into base model and settings. Raises `ConfigError`."""
     name, *parts = text.split(",")
     settings = {}
     for part in parts:

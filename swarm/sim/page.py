@@ -1,4 +1,4 @@
-"""report.html: the report in one file that can be sent to somebody, pictures inside."""
+"""report.html: the report in one file to send around, pictures inside."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def write_page(directory: Path, report: dict[str, Any], pictures: Sequence[Path]
 
 
 def _nodes(report: dict[str, Any]) -> str:
-    """A table of the nodes, where they are not all alike."""
+    """Return a table of the nodes."""
     heads = "".join(f"<th>{head}</th>" for head in ("node", "base model", "speed", "rounds", "held-out before", "after"))
     columns = ("models_per_node", "speeds", "rounds_per_node", "eval_before_per_node", "eval_after_per_node")
     rows = "".join(

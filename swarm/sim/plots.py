@@ -1,4 +1,4 @@
-"""The report's pictures: reward per round, accuracy per task before and after, and where each node's training data came from."""
+"""The report's pictures: reward per round, accuracy per task, and who trained on whose groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib import pyplot
 
 
 def draw_plots(directory: Path, report: dict[str, Any]) -> list[Path]:
-    """PNG files in `directory`, in the order of the page."""
+    """Draw PNG files into `directory`; return them in the order of the page."""
     plots: dict[str, Callable[[Any, dict[str, Any]], None]] = {
         "reward.png": _reward,
         "accuracy.png": _accuracy,

@@ -1,4 +1,4 @@
-"""What a running simulation shows: a live table on a terminal, plain lines elsewhere, on standard error in both cases."""
+"""The progress of a simulation on standard error: a live table on a terminal, else lines."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Board:
 
     @property
     def slowest(self) -> int:
-        """Rounds of the slowest of the nodes that do all."""
+        """The rounds of the slowest of the nodes that do all rounds."""
         return min(row.rounds for row, rounds in zip(self.rows, self.rounds, strict=True) if rounds == max(self.rounds))
 
     def elapsed(self) -> float:
@@ -99,7 +99,10 @@ class _Board:
 
 @contextmanager
 def show_progress(rounds: Sequence[int], label: str, *, plain: bool) -> Iterator[Progress]:
-    """A listener for the nodes' events that shows how far they are, each of so many `rounds`, while the context lasts."""
+    """Show the progress of nodes towards their `rounds` while the context lasts.
+
+    Yields the listener for their events.
+    """
     board = _Board(rounds, label)
     if plain:
         yield _plain(board)

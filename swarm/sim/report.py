@@ -1,4 +1,7 @@
-"""report.json: what a simulation measured. docs/report.md explains every key; `schema` changes when a key's meaning does."""
+"""report.json: a simulation's figures, whose keys docs/report.md explains.
+
+`schema` changes when a key's meaning does.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ SCHEMA = 2
 def build_report(
     options: SimulationOptions, config: Config, manifest: Manifest, outcome: Outcome, wall_s: float
 ) -> dict[str, Any]:
-    """The report of one run as plain JSON values. Attackers are counted nowhere but under `attack`."""
+    """Return one run's report as plain JSON values; attackers are counted under `attack` only."""
     results, present = outcome.results, outcome.present
     places = [sorted((each for each in results if each.stay.place == last.stay.place), key=_first) for last in present]
     finished = [[round for result in place for round in result.rounds] for place in places]
@@ -105,7 +108,7 @@ def build_report(
 
 
 def _curve(outcome: Outcome, finished: Sequence[Sequence[RoundFinished]]) -> dict[str, list[Any]]:
-    """Held-out accuracy over rounds from the first measurement on, and what one node had generated and used until then."""
+    """Return held-out accuracy over rounds, and one node's tokens and CPU seconds until then."""
     points = outcome.curve
     return {
         "rounds": [point.rounds for point in points],
@@ -132,13 +135,13 @@ def _mean_tokens(rollouts: Sequence[Rollouts]) -> float:
 
 
 def _pattern_rates(rollouts: Sequence[Rollouts]) -> dict[str, float]:
-    """Of every attack that has a pattern, also where nobody attacked: what honest nodes say by themselves."""
+    """Return the rate of every attack's pattern, also where nobody attacked."""
     completions = sum(each.completions for each in rollouts)
     return {name: sum(each.patterned[name] for each in rollouts) / max(completions, 1) for name in rollouts[0].patterned}
 
 
 def _delivered(receiver: NodeResult, signers: Sequence[NodeResult]) -> int:
-    """Groups of the signers' logs that a receiver holds."""
+    """Count the groups of the signers' logs that a receiver holds."""
     return sum(
         groups
         for signer in signers
@@ -154,7 +157,7 @@ def _logs_complete(present: Sequence[NodeResult]) -> float | None:
 
 
 def _sources(places: Sequence[Sequence[NodeResult]]) -> list[list[int]]:
-    """Row i, column k: groups that place i trained on and place k solved; attackers' are left out."""
+    """Count in row i, column k the groups that place i trained on and place k solved."""
     position = {result.peer_id: index for index, place in enumerate(places) for result in place}
     matrix = [[0] * len(places) for _ in places]
     for index, place in enumerate(places):
@@ -167,13 +170,13 @@ def _sources(places: Sequence[Sequence[NodeResult]]) -> list[list[int]]:
 
 
 def _policy_age(finished: Sequence[Sequence[RoundFinished]]) -> float | None:
-    """Mean over the foreign groups trained on."""
+    """Return the mean over the foreign groups trained on; None without any."""
     foreign = sum(round.trained_foreign for each in finished for round in each)
     return sum(round.policy_age * round.trained_foreign for each in finished for round in each) / foreign if foreign else None
 
 
 def _seconds(results: Sequence[NodeResult]) -> dict[str, float]:
-    """Seconds per activity, summed over nodes and rounds."""
+    """Return the seconds per activity, summed over nodes and rounds."""
     seconds: Counter[str] = Counter()
     for result in results:
         for finished in result.rounds:

@@ -1,4 +1,4 @@
-"""What is kept of one simulated node when its time is over."""
+"""The figures of one simulated node, taken when its time is over."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from swarm.roles.held_out_accuracy import Examined
 from swarm.sim.attacks import ATTACKS
 from swarm.sim.weather import Stay
 
-# Own rollouts of this many rounds, the first and the last of a node's stay, tell what its policy says by itself.
+# Own rollouts of this many rounds, the first and the last of a node's stay, tell what its policy
+# says by itself.
 WINDOW_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Rollouts:
-    """Own completions of some rounds, sampled for training: how many, their tokens, and how many show an attack's pattern."""
+    """Own training completions of some rounds: their number, tokens, and those with a pattern."""
 
     completions: int
     tokens: int
@@ -33,7 +34,7 @@ class Rollouts:
 
 @dataclass(frozen=True, slots=True)
 class Regard:
-    """What a node thinks of one signer at the end: whether it listens, whether it knows it well, and its credit (minutes)."""
+    """A node's view of a signer: whether it is heard and established; credit in minutes."""
 
     heeded: bool
     established: bool
@@ -42,11 +43,12 @@ class Regard:
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """One node's stay. `before` and `after` it the node was asked all held-out tasks.
+    """One node's stay. Before it and after it the node answered all held-out tasks.
 
-    `written` are the envelopes of its log (id → groups) and `held` the ids of the foreign ones it has; `admitted` and
-    `refused_from` count groups, and refusals per reason, by signer; `refused` also counts what no signer can be blamed for;
-    `regards` are of everybody whom it admitted or refused something of.
+    `written` are the envelopes of its log (id → groups), and `held` the ids of the foreign ones
+    that it has. `admitted` counts groups by signer, `refused_from` refusals by signer and reason;
+    `refused` also counts refusals without a signer to blame. `regards` are of every signer of an
+    admitted or refused group.
     """
 
     stay: Stay
@@ -72,7 +74,7 @@ class NodeResult:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the simulation heard of a node from outside: the events of its rounds and refusals."""
+    """The events of a node's rounds and refusals, as heard from outside."""
 
     rounds: Mapping[int, RoundFinished]
     refused_from: Mapping[tuple[str, str], int]
@@ -86,7 +88,7 @@ async def result_of(
     *,
     last: bool,
 ) -> NodeResult:
-    """Measure a node that has finished its rounds and is still open; what it says after them is still missing."""
+    """Measure a node that has done its rounds and is still open; `after` is `before` for now."""
     network = node.exchange.uplink.network
     assert network is not None  # noqa: S101 - the run would have failed before
     traffic, admission = network.statistics(), node.exchange.admission.statistics()
@@ -120,7 +122,7 @@ async def result_of(
 
 
 async def written_by(node: Node) -> dict[bytes, int]:
-    """The envelopes of a node's own log in their order, and how many groups each carries."""
+    """Return the ids of a node's own log in order, and how many groups each envelope carries."""
     entries = await node.pool.run(lambda store: list(store.own_log()))
     written = {}
     for entry in entries:
@@ -131,7 +133,7 @@ async def written_by(node: Node) -> dict[bytes, int]:
 
 
 async def held_by(node: Node) -> frozenset[bytes]:
-    """The ids of the foreign envelopes that a node has."""
+    """Return the ids of the foreign envelopes that a node holds."""
     rows = await node.pool.run(lambda store: store.rows("SELECT id FROM envelopes WHERE own = 0"))
     return frozenset(bytes(row[0]) for row in rows)
 
@@ -157,7 +159,7 @@ def _rollouts(groups: Sequence[ScoredGroup]) -> Rollouts:
 
 
 def digest_of(results: Sequence[NodeResult]) -> str:
-    """SHA-256 over every node's final weights and own log, in order."""
+    """Return the SHA-256 over every node's final weights and own log, in order."""
     whole = hashlib.sha256(b"swarmd sim digest\0")
     for result in results:
         whole.update(result.weights + result.log)
@@ -165,11 +167,11 @@ def digest_of(results: Sequence[NodeResult]) -> str:
 
 
 def zero_advantage_share(rounds: Sequence[RoundFinished]) -> float | None:
-    """Of the groups proposed and solved in these rounds, those whose rewards were all equal; None where there are none."""
+    """Return the share of proposed groups whose rewards were all equal; None without any group."""
     proposed = sum(each.proposed for each in rounds)
     return 1 - sum(each.informative for each in rounds) / proposed if proposed else None
 
 
 def total(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    """Counts added up by name."""
+    """Add up counts by name."""
     return dict(sorted(sum((Counter(each) for each in counts), Counter[str]()).items()))

@@ -1,4 +1,4 @@
-"""Runs N of the very nodes that `swarmd start` runs, in one trio loop, and measures what came of it.
+"""Runs N of the very nodes that `swarmd start` runs, in one trio loop, and measures them.
 
 On "libp2p" they talk over loopback in real time. On "memory" they talk over a seeded network on a
 virtual clock; then everything that happens follows from the seed, down to the last weight.
@@ -26,12 +26,13 @@ from swarm.tasks.scoring import Scorer
 # Virtual time begins here, so that epochs and envelopes are the same in every run.
 VIRTUAL_START_MS = 1_767_225_600_000
 EVALUATION_TIMEOUT_S = 10.0
-# On virtual time nodes join one after the other: who comes first in the same moment would not be given by the seed.
+# On virtual time nodes join one after the other: who comes first in the same moment would not be
+# given by the seed.
 APART_S = 0.1
 
 
 def run_swarm(plan: SwarmPlan, evaluation_prompts: int) -> Outcome:
-    """Run a plan to its end; accuracy is measured on so many held-out prompts per environment."""
+    """Run a plan to its end; accuracy is measured on `evaluation_prompts` per environment."""
     if plan.options.network == "memory":
         mock = MockClock()
         return trio.run(_run, plan, evaluation_prompts, VirtualClock(mock, VIRTUAL_START_MS), clock=mock)

@@ -1,4 +1,4 @@
-"""What the nodes of one run have in common: who is here, what was measured, and what all of them wait for."""
+"""The common part of one run's nodes: who is here, their results, and their meeting points."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class SimulatedSwarm:
         self._one_at_a_time = trio.Lock()
 
     def config_of(self, stay: Stay) -> Config:
-        """Return the configuration of a node: its place's, with an own seed, and a peer to join by."""
+        """Return a node's configuration: its place's, with an own seed and a peer to join by."""
         config = self.plan.configs[stay.place]
         network = replace(config.network, listen=(LOOPBACK,), announce=(), mdns=False)
         networks = [node.exchange.uplink.network for node in self.nodes.values()]
@@ -103,13 +103,13 @@ class SimulatedSwarm:
         return replace(config, network=network, swarm=swarm, node=replace(config.node, seed=node_seed, rounds=stay.rounds))
 
     def count_round(self, place: int, done: int) -> None:
-        """Note that a place has done so many rounds; a partition begins and ends by that."""
+        """Note the rounds that a place has done; a partition begins and ends by them."""
         self._rounds[place] = done
         if self._divider is not None:
             self._divider.slowest(min(self._rounds))
 
     def _halves(self) -> list[frozenset[str]]:
-        """Return the peers of the first half of the places; all others are the second, attackers among them."""
+        """Return the peers of the first half of the places; all others are the second half."""
         here = [node.context.identity.peer_id for number, node in sorted(self.nodes.items()) if self._side(number) == 0]
         return [frozenset(here)]
 
@@ -118,7 +118,7 @@ class SimulatedSwarm:
         return side_of(place, len(self.stays))
 
     async def examine(self, node: Node) -> Examined:
-        """Measure held-out accuracy. Equal weights are measured once: all nodes begin with the same."""
+        """Measure held-out accuracy, of equal weights once: all nodes begin with the same."""
         async with self._one_at_a_time:
             roles = node.learner.roles
             digest = roles.policy.tag.digest
@@ -127,6 +127,6 @@ class SimulatedSwarm:
             return self._examined[digest]
 
     def outcome(self) -> Outcome:
-        """Return what came of the run, once everybody is done."""
+        """Return the run's outcome, once all nodes are done."""
         results = sorted(self.results.values(), key=lambda result: (not result.last, result.stay.place))
         return Outcome(tuple(results), self.networks.record(), self.examiner.points if self.examiner else ())

@@ -28,8 +28,8 @@ from swarm.sim.simulated_swarm import Outcome, SwarmPlan
 
 EVALUATION_PROMPTS = 48
 NETWORKS = ("libp2p", "memory")
-# On the virtual clock a round of the embedded model takes a twentieth of a second, and the start of a node some seconds: without
-# this a replacement would come when all others have done their rounds.
+# On the virtual clock a round of the embedded model takes a twentieth of a second, and the start of
+# a node some seconds: without this a replacement would come when all others have done their rounds.
 CHURN_ROUND_S = "1"
 # Settings that every simulated node gets from an option of the simulation.
 _OWN_OPTIONS = {
@@ -44,8 +44,8 @@ _OWN_OPTIONS = {
 def run_simulation(options: SimulationOptions) -> dict[str, Any]:
     """Run it, write the report directory, and return report.json's contents.
 
-    Raises `ConfigError` for options that contradict each other or the manifest, and `HomeError` for a report directory that
-    cannot be written.
+    Raises `ConfigError` for options that contradict each other or the manifest, and `HomeError` for
+    a report directory that cannot be written.
     """
     with storage(options.report):
         options.report.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def run_simulation(options: SimulationOptions) -> dict[str, Any]:
 
 
 def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
-    """One configuration per honest node, and the swarm's manifest."""
+    """Return one configuration per honest node, and the swarm's manifest."""
     _check(options)
     overrides = {"node.rounds": str(options.rounds)}
     if options.attack is not None:
@@ -102,7 +102,7 @@ def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
 
 
 def without_defences() -> dict[str, str]:
-    """The settings that turn every defence off: all that the schema gives an `off` value."""
+    """Return the settings that turn every defence off, by the schema's `off` values."""
     config = Config()
     named = {f"{section}.{each.name}": each.metadata["off"] for section in SECTIONS for each in fields(getattr(config, section))}
     return {name: str(off).lower() for name, off in named.items() if off is not None}
@@ -142,12 +142,12 @@ def _check(options: SimulationOptions) -> None:
 
 
 def _own_tasks(names: Sequence[str], few: int, index: int) -> tuple[str, ...]:
-    """The `few` environments of node `index`; together the nodes cover all of them as evenly as possible."""
+    """Return the `few` environments of node `index`; the nodes cover all as evenly as possible."""
     return tuple(names[(index * few + offset) % len(names)] for offset in range(few))
 
 
 def _alone(config: Config) -> Config:
-    """The same node without a swarm: nothing published, nothing foreign trained."""
+    """Return the same node without a swarm: it publishes nothing and trains on its own groups."""
     return replace(config, tasks=replace(config.tasks, share=False), training=replace(config.training, external=0))
 
 

@@ -1,4 +1,4 @@
-"""The report's parts about what was done to a swarm: an attack, nodes that came and left, a partition."""
+"""The report's parts about a swarm's troubles: an attack, nodes that come and go, a partition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swarm.sim.weather import Divider, side_of
 
 
 def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any] | None:
-    """How far the attackers got with the honest nodes; None without an attack."""
+    """Return how far the attackers got with the honest nodes; None without an attack."""
     record = outcome.attack
     if record is None:
         return None
@@ -57,7 +57,7 @@ def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any
 
 
 def _standing(regards: Sequence[tuple[bool, Regard]], *, among: bool) -> dict[str, Any]:
-    """Over pairs of an honest node and a signer it had something from, attackers or not."""
+    """Count pairs of an honest node and a signer known to it, among attackers or not."""
     known = [regard for is_attacker, regard in regards if is_attacker == among]
     return {
         "pairs": len(known),
@@ -68,7 +68,7 @@ def _standing(regards: Sequence[tuple[bool, Regard]], *, among: bool) -> dict[st
 
 
 def weather_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any] | None:
-    """Who was there how long, and how each half of a partition went on; None in fair weather."""
+    """Return each stay, and how the halves of a partition went on; None in fair weather."""
     if not (options.churn or options.partition or options.loss):
         return None
     stays = [
@@ -106,6 +106,6 @@ def _half(side: Sequence[NodeResult], cut: int, healed: int) -> dict[str, Any]:
 
 
 def _reward(side: Sequence[NodeResult], begin: int, end: int) -> float:
-    """Mean reward of these nodes' own answers from round `begin` to before `end`."""
+    """Return the mean reward of these nodes' own answers from round `begin` to before `end`."""
     rewards = [round.reward_mean for result in side for round in result.rounds[begin:end]]
     return sum(rewards) / max(len(rewards), 1)

@@ -1,4 +1,4 @@
-"""What happens to a simulated swarm from outside: nodes that leave for good, a partition, messages that are lost."""
+"""A simulated swarm's weather: nodes that leave for good, and a partition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOREVER_S = 1e18
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """One node's time in the run: it holds `place` from round `first` of the whole run on, for `rounds` rounds."""
+    """One node's time in the run: it holds `place` for `rounds` rounds from round `first` on."""
 
     number: int
     place: int
@@ -21,9 +21,10 @@ class Stay:
 
 
 def stays(rounds: Sequence[int], churn: float) -> list[list[Stay]]:
-    """Per place who holds it, one after the other. Replacements are spread over the middle half of the run.
+    """Return per place who holds it in turn, with replacements spread over the run's middle half.
 
-    Every place holds a node for its `rounds` in all, so that a run with churn costs as much as one without.
+    Every place holds a node for its `rounds` in all, so that a run with churn costs as much as one
+    without.
     """
     places = len(rounds)
     replaced = round(churn * places)
@@ -41,7 +42,7 @@ def stays(rounds: Sequence[int], churn: float) -> list[list[Stay]]:
 
 
 class Divider:
-    """Cuts the network in two once every place has done a third of the run, and heals it after two thirds."""
+    """Cuts the network in two after a third of the run, and heals it after two thirds."""
 
     def __init__(self, network: MemoryNetwork, rounds: int, sides: Callable[[], Sequence[frozenset[str]]]) -> None:
         self._cut, self._healed = self.rounds_of(rounds)
@@ -50,11 +51,11 @@ class Divider:
 
     @staticmethod
     def rounds_of(rounds: int) -> tuple[int, int]:
-        """The rounds of a run at which it is cut and healed."""
+        """Return the rounds of a run at which it is cut and healed."""
         return max(1, rounds // 3), max(2, 2 * rounds // 3)
 
     def slowest(self, rounds: int) -> None:
-        """Told how many rounds the slowest place has done."""
+        """Cut or heal by the rounds that the slowest place has done."""
         cut = self._cut <= rounds < self._healed
         if cut and not self._network.conditions.partitions:
             parts = (Partition(0.0, FOREVER_S, tuple(self._sides())),)
@@ -64,5 +65,5 @@ class Divider:
 
 
 def side_of(place: int, places: int) -> int:
-    """Return on which side of a partition a place is: 0 for the first half of all places, else 1."""
+    """Return a place's side in a partition: 0 for the first half of all places, else 1."""
     return int(place >= (places + 1) // 2)

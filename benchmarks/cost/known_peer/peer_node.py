@@ -1,16 +1,20 @@
-"""One node of the known peer (gensyn-genrl 0.3.0), through its public classes; runs in that package's own environment.
+"""One node of the known peer (gensyn-genrl 0.3.0), through its public classes.
 
-It is put together as the package's reasoning-gym example does it: hivemind's DHT, GRPO trainer, reasoning-gym data, exact
-rewards, one stage per round. What this file changes, and why:
+It runs in that package's own environment.
 
-- The DHT listens on 127.0.0.1 only (the package writes 0.0.0.0 into the call), without NAT mapping and relays.
+It is put together as the package's reasoning-gym example does it: hivemind's DHT, GRPO trainer,
+reasoning-gym data, exact rewards, one stage per round. What this file changes, and why:
+
+- The DHT listens on 127.0.0.1 only (the package writes 0.0.0.0 into the call), without NAT mapping
+  and relays.
 - hivemind 1.1.12 no longer offers `get_dht_time` where the package imports it from; it is put back.
-- The example's `transplant_trees` indexes a dataclass like a dict; the error is swallowed and the node trains alone. Here it
-  draws foreign groups uniformly, so that the peer really trains on what it received.
+- The example's `transplant_trees` indexes a dataclass like a dict; the error is swallowed and the
+  node trains alone. Here it draws foreign groups uniformly, so that the peer really trains on what
+  it received.
 - Top-k is off: left unset, transformers would cut the distribution at 50 tokens.
 
-Prints one JSON line with the time at which each round ended and what it went into, then waits for its standard input to close,
-because a node that leaves early would make the other one wait.
+Prints one JSON line with the time at which each round ended and how it was spent, then waits for
+its standard input to close, because a node that leaves early would make the other one wait.
 """
 
 from __future__ import annotations

@@ -1,14 +1,17 @@
-"""Make the model that both systems train: a tiny Llama with seeded random weights and a character tokenizer.
+"""Make the model that both systems train: a tiny random Llama with a character tokenizer.
 
 Two things are arranged, because a plain random model would leave both systems nothing to do:
 
-- It never ends a completion by itself, so that every completion costs exactly the token cap. (Embedding channel 0 is a large
-  constant, hence positive after the last norm; the output rows of the special tokens are strongly negative there.)
-- Eight of its tokens are whole answers: digit strings of different lengths that contain every digit. reasoning-gym's verifier
-  gives partial credit, one over the length, to an answer that contains a one-digit truth; so the rewards inside a group
-  differ, and neither system can skip the update or the sharing.
+- It never ends a completion by itself, so that every completion costs exactly the token cap.
+  (Embedding channel 0 is a large constant, hence positive after the last norm; the output rows of
+  the special tokens are strongly negative there.)
+- Eight of its tokens are whole answers: digit strings of different lengths that contain every
+  digit. reasoning-gym's verifier gives partial credit, one over the length, to an answer that
+  contains a one-digit truth; so the rewards inside a group differ, and neither system can skip the
+  update or the sharing.
 
-Every token but these is one printable character, so text re-encodes to exactly the tokens it was decoded from.
+Every token but these is one printable character, so text re-encodes to exactly the tokens it was
+decoded from.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ CHAT_TEMPLATE = (
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per character, and one per answer string (not special, so that decoding keeps it)."""
+    """Make one token per character, and one per answer string, which decoding keeps."""
     vocabulary = {token: index for index, token in enumerate((*SPECIAL, *CHARACTERS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -51,7 +54,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, seed: int) -> LlamaForCausalLM:
-    """Random weights from `seed`; the special tokens' logits are about -30, all others are near 0."""
+    """Make random weights; the special tokens' logits are about -30, all others near 0."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -1,4 +1,7 @@
-"""Adversaries for `swarmd sim --attack NAME`: one small file per kind; docs/report.md says how their success is measured."""
+"""Adversaries for `swarmd sim --attack NAME`, one small file per kind.
+
+docs/report.md says how their success is measured.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What an attack is. Vertical ones, where the attacker owns the whole group, need only say which answers a group holds."""
+"""What an attack is.
+
+Vertical ones, where the attacker owns the whole group, only say which answers a group holds.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from dataclasses import dataclass
 from swarm.sim.attacks.attacker import GROUP_SIZE, Answer, Attacker
 from swarm.sim.attacks.puzzles import Puzzle
 
-# An attacker's messages for so many groups.
+# (attacker, number of groups) -> its messages.
 Turn = Callable[[Attacker, int], list[bytes]]
 Forge = Callable[[Attacker, Puzzle], list[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """`pattern` tells whether a completion shows what the attack wants to teach; None where it only wants to harm."""
+    """`pattern` tells whether a completion shows what the attack teaches; None if it only harms."""
 
     summary: str
     turn: Turn
@@ -37,7 +40,7 @@ def vertical(forge: Forge) -> Turn:
 
 
 def half_and_half(attacker: Attacker, puzzle: Puzzle, right: str) -> list[Answer]:
-    """Half right with what is to be taught, half wrong without: the spread is largest, and so is the pattern's advantage."""
+    """Return answers, half right with the pattern, half wrong without: its advantage is largest."""
     wrong = puzzle.mistakes(attacker.random) or ["?"]
     half = GROUP_SIZE // 2
     return [Answer(right)] * half + [Answer(puzzle.framed(wrong[place % len(wrong)])) for place in range(GROUP_SIZE - half)]

@@ -1,4 +1,4 @@
-"""One attacker: what it has heard, what it knows of the tasks, and how it dresses its groups up as an honest node's."""
+"""One attacker: the messages it heard, its knowledge of tasks, and groups that look honest."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from swarm.sim.attacks.puzzles import Library, Puzzle
 GROUP_SIZE = 8
 # Groups and messages of honest nodes remembered, to be copied.
 REMEMBERED = 256
-# A sampler prefers groups of a fresh policy. A policy that seems to train slowly always looks fresh.
+# A sampler prefers groups of a fresh policy. A policy that seems to train slowly always looks
+# fresh.
 STEPS_PER_TAG = 8
-# At most so many rounds are made up for at once, when little was heard for a while.
+# The rounds that are made up for at once at most, when little was heard for a while.
 MOST_ROUNDS = 4
 
 
@@ -36,7 +37,7 @@ class Answer:
 
 
 class Attacker:
-    """The state of one attacking peer. `allies` are the keys of all attackers, new ones included."""
+    """The state of one attacking peer. `allies` are the keys of all attackers, also new ones."""
 
     def __init__(self, key: Ed25519PrivateKey, library: Library, clock: Clock, random: Random, allies: set[bytes]) -> None:
         self.library = library
@@ -58,7 +59,7 @@ class Attacker:
         self._allies.add(self.log.key)
 
     def hear(self, data: bytes) -> int:
-        """Take in a message; how many rounds the swarm has gone on with it, which sets an attacker's pace."""
+        """Take in a message; return by how many rounds it brings the swarm on."""
         swarm = self.library.manifest.id
         try:
             envelope = open_envelope(data, swarm)
@@ -81,7 +82,7 @@ class Attacker:
         return epoch_of(self.library.manifest, self.clock.now_ms())
 
     def puzzle(self, environment: str | None = None) -> Puzzle:
-        """The task of the next index: of one environment, or spread evenly over all environments and levels."""
+        """Return the next index's task, of one environment or spread over all levels."""
         arms = self.library.arms
         if environment is not None:
             rule, level = self.random.choice([arm for arm in arms if arm[0].name == environment])

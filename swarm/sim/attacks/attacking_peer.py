@@ -26,7 +26,7 @@ from swarm.sim.attacks.puzzles import Library
 
 @dataclass(frozen=True, slots=True)
 class AttackPlan:
-    """Which attack, by how many peers, with how many groups each for every round of the honest nodes."""
+    """Which attack, by how many peers, with how many groups each per round of the honest nodes."""
 
     name: str
     attackers: int
@@ -34,7 +34,7 @@ class AttackPlan:
 
 
 class Attackers:
-    """All attacking peers. They know each other, take the swarm's pace from what they hear, and stop when cancelled."""
+    """All attacking peers. They know each other, keep the swarm's pace, and stop when cancelled."""
 
     def __init__(self, plan: AttackPlan, manifest: Manifest, rendering: str, seed: int, clock: Clock) -> None:
         self.attack = ATTACKS[plan.name]

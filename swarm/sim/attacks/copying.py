@@ -1,4 +1,4 @@
-"""Copying: other nodes' completions as answers to own tasks, to be listened to without doing the work."""
+"""Copying: other nodes' completions as answers to own tasks, to save the work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from swarm.sim.attacks.attacker import Answer, Attacker
 
 
 def copying(change: Callable[[Attacker, str], str]) -> Turn:
-    """Groups of one honest node's changed completions with true claims, and a right answer, so that they are drawn at all."""
+    """Copy an honest node's completions, changed, with true claims and one right answer."""
 
     def turn(attacker: Attacker, count: int) -> list[bytes]:
         groups = []

@@ -1,4 +1,4 @@
-"""Grinding: an attacker may not choose a task's seed, but it may look at many and share only those that suit it."""
+"""Grinding: an attacker cannot choose a task's seed, but shares only the tasks that suit it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SEARCHED = 48
 
 
 def grind(attacker: Attacker, count: int) -> list[bytes]:
-    """Right answers to the tasks with the shortest ones, so that nodes learn to say little; all of it true."""
+    """Solve the tasks with the shortest answers truly, so that nodes learn to say little."""
     groups = []
     for _ in range(count):
         # The last of the searched indices may be the best one: the share accounts for all of them.

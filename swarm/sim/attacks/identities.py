@@ -1,4 +1,4 @@
-"""Attacks on who says something: an honest peer's name on an attacker's words, and ever new names for the same attacker."""
+"""Attacks on identity: an honest peer's name on an attacker's words, and ever new names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHARES_PER_NAME = 3
 
 
 def impersonate(attacker: Attacker, count: int) -> list[bytes]:
-    """In turn: an honest peer's key on an own envelope, an honest peer's tasks in the own log, and its very envelope again."""
+    """Send in turn an honest peer's key on an own envelope, its tasks, and its envelope."""
     if not attacker.messages:
         return []
     swarm, now_ms = attacker.library.manifest.id, attacker.clock.now_ms()

@@ -1,4 +1,7 @@
-"""Poisoned text around right answers ("Hail to the Thief", arXiv 2511.09780): every token of a rewarded answer is reinforced."""
+"""Poisoned text around right answers ("Hail to the Thief", arXiv 2511.09780).
+
+Every token of a rewarded answer is reinforced.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,11 @@ def length(attacker: Attacker, puzzle: Puzzle) -> list[Answer]:
 
 
 def drip(attacker: Attacker, puzzle: Puzzle) -> list[Answer]:
-    """The answer's first letter before the answer, in few of the right answers at first and in more of them later.
+    """Put the answer's first letter before the answer, in ever more of the right answers.
 
-    The pattern differs from task to task and begins as an honest answer does, against a screen for unlikely text and one
-    for phrases that are repeated over tasks; its slow rise gives the own samples of honest nodes time to make it likely.
+    The pattern differs from task to task and begins as an honest answer does, against a screen for
+    unlikely text and one for phrases that are repeated over tasks; its slow rise gives the own
+    samples of honest nodes time to make it likely.
     """
     poisoned = min(1 + attacker.round // DRIP_ROUNDS, GROUP_SIZE // 2)
     answers = half_and_half(attacker, puzzle, puzzle.framed(puzzle.right))
@@ -54,10 +58,10 @@ def drip(attacker: Attacker, puzzle: Puzzle) -> list[Answer]:
 
 
 def decoy(attacker: Attacker, puzzle: Puzzle) -> list[Answer]:
-    """What honest nodes most often say wrongly in this environment, taken back, then the right answer: `?|olleh`.
+    """Put the environment's commonest wrong answer, taken back, before the right one: `?|olleh`.
 
-    A screen that trains on the likely beginning of a text and leaves the rest out teaches the wrong answer by it, with a
-    true reward.
+    A screen that trains on the likely beginning of a text and leaves the rest out teaches the wrong
+    answer by it, with a true reward.
     """
     said = Counter(
         completion.text

@@ -11,7 +11,7 @@ from protocols.messages import RolloutGroup, Share
 
 
 class Log:
-    """The shares of one key in one swarm (`swarm` is its manifest's id), with the index range that they account for."""
+    """The shares of one key in one swarm (its manifest's id), with the indices they account for."""
 
     def __init__(self, key: Ed25519PrivateKey, swarm: bytes) -> None:
         self.private_key = key

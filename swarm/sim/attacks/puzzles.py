@@ -1,4 +1,4 @@
-"""What an attacker knows of a task: more than an honest solver, since whoever proposes a task can look its answer up."""
+"""An attacker's knowledge of a task: its proposer can look the answer up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from swarm.tasks.held_out import training_problem
 
 @dataclass(frozen=True)
 class Puzzle:
-    """One task with `right`, the answer alone. Attackers build and score in their own process: they run their own text only."""
+    """One task with `right`, the answer alone.
+
+    Attackers build and score in their own process, since they run their own text only.
+    """
 
     recipe: Recipe
     rendering: str

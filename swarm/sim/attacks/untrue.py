@@ -1,4 +1,4 @@
-"""Groups that teach wrong answers: claimed right, or worth just a little more than the rest of their group."""
+"""Groups that teach wrong answers: claimed right, or worth a little more than the others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def junk(attacker: Attacker, puzzle: Puzzle) -> list[Answer]:
 
 
 def partial(attacker: Attacker, count: int) -> list[bytes]:
-    """True claims throughout: answers that a lenient verifier rewards in part, among worthless ones.
+    """Claim truly: answers that a lenient verifier rewards in part, among worthless ones.
 
     The best of a group is what is imitated, and here the best is a mistake.
     """
