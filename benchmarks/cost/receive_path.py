@@ -44,8 +44,8 @@ from swarm.identity import Identity
 from swarm.net.network import Message, Verdict
 from swarm.pool.admission.admission import Admission
 from swarm.pool.pool import Pool
-from swarm.pool.standing.standing import Standing
-from swarm.pool.store.logs import begin
+from swarm.pool.standing.peer_scores import PeerScores
+from swarm.pool.store.log_table import begin
 from swarm.records import ScoredGroup, Task
 
 SIGNERS = 8
@@ -120,7 +120,7 @@ async def receive(manifest: Manifest, messages: Sequence[bytes]) -> float:
         begin(home.pool, identity.public_key)
         beacon = LocalBeacon(manifest)
         async with Pool(home.pool, BOUNDS, clock) as pool:
-            admission = Admission(context, pool, Standing(), believe, nobody, beacon.value)
+            admission = Admission(context, pool, PeerScores(), believe, nobody, beacon.value)
             receiver = Receiver(context, pool, admission, beacon, await open_log(context, pool), heard)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(receiver.run)
