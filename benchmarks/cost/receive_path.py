@@ -122,15 +122,16 @@ async def receive(manifest: Manifest, messages: Sequence[bytes]) -> float:
         async with Pool(home.pool, BOUNDS, clock) as pool:
             admission = Admission(context, pool, PeerScores(), believe, nobody, beacon.value)
             receiver = Receiver(context, pool, admission, beacon, await open_log(context, pool), heard)
+            subscription = receiver.subscription
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(receiver.run)
                 await trio.lowlevel.checkpoint()
                 begun = time.process_time()
                 for data in messages:
                     await room.acquire()
-                    opened = receiver.subscription.validate(data)
+                    opened = subscription.validate(data)
                     assert not isinstance(opened, Verdict)
-                    receiver.take(Message(data, opened, "forwarder"))
+                    subscription.take(Message(data, opened, "forwarder"))
                 for _ in range(SIGNERS):
                     await room.acquire()
                 spent = time.process_time() - begun
