@@ -1,4 +1,4 @@
-"""`benchmarks/cost/gpu.py --small`: the rows that a GPU machine measures run, on whatever there is."""
+"""`benchmarks/cost/gpu.py --small`: the rows for a GPU machine run on whatever there is."""
 
 from __future__ import annotations
 
