@@ -3,7 +3,7 @@
 The same swarm (8 nodes, half of them half as fast, in memory) once waits for fresh groups
 (`sampling.wait_s`) and once trains on the groups there are, for each bound on the policy age of a
 group (`sampling.max_policy_age`, in updates of its signer, two a round). Every finished run is one
-line of a file (--runs) and is not made again. Prints JSON, mean and standard deviation over seeds of
+line of a file (--runs) and is not made again. Prints JSON, mean and spread over seeds of
 
     held_out   held-out accuracy after the rounds
     reward     cumulative reward of a node

@@ -50,8 +50,6 @@ from swarm.records import ScoredGroup, Task
 
 SIGNERS = 8
 REWARDS = (1.0, 0.0) * 4
-# Nobody is over budget: messages come as fast as they are taken.
-BOUNDS = PoolSection(signer_messages_per_s=1e6, signer_bytes_per_s=1e12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +114,10 @@ async def receive(manifest: Manifest, messages: Sequence[bytes]) -> float:
 
     with tempfile.TemporaryDirectory(prefix="swarmd-receive-") as folder:
         home, identity = Home(Path(folder)), Identity(Ed25519PrivateKey.from_private_bytes(bytes([99]) * 32))
-        context = Context(home, identity, Config(pool=BOUNDS), manifest, clock)
+        context = Context(home, identity, Config(), manifest, clock)
         begin(home.pool, identity.public_key)
         beacon = LocalBeacon(manifest)
-        async with Pool(home.pool, BOUNDS, clock) as pool:
+        async with Pool(home.pool, PoolSection(), clock) as pool:
             admission = Admission(context, pool, PeerScores(), believe, nobody, beacon.value)
             receiver = Receiver(context, pool, admission, beacon, await open_log(context, pool), heard)
             subscription = receiver.subscription
