@@ -3,7 +3,7 @@ behind.
 
     <root>/step-00000123/
         model/                  a plain Hugging Face folder, or the adapter as peft writes it
-        optimizer.safetensors   AdamW's moments, rests of narrower weights, states of random generators
+        optimizer.safetensors   AdamW's moments, rests of narrower weights, random states
         node.json               the node's own state, opaque here
         meta.json               written last: a description, the SHA-256 of every file and of itself
 
