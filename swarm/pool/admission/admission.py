@@ -61,6 +61,7 @@ class Admission:
         config = context.config
         self._context = context
         self._manifest = context.manifest
+        self._swarm = context.manifest.id  # a hash of all rules, asked for with every message
         self._pool = pool
         self.standing = standing
         self._budgets = Budgets(context.clock)
@@ -82,7 +83,7 @@ class Admission:
         """Open a message's bytes, which takes about a millisecond. Returns the reason, counted, if
         they do not open."""
         try:
-            return open_message(data, self._manifest.id)
+            return open_message(data, self._swarm)
         except ProtocolError as error:
             self._counts.screen_out(error.reason)
             return error.reason
@@ -137,7 +138,7 @@ class Admission:
         self._counts.messages += 1
         now_ms = self._context.now_ms()
         try:
-            envelope = open_envelope(data, self._manifest.id)
+            envelope = open_envelope(data, self._swarm)
             async with self._alone(envelope.key):
                 await self._check_envelope(envelope, now_ms)
                 await self._keep_apart(envelope, StoredEnvelope(*_row(envelope, now_ms, data)))
@@ -202,7 +203,7 @@ class Admission:
 
     async def _convict(self, proof: Proof, now_ms: int, carrier: bytes) -> None:
         """Keep a proof of equivocation; refuse its signer from now on."""
-        cheat = checked(lambda: check_proof(proof, self._manifest.id))
+        cheat = checked(lambda: check_proof(proof, self._swarm))
         await self._pool.run(lambda store: proof_table.keep(store, cheat, proof, now_ms, carrier))
         self.standing.convict([cheat])
 
@@ -215,7 +216,7 @@ class Admission:
             raise TurnedAway(Reason.STANDING)
         placed = await self._pool.run(lambda store: log_table.place(store, envelope))
         if placed.rival is not None:
-            await self._convict(prove(envelope, open_envelope(placed.rival, self._manifest.id)), now_ms, proof_table.NOT_CARRIED)
+            await self._convict(prove(envelope, open_envelope(placed.rival, self._swarm)), now_ms, proof_table.NOT_CARRIED)
         if placed.reason is not None:
             raise TurnedAway(placed.reason)
         if envelope.time_ms > now_ms + CLOCK_SKEW_MS:
