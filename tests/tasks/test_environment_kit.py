@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import random
-
 import pytest
+from toy_environments import Counting, Fragile, GlobalRandom, Lax, Overpaid, SetOrder, Stingy, Sums, Torn, Unnamed
 
-from swarm.errors import EnvironmentRefused
 from swarm.tasks.code.family import Code
-from swarm.tasks.environment import Problem, VerifierError
 from swarm.tasks.reasoning import ReasoningGym
 from swarm.testing.environments import check_environment
 
@@ -20,86 +16,6 @@ def test_every_built_in_environment_passes() -> None:
 
 def test_the_programs_pass() -> None:
     check_environment(Code(), problems=1)
-
-
-class Sums:
-    """An honest environment, of which each class below breaks one promise."""
-
-    version = "1"
-
-    def names(self):
-        return ["sum"]
-
-    def refused(self):
-        return {"product": "it overflows"}
-
-    def levels(self, name):
-        self._check(name, 0)
-        return 2
-
-    def _check(self, name, level):
-        if name != "sum" or level not in (0, 1):
-            raise EnvironmentRefused(f"toy/{name} at level {level} is not offered")
-
-    def numbers(self, seed):
-        return [seed % 7, seed % 11]
-
-    def build(self, name, seed, level):
-        self._check(name, level)
-        one, other = self.numbers(seed)
-        answer = str(one + other)
-        return Problem(f"{one}+{other}", answer, {"prose": f"{one}+{other}="}, answer, {"prose": answer})
-
-    def score(self, name, problem, rendering, completion):
-        if completion == "nan":
-            raise VerifierError("not a number")
-        return float(completion == problem.entry)
-
-
-class SetOrder(Sums):
-    def numbers(self, seed):
-        return [len(word) for word in list({"a", "bb", "ccc", "dddd", "eeeee"})[:2]]
-
-
-class GlobalRandom(Sums):
-    def numbers(self, seed):
-        return [random.randrange(10**9), 1]
-
-
-class Counting(Sums):
-    made = itertools.count()
-
-    def numbers(self, seed):
-        return [next(self.made), 1]
-
-
-class Overpaid(Sums):
-    def score(self, name, problem, rendering, completion):
-        return 2.0 * (completion == "") + super().score(name, problem, rendering, completion)
-
-
-class Fragile(Sums):
-    def score(self, name, problem, rendering, completion):
-        return float(int(completion) == int(problem.entry))
-
-
-class Stingy(Sums):
-    def score(self, name, problem, rendering, completion):
-        return 0.5 * super().score(name, problem, rendering, completion)
-
-
-class Lax(Sums):
-    def _check(self, name, level):
-        return
-
-
-class Unnamed(Sums):
-    version = ""
-
-
-class Torn(Sums):
-    def refused(self):
-        return {"sum": "and offered all the same"}
 
 
 def test_an_honest_environment_passes() -> None:
