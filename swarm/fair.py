@@ -148,13 +148,13 @@ class Shelf(Generic[T]):
         return item
 
 
-class Places:
+class Places(Generic[K]):
     """Places for work under way: at most `most` in all, and `each` for one owner."""
 
-    def __init__(self, most: int, each: int) -> None:
+    def __init__(self, most: float, each: int) -> None:
         self._most = most
         self._each = each
-        self._taken: Counter[bytes] = Counter()
+        self._taken: Counter[K] = Counter()
 
     def __len__(self) -> int:
         return self._taken.total()
@@ -163,18 +163,20 @@ class Places:
         """Whether no place is left for anybody."""
         return len(self) >= self._most
 
-    def full_for(self, owner: bytes) -> bool:
+    def full_for(self, owner: K) -> bool:
         """Whether `owner` has taken its `each` places."""
         return self._taken[owner] >= self._each
 
     @contextmanager
-    def taken(self, owner: bytes) -> Iterator[None]:
+    def taken(self, owner: K) -> Iterator[None]:
         """Hold a place of `owner`; the caller has checked that there is one."""
         self._taken[owner] += 1
         try:
             yield
         finally:
-            self._taken -= Counter([owner])
+            self._taken[owner] -= 1
+            if not self._taken[owner]:
+                del self._taken[owner]
 
 
 class Turns(Generic[T]):

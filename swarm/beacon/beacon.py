@@ -134,7 +134,7 @@ class DrandBeacon:
         self._signatures: dict[int, bytes] = {}
         self._values: dict[int, bytes] = {}
         self._holders: dict[int, Newest[str, None]] = {}
-        self._waiting = Places(MAX_WAITING, MAX_WAITING_PER_SIGNER)
+        self._waiting: Places[bytes] = Places(MAX_WAITING, MAX_WAITING_PER_SIGNER)
         self._kept: Counter[str] = Counter()
         self._changed = trio.Event()
         self._wanted = trio.Event()

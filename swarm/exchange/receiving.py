@@ -3,6 +3,7 @@ outcome."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import trio
@@ -66,8 +67,9 @@ class Receiver:
             MAX_WAITING_BYTES,
             lambda signer: admission.standing.established(signer, context.now_ms()),
         )
-        self._nursery: trio.Nursery | None = None
+        self._aside: deque[Message[Opened]] = deque()
         self._judges = self._beside = 0
+        self._wake = trio.Event()
 
     @property
     def subscription(self) -> Subscription[Opened]:
@@ -76,13 +78,14 @@ class Receiver:
 
     def take(self, message: Message[Opened]) -> int:
         """Have a message judged in its turn. Returns the number of waiting ones dropped for it."""
-        if self._nursery is not None and self._beside < WAITING_AT_ONCE and self._waits(message.opened.body):
+        dropped = 0
+        if self._beside < WAITING_AT_ONCE and self._waits(message.opened.body):
             self._beside += 1
-            self._nursery.start_soon(self._wait, message)
-            return 0
-        dropped = self._waiting.put(message)
-        self._admission.overflowed(dropped)
-        self._call_judge()
+            self._aside.append(message)
+        else:
+            dropped = self._waiting.put(message)
+            self._admission.overflowed(dropped)
+        self._wake.set()
         return dropped
 
     def _waits(self, body: Body) -> bool:
@@ -90,34 +93,35 @@ class Receiver:
         value."""
         return isinstance(body, Announce) or (isinstance(body, Share) and self._beacon.lacks(body.epoch))
 
-    def _call_judge(self) -> None:
-        if self._nursery is not None and self._judges < JUDGED_AT_ONCE:
-            self._judges += 1
-            self._nursery.start_soon(self._judge)
-
     async def run(self) -> None:
-        """Judge messages until cancelled."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                # Messages from before the start, or left over by a failure.
-                for _ in range(len(self._waiting)):
-                    self._call_judge()
-                await trio.sleep_forever()
-        finally:
-            self._nursery = None
-            self._judges = self._beside = 0
+        """Judge messages until cancelled. After a failure the waiting ones are there for the next
+        run."""
+        self._judges, self._beside = 0, len(self._aside)
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._wake = trio.Event()
+                while self._aside:
+                    nursery.start_soon(self._wait, self._aside.popleft())
+                while self._judges < JUDGED_AT_ONCE and (message := self._waiting.take()) is not None:
+                    self._judges += 1
+                    nursery.start_soon(self._judge, message)
+                await self._wake.wait()
+                # A message taken now would be lost with a task that cannot begin any more.
+                await trio.lowlevel.checkpoint_if_cancelled()
 
-    async def _judge(self) -> None:
-        while (message := self._waiting.take()) is not None:
-            try:
-                await self.admit(message.opened, message.peer)
-            finally:
-                self._waiting.done(message)
-        self._judges -= 1
+    async def _judge(self, message: Message[Opened]) -> None:
+        try:
+            await self.admit(message.opened, message.peer)
+        finally:
+            self._waiting.done(message)
+            self._judges -= 1
+            self._wake.set()
 
     async def _wait(self, message: Message[Opened]) -> None:
-        await self.admit(message.opened, message.peer)
-        self._beside -= 1
+        try:
+            await self.admit(message.opened, message.peer)
+        finally:
+            self._beside -= 1
 
     async def admit(self, opened: Opened, peer: str) -> Admitted:
         """Hand a message from `peer` to admission, and report the outcome."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.envelope import Envelope
-from protocols.messages import Announce, Kind
+from protocols.messages import Kind, Proof
 from swarm.config.schema import Config, NetworkSection
 from swarm.exchange.receiving import Receiver
 from swarm.exchange.waiting import Waiting
@@ -22,7 +22,7 @@ from swarm.pool.admission.opened import Opened
 def message(signer: bytes, number: int, size: int = 10) -> Message[Opened]:
     data = number.to_bytes(4) + bytes(size)
     envelope = Envelope(1, Kind.SHARE, signer, 0, b"", 0, b"", b"", b"")
-    return Message(data, Opened(data, envelope, Announce(b"", 0)), "peer")
+    return Message(data, Opened(data, envelope, Proof(b"", b"")), "peer")
 
 
 def signer_of(message: Message[Opened]) -> bytes:

@@ -6,8 +6,8 @@ stream is reset.
 
 from __future__ import annotations
 
+import math
 import struct
-from collections import Counter
 
 import trio
 from libp2p.abc import IHost, INetStream
@@ -15,13 +15,14 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 
 from swarm.errors import NetworkError
+from swarm.fair import Places
 from swarm.net.guard import Guard
 from swarm.net.libp2p.framing import CHUNK_BYTES
 from swarm.net.network import Handler
 from swarm.net.serving import Services
 from swarm.net.tally import Tally
 
-MAX_STREAMS_PER_PEER = 64  # streams of requests that one peer may have open here
+MAX_REQUESTS_PER_PEER = 64  # streams of requests that one peer may have open here
 
 
 class FrameTooLarge(NetworkError):
@@ -37,7 +38,7 @@ class Requests:
         self._timeout_s = timeout_s
         self._guard = guard
         self._services = Services(tally, timeout_s, guard)
-        self._open: Counter[str] = Counter()
+        self._open: Places[str] = Places(math.inf, MAX_REQUESTS_PER_PEER)
 
     async def request(self, peer_id: str, protocol: str, data: bytes, max_bytes: int) -> bytes:
         """Ask a connected peer and return its answer. Raises `NetworkError`."""
@@ -73,30 +74,27 @@ class Requests:
 
     async def _accept(self, stream: INetStream, protocol: str) -> None:
         peer_id = str(stream.muxed_conn.peer_id)
-        if self._open[peer_id] >= MAX_STREAMS_PER_PEER:
+        if self._open.full_for(peer_id):
             self._tally["requests_refused"] += 1
             self._guard.refused(peer_id, "requests")
             await _abandon(stream)
             return
-        self._open[peer_id] += 1
-        try:
-            # Reading, answering and writing have a time limit each: a slow peer cannot hold a slot.
-            with trio.fail_after(self._timeout_s):
-                request = await _read(stream, self._services.max_request_bytes(protocol))
-            answer = await self._services.answer(peer_id, protocol, request)
-            with trio.fail_after(self._timeout_s):
-                await _write(stream, answer)
-                await stream.close()
-        except FrameTooLarge:
-            self._tally["requests_refused"] += 1
-            self._guard.invalid(peer_id, "requests, too large")
-            await _abandon(stream)
-        except (BaseLibp2pError, EOFError, NetworkError, trio.TooSlowError):
-            await _abandon(stream)
-        finally:
-            self._open[peer_id] -= 1
-            if not self._open[peer_id]:
-                del self._open[peer_id]
+        with self._open.taken(peer_id):
+            try:
+                # Reading, answering and writing have a time limit each: a slow peer cannot hold a
+                # place.
+                with trio.fail_after(self._timeout_s):
+                    request = await _read(stream, self._services.max_request_bytes(protocol))
+                answer = await self._services.answer(peer_id, protocol, request)
+                with trio.fail_after(self._timeout_s):
+                    await _write(stream, answer)
+                    await stream.close()
+            except FrameTooLarge:
+                self._tally["requests_refused"] += 1
+                self._guard.invalid(peer_id, "requests, too large")
+                await _abandon(stream)
+            except (BaseLibp2pError, EOFError, NetworkError, trio.TooSlowError):
+                await _abandon(stream)
 
 
 async def _write(stream: INetStream, data: bytes) -> None:

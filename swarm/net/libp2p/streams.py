@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import math
 
 from libp2p.abc import INetStream
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 
+from swarm.fair import Places
 from swarm.net.guard import Guard
 from swarm.net.tally import Tally
 
@@ -28,23 +29,20 @@ class Streams:
         self._host = host
         self._tally = tally
         self._guard = guard
-        self._open: Counter[str] = Counter()
+        self._open: Places[str] = Places(math.inf, MAX_STREAMS_PER_PEER)
 
     async def handle(self, stream: INetStream) -> None:
         """Handle a stream from its first byte to its end."""
         peer_id = str(stream.muxed_conn.peer_id)
-        self._open[peer_id] += 1
-        try:
-            if self._open[peer_id] > MAX_STREAMS_PER_PEER:
-                self._tally["streams_refused"] += 1
-                self._guard.refused(peer_id, "streams")
-                await stream.reset()
-            else:
-                await self._host._swarm_stream_handler(stream)
-        except BaseLibp2pError as error:
-            # A stream that ends early or negotiates nonsense is the peer's affair.
-            logger.debug("a stream ended: %r", error)
-        finally:
-            self._open[peer_id] -= 1
-            if not self._open[peer_id]:
-                del self._open[peer_id]
+        full = self._open.full_for(peer_id)
+        with self._open.taken(peer_id):
+            try:
+                if full:
+                    self._tally["streams_refused"] += 1
+                    self._guard.refused(peer_id, "streams")
+                    await stream.reset()
+                else:
+                    await self._host._swarm_stream_handler(stream)
+            except BaseLibp2pError as error:
+                # A stream that ends early or negotiates nonsense is the peer's affair.
+                logger.debug("a stream ended: %r", error)

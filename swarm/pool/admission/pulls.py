@@ -23,7 +23,7 @@ class Pulls:
 
     def __init__(self, fetch: FetchBody) -> None:
         self._fetch = fetch
-        self._places = Places(MAX_PULLS, MAX_PULLS_PER_SIGNER)
+        self._places: Places[bytes] = Places(MAX_PULLS, MAX_PULLS_PER_SIGNER)
 
     async def pull(self, announce: Announce, forwarder: str, signer: bytes) -> bytes | Reason:
         """Return the body that `signer` announced, or the reason why there is none."""
