@@ -64,6 +64,7 @@ class Learner:
         self._pool = pool
         self._standing = standing
         self._stop = trio.Event()
+        self._woken = trio.Event()  # ends a rest
         self._saved, self._save_asked = trio.Event(), False
         self._restore(state)
 
@@ -79,6 +80,7 @@ class Learner:
     def stop(self) -> None:
         """End after the round under way."""
         self._stop.set()
+        self._woken.set()
         self.freshness.stop()
         self.guest.wake()
 
@@ -153,7 +155,7 @@ class Learner:
             # Inside the turn, so that nobody generates while the node rests.
             async with self.turns.generating:
                 with self.activity.doing("waiting", why), trio.move_on_after(rest):
-                    await self._stop.wait()
+                    await self._woken.wait()
 
     async def _credit(self, batch: RoundBatch, report: TrainReport | None) -> None:
         """Credit the signers of this round's batch, and store the records that changed."""
@@ -186,16 +188,19 @@ class Learner:
     # What survives a restart
 
     async def save_after_round(self) -> None:
-        """Wait until the newest checkpoint holds the policy as it is after a whole round. Returns
-        at once while paused: the checkpoint holds it already."""
+        """Wait until the newest checkpoint holds the policy as it is after a whole round, whose
+        rest it ends. Returns at once while paused: the checkpoint holds it already."""
         if not self.guest.paused:
             self._save_asked = True
+            self._woken.set()
             await self._saved.wait()
 
     def checkpointed(self) -> None:
         """Wake the callers of `save_after_round`: the newest checkpoint holds this policy."""
         self._saved.set()
         self._saved, self._save_asked = trio.Event(), False
+        if not self.stopping:
+            self._woken = trio.Event()
 
     async def save(self) -> None:
         """Write a checkpoint: the policy and the state of its learning."""

@@ -316,6 +316,24 @@ def test_a_resting_node_stops_at_once(tmp_path: Path) -> None:
     on_virtual_time(tmp_path, main)
 
 
+def test_a_save_ends_the_rest_of_a_node(tmp_path: Path) -> None:
+    async def main(medium: Medium) -> None:
+        async with medium.node(0, node_min_round_s=86400) as node, trio.open_nursery() as nursery:
+            nursery.start_soon(node.learn)
+            await trio.sleep(100)
+            assert node.learner.activity.state == "waiting: node.min_round_s"
+            await node.learner.save_after_round()
+            assert trio.current_time() < 1000
+            newest = checkpoint.newest(node.context.home.checkpoints)
+            assert newest is not None
+            assert checkpoint.node_state(newest)["round"] == node.learner.round
+            await trio.sleep(100)
+            assert node.learner.activity.state == "waiting: node.min_round_s", "it rests again"
+            node.learner.stop()
+
+    on_virtual_time(tmp_path, main)
+
+
 @pytest.mark.parametrize(
     ("settings", "rules", "message"),
     [
