@@ -9,7 +9,7 @@ import click
 from swarm.cli.client import ask
 from swarm.cli.output import print_json
 from swarm.cli.shared_options import home_option, json_option
-from swarm.errors import ConfigError, NotRunningError
+from swarm.errors import ConfigError, NetworkError, NotRunningError
 from swarm.home import Home, write_atomically
 
 
@@ -83,6 +83,8 @@ def invite(home: Home, as_json: bool) -> None:
     try:
         result = ask(home, "invite")
     except NotRunningError:
+        if home.holder() is not None:
+            raise  # it may listen elsewhere than node.toml says
         result = _invite_of(home)
         click.echo(f"no daemon answers; node.toml gives {', '.join(result['addresses'])}", err=True)
     if as_json:
@@ -96,22 +98,31 @@ def _invite_of(home: Home) -> dict[str, Any]:
     one knows its addresses."""
     from protocols.invite import Invite
     from protocols.limits import MAX_ADDRESSES
+    from protocols.reasons import ProtocolError
     from swarm import identity
     from swarm.config.load import load
     from swarm.config.manifest_lookup import find_manifest
     from swarm.doctor.reachability import would_announce
+    from swarm.net.libp2p.addresses import parse
 
     peer_id = identity.load(home.open().identity_key).peer_id
     config = load(home.path)
+    setting = "announce" if config.network.announce else "listen"
     told = config.network.announce or would_announce(config.network.listen)
     # Port 0 is another port at every start.
     places = [place for place in (address.partition("/p2p/")[0] for address in told) if not place.endswith("/tcp/0")]
     if not places:
         raise ConfigError(
-            f"network.listen ({', '.join(config.network.listen)}) names no address to be invited to; "
+            f"network.{setting} ({', '.join(getattr(config.network, setting))}) names no address to be invited to; "
             "start the node first, or give it a fixed port, as in /ip4/0.0.0.0/tcp/4711"
         )
     addresses = tuple(f"{place}/p2p/{peer_id}" for place in places[:MAX_ADDRESSES])
     manifest = find_manifest(config.swarm.manifest, home)
     manifest_id = manifest.id if manifest else bytes.fromhex(config.swarm.manifest)
-    return {"invite": Invite(manifest_id, addresses).to_string(), "swarm_id": manifest_id.hex(), "addresses": list(addresses)}
+    try:
+        for address in addresses:
+            parse(address)
+        text = Invite(manifest_id, addresses).to_string()
+    except (NetworkError, ProtocolError) as error:
+        raise ConfigError(f"network.{setting} cannot be told to others: {error}") from None
+    return {"invite": text, "swarm_id": manifest_id.hex(), "addresses": list(addresses)}

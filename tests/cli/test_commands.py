@@ -14,7 +14,7 @@ from swarm.cli.main import main
 from swarm.config.explain import OWNERS
 from swarm.config.load import FIELDS
 from swarm.config.manifest_lookup import built_in
-from swarm.errors import SwarmdError
+from swarm.errors import NotRunningError, SwarmdError
 from swarm.home import Home
 from swarm.identity import create
 from swarm.identity import load as load_identity
@@ -215,6 +215,29 @@ def test_an_offline_invite_knows_wildcards_announced_addresses_and_swarms_not_ye
 def test_a_port_that_changes_cannot_be_invited_to(path: Path) -> None:
     ok("init", "--listen", "/ip4/127.0.0.1/tcp/0")
     assert "start the node first, or give it a fixed port" in fails(3, "invite")
+
+
+@pytest.mark.parametrize(
+    ("setting", "address"),
+    [
+        ("announce", "/ip4/1.2.3.4/tcp/4711/"),
+        ("announce", "/hello"),
+        ("announce", "/ip4/1.2.3.4/tcp/0"),
+        ("listen", "/ip4/0.0.0.0/udp/"),
+    ],
+)
+def test_an_address_nobody_can_dial_is_not_invited_to(
+    path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, address: str
+) -> None:
+    ok("init")
+    monkeypatch.setenv(f"SWARMD_NETWORK__{setting.upper()}", json.dumps([address]))
+    assert f"network.{setting}" in fails(3, "invite")
+
+
+def test_a_daemon_that_does_not_answer_is_not_spoken_for(path: Path) -> None:
+    ok("init", "--listen", "/ip4/127.0.0.1/tcp/4721")
+    with Home(path).lock():
+        assert swarmd("invite").exit_code == NotRunningError.exit_code
 
 
 def test_join_tells_a_running_daemon_to_be_restarted(path: Path) -> None:

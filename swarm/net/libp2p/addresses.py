@@ -21,7 +21,7 @@ def parse(address: str) -> tuple[Multiaddr, str]:
         parsed = Multiaddr(transport)
         Multiaddr(f"/p2p/{peer_id}")
         names = [protocol.name for protocol in parsed.protocols()]
-    except (MultiaddrError, ValueError) as error:
+    except (MultiaddrError, ValueError, LookupError) as error:
         raise NetworkError(f"{address!r} is not a multiaddr: {error}") from error
     if not marker or names[-1:] != ["tcp"] or len(names) != 2 or names[0] not in ("ip4", "ip6", "dns", "dns4", "dns6"):
         raise NetworkError(f"{address!r} cannot be dialled; write it like /ip4/192.0.2.1/tcp/4711/p2p/12D3Koo…")
@@ -47,7 +47,7 @@ def reached_as(listen: str) -> list[str]:
     """Return the addresses that a node listening here announces; empty if it is no multiaddr."""
     try:
         return [str(address) for address in dialable(Multiaddr(listen))]
-    except (MultiaddrError, ValueError, StopIteration):
+    except (MultiaddrError, ValueError, LookupError, StopIteration):
         return []
 
 
