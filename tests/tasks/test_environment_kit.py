@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import pytest
-from toy_environments import Counting, Fragile, GlobalRandom, Lax, Overpaid, SetOrder, Stingy, Sums, Torn, Unnamed
+from toy_environments import (
+    Barren,
+    Counting,
+    Fragile,
+    Generous,
+    GlobalRandom,
+    Hashing,
+    Lax,
+    Moody,
+    Nameless,
+    Overpaid,
+    SetOrder,
+    Stingy,
+    Stumbling,
+    Sums,
+    Torn,
+    Unnamed,
+)
 
 from swarm.tasks.code.family import Code
 from swarm.tasks.reasoning import ReasoningGym
-from swarm.testing.environments import check_environment
+from swarm.testing.environments import HOSTILE, check_environment
 
 
 def test_every_built_in_environment_passes() -> None:
@@ -15,7 +32,8 @@ def test_every_built_in_environment_passes() -> None:
 
 
 def test_the_programs_pass() -> None:
-    check_environment(Code(), problems=1)
+    # Each text is a program to run, and hostile programs have tests of their own.
+    check_environment(Code(), problems=1, hostile=HOSTILE[:4])
 
 
 def test_an_honest_environment_passes() -> None:
@@ -34,6 +52,12 @@ def test_an_honest_environment_passes() -> None:
         (Lax(), "product is refused by name and can be built"),
         (Unnamed(), "version is ''"),
         (Torn(), "sum is both offered and refused"),
+        (Barren(), "level 0 has no problem for"),
+        (Nameless(), "offers no kind"),
+        (Generous(), "'' in prose holds no answer and is worth 1.0"),
+        (Moody(), "the second time"),
+        (Hashing(), "differs in another process"),
+        (Stumbling(), "its prose solution is worth 0.0, not 1"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Sums) else None,
 )

@@ -9,7 +9,7 @@ import itertools
 import random
 
 from swarm.errors import EnvironmentRefused
-from swarm.tasks.environment import Problem, VerifierError
+from swarm.tasks.environment import Problem, Unbuildable, VerifierError
 
 
 class Sums:
@@ -90,3 +90,36 @@ class Unnamed(Sums):
 class Torn(Sums):
     def refused(self):
         return {"sum": "and offered all the same"}
+
+
+class Barren(Sums):
+    def build(self, name, seed, level):
+        self._check(name, level)
+        raise Unbuildable("never")
+
+
+class Nameless(Sums):
+    def names(self):
+        return []
+
+
+class Generous(Sums):
+    def score(self, name, problem, rendering, completion):
+        return 1.0
+
+
+class Moody(Sums):
+    def score(self, name, problem, rendering, completion):
+        right = super().score(name, problem, rendering, completion)
+        return right or (random.random() / 2 if completion.strip() else 0.0)
+
+
+class Hashing(Sums):
+    def score(self, name, problem, rendering, completion):
+        right = super().score(name, problem, rendering, completion)
+        return right or (hash(completion) % 2 / 2 if completion.strip() else 0.0)
+
+
+class Stumbling(Sums):
+    def score(self, name, problem, rendering, completion):
+        raise VerifierError("always")
