@@ -45,15 +45,21 @@ def page_sum(page: bytes) -> bytes:
 
 def read_sums(pool: Path) -> PageSums | None:
     """The sums of a store's file; None without their file, or when it is not as it was written."""
+    content = _read(pool)
+    if content is None:
+        return None
+    page_size = int.from_bytes(content[len(_MAGIC) : _HEAD_BYTES], "big")
+    return PageSums(page_size, [content[at : at + _SUM_BYTES] for at in range(_HEAD_BYTES, len(content), _SUM_BYTES)])
+
+
+def _read(pool: Path) -> bytes | None:
+    """Return the head and the sums as they were written, or None."""
     try:
         data = sums_path(pool).read_bytes()
     except FileNotFoundError:
         return None
     content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
-    if not content.startswith(_MAGIC) or _digest(content) != digest:
-        return None
-    page_size = int.from_bytes(content[len(_MAGIC) : _HEAD_BYTES], "big")
-    return PageSums(page_size, [content[at : at + _SUM_BYTES] for at in range(_HEAD_BYTES, len(content), _SUM_BYTES)])
+    return content if content.startswith(_MAGIC) and _digest(content) == digest else None
 
 
 def renew_sums(pool: Path, page_size: int, changed: Iterable[int]) -> None:
@@ -61,17 +67,21 @@ def renew_sums(pool: Path, page_size: int, changed: Iterable[int]) -> None:
 
     Raises `HomeError` or `OSError` when the file cannot be read or the sums cannot be written.
     """
-    kept = read_sums(pool)
-    sums = kept.sums if kept is not None and kept.page_size == page_size else []
+    head = _MAGIC + page_size.to_bytes(4, "big")
+    kept = _read(pool)
+    # One array of bytes, not a list of sums: a store may have millions of pages.
+    content = bytearray(kept if kept is not None and kept.startswith(head) else head)
     with pool.open("rb", buffering=0) as file:
         count = os.fstat(file.fileno()).st_size // page_size
-        stale = {*changed, *range(len(sums) + 1, count + 1)}
-        sums = (sums + [b""] * count)[:count]
-        for number in sorted(stale):
+        held = (len(content) - _HEAD_BYTES) // _SUM_BYTES
+        end = _HEAD_BYTES + count * _SUM_BYTES
+        content = content[:end].ljust(end, b"\0")
+        for number in sorted({*changed, *range(held + 1, count + 1)}):
             if number <= count:
-                sums[number - 1] = page_sum(os.pread(file.fileno(), page_size, (number - 1) * page_size))
-    content = _MAGIC + page_size.to_bytes(4, "big") + b"".join(sums)
-    write_atomically(sums_path(pool), content + _digest(content))
+                at = _HEAD_BYTES + (number - 1) * _SUM_BYTES
+                page = os.pread(file.fileno(), page_size, (number - 1) * page_size)
+                content[at : at + _SUM_BYTES] = page_sum(page)
+    write_atomically(sums_path(pool), bytes(content) + _digest(content))
 
 
 def sweep(pool: Path) -> None:
@@ -80,5 +90,5 @@ def sweep(pool: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _digest(content: bytes) -> bytes:
+def _digest(content: bytes | bytearray) -> bytes:
     return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
