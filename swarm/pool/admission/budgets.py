@@ -36,8 +36,10 @@ class Budgets:
     """The buckets of one node's signers."""
 
     def __init__(self, clock: Clock) -> None:
+        begun_ms = clock.now_ms()  # seconds since then are small enough to be exact to a millisecond
+
         def buckets(rate: float) -> Buckets[bytes]:
-            return Buckets(rate, rate * BURST_S, lambda: clock.now_ms() / 1000, MAX_SIGNERS)
+            return Buckets(rate, rate * BURST_S, lambda: (clock.now_ms() - begun_ms) / 1000, MAX_SIGNERS)
 
         self._clock = clock
         self._fresh = buckets(MESSAGES_PER_S), buckets(BYTES_PER_S)
