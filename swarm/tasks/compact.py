@@ -35,7 +35,8 @@ class Compact:
     """The compact template of one dataset.
 
     `prompt` renders an entry. `answer` turns a completion into the form that the dataset's
-    `score_answer` expects ("" if it is malformed). `solution` gives a completion that scores 1.
+    `score_answer` expects, and a malformed one into a wrong answer. `solution` gives a completion
+    that scores 1.
     """
 
     levels: tuple[Mapping[str, Any], ...]
@@ -49,10 +50,10 @@ def without_scratch(completion: str) -> str:
     return completion.rpartition("|")[2].partition("#")[0]
 
 
-def _strict(pattern: str, form: Callable[[Entry, str], str]) -> Callable[[Entry, str], str]:
-    """Return a form that applies `form` to full matches of `pattern`, and gives "" for the rest."""
+def _strict(pattern: str, form: Callable[[Entry, str], str], refused: str = "") -> Callable[[Entry, str], str]:
+    """Return a form that applies `form` to full matches of `pattern`; the rest gives `refused`."""
     shape = re.compile(pattern, re.ASCII)
-    return lambda entry, text: form(entry, text) if shape.fullmatch(text) else ""
+    return lambda entry, text: form(entry, text) if shape.fullmatch(text) else refused
 
 
 def _plain(entry: Entry, text: str) -> str:
@@ -240,7 +241,8 @@ COMPACT: dict[str, Compact] = {
     "ab": Compact(
         levels=tuple({"length": length} for length in (8, 9, 10)),
         prompt=_ab_prompt,
-        answer=_strict("-|[AaBb]+", _ab_answer),
+        # "" is the right answer to a program that reduces to nothing.
+        answer=_strict("-|[AaBb]+", _ab_answer, refused="-"),
         solution=_ab_solution,
     ),
 }

@@ -69,7 +69,15 @@ def test_hostile_completions_never_reach_a_verifier(name):
         solution + "<eos>",
         "٣",
     ):
-        assert COMPACT[name].answer(entry, hostile) == ""
+        assert COMPACT[name].answer(entry, hostile) == ("-" if name == "ab" else "")
+
+
+@pytest.mark.parametrize(("name", "level"), CASES)
+def test_no_text_outside_the_form_is_a_right_answer(name, level):
+    compact, problems = COMPACT[name], dataset(name, level)
+    for entry in problems:
+        for text in ("", "?"):
+            assert problems.score_answer(compact.answer(entry, text), entry) < 1
 
 
 @settings(max_examples=300)
