@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from protocols.messages import Completion, PolicyTag
+from protocols.reasons import Reason
 from protocols.recipe import Recipe
 
 
@@ -93,6 +94,21 @@ class ScoredGroup:
     def informative(self) -> bool:
         """Whether the rewards differ. Equal ones have zero advantage and teach nothing."""
         return min(self.rewards) != max(self.rewards)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """admission → pool: one refused message, or its group of the task `item`.
+
+    `envelope` is the id, empty for bytes that did not open; `evidence` the message, if it proves
+    something.
+    """
+
+    signer: bytes
+    reason: Reason
+    envelope: bytes = b""
+    item: int | None = None
+    evidence: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from swarm.exchange.waiting import Waiting
 from swarm.net.network import Message, Subscription, Verdict
 from swarm.pool.admission.admission import Admission
 from swarm.pool.admission.opened import Opened
-from swarm.pool.admission.refusal import Admitted, Refusal
+from swarm.pool.admission.refusal import Admitted
 from swarm.pool.pool import Pool
-from swarm.records import ScoredGroup
+from swarm.records import Refusal, ScoredGroup
 
 # Messages, of different signers, judged at once; their groups share the scoring workers.
 JUDGED_AT_ONCE = 8

@@ -16,7 +16,8 @@ from swarm.audit.groups import Groups
 from swarm.audit.refusals import Refusals
 from swarm.config.schema import PoolSection
 from swarm.pool.store.damage import copied
-from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
+from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.records import Refusal
 
 
 class Case:
@@ -33,7 +34,7 @@ class Case:
 
     async def verdict(self, reason: str, data: bytes | None, item: int | None = None, own_key: bytes = bytes(32)) -> str:
         """ "confirmed", or what is wrong, or why it cannot be checked."""
-        self.store.add_refusals(NOW_MS, [StoredRefusal(self.peer.key, reason, b"", item, data)])
+        self.store.add_refusals(NOW_MS, [Refusal(self.peer.key, reason, b"", item, data)])
         self.store.close()
         report = Report("")
         with copied(self.pool) as copy:

@@ -12,12 +12,14 @@ from random import Random
 import pytest
 from swarm_shapes import NOW_MS, scored
 
+from protocols.reasons import Reason
 from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
 from swarm.pool.store.damage import Search, copied, search
 from swarm.pool.store.page_sums import sums_path
-from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
+from swarm.pool.store.store import Store, StoredEnvelope
 from swarm.pool.store.wal import wal_path
+from swarm.records import Refusal
 
 ONE, OWN = bytes([1]) * 32, bytes([9]) * 32
 
@@ -34,7 +36,7 @@ def fill(store: Store, first: int, count: int) -> None:
         store.add_envelope(plain)
         store.append_own(replace(plain, id=(number + 10**6).to_bytes(32), signer=OWN))
         store.add_groups([scored(ONE, number)], own=False)
-        store.add_refusals(NOW_MS, [StoredRefusal(ONE, "reward", bytes(32), number), StoredRefusal(b"", "schema", evidence=b"?")])
+        store.add_refusals(NOW_MS, [Refusal(ONE, Reason.REWARD, bytes(32), number), Refusal(b"", Reason.SCHEMA, evidence=b"?")])
     with store.transaction() as db:
         db.execute("DELETE FROM envelopes WHERE own = 0 AND sequence % 7 = 3")
 

@@ -17,11 +17,13 @@ import pytest
 from swarm_shapes import NOW_MS, RULES, scored
 
 from protocols.envelope import NO_PREVIOUS, open_envelope
+from protocols.reasons import Reason
 from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
 from swarm.pool.store.candidates import Eligible, candidates
-from swarm.pool.store.store import KEPT_REFUSALS, Store, StoredEnvelope, StoredRefusal
+from swarm.pool.store.store import KEPT_REFUSALS, Store, StoredEnvelope
 from swarm.pool.store.tables import SCHEMA_VERSION
+from swarm.records import Refusal
 
 ELIGIBLE = Eligible(max_uses=1, since_ms=0, max_policy_age=100, rendering="compact", environments=("toy/add",))
 ONE, TWO, OWN = bytes([1]) * 32, bytes([2]) * 32, bytes([9]) * 32
@@ -191,7 +193,7 @@ def test_pages_damaged_under_a_running_node(tmp_path: Path) -> None:
         for sequence in range(40):
             store.add_envelope(entry(ONE, sequence, 600))
             store.append_own(entry(OWN, sequence, 600))
-        store.add_refusals(NOW_MS, [StoredRefusal(ONE, "schema")])
+        store.add_refusals(NOW_MS, [Refusal(ONE, Reason.SCHEMA)])
     whole = path.read_bytes()
     random = Random(3)
     sentences: list[str] = []
@@ -338,8 +340,8 @@ def test_what_was_trimmed_meanwhile_is_left_out(store: Store) -> None:
 def test_refusals_are_counted_for_ever_and_kept_for_a_while(tmp_path: Path) -> None:
     path = tmp_path / "pool.sqlite"
     with closing(opened(path)) as store:
-        store.add_refusals(NOW_MS, [StoredRefusal(ONE, "reward")] * (KEPT_REFUSALS + 50))
-        store.add_refusals(NOW_MS, [StoredRefusal(TWO, "schema")])
+        store.add_refusals(NOW_MS, [Refusal(ONE, Reason.REWARD)] * (KEPT_REFUSALS + 50))
+        store.add_refusals(NOW_MS, [Refusal(TWO, Reason.SCHEMA)])
     with closing(opened(path)) as store:
         assert store.refusals() == {"reward": KEPT_REFUSALS + 50, "schema": 1}
     with closing(sqlite3.connect(path)) as db:

@@ -32,14 +32,14 @@ from swarm.pool.admission.budgets import Budgets
 from swarm.pool.admission.epochs import CLOCK_SKEW_MS
 from swarm.pool.admission.opened import Opened, open_message
 from swarm.pool.admission.pulls import FetchBody, Pulls
-from swarm.pool.admission.refusal import CIRCUMSTANCES, AdmissionStatistics, Admitted, Counts, Refusal, TurnedAway, checked
+from swarm.pool.admission.refusal import CIRCUMSTANCES, AdmissionStatistics, Admitted, Counts, TurnedAway, checked
 from swarm.pool.admission.shares import Shares
 from swarm.pool.admission.verification import Rescore, Verification
 from swarm.pool.pool import Pool
 from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store import log_table, proof_table
-from swarm.pool.store.store import Store, StoredEnvelope, StoredRefusal
-from swarm.records import ScoredGroup
+from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.records import Refusal, ScoredGroup
 
 # The result for one body: the groups let in, and the refusals of others.
 Judged = tuple[list[ScoredGroup], list[Refusal]]
@@ -239,8 +239,7 @@ class Admission:
             self._counts.refused[refusal.reason] += 1
             self.standing.refused(refusal.signer, refusal.reason, now_ms)
         if refusals:
-            named = [StoredRefusal(each.signer, each.reason, each.envelope, each.item, each.evidence) for each in refusals]
-            await self._pool.run(lambda store: store.add_refusals(now_ms, named))
+            await self._pool.run(lambda store: store.add_refusals(now_ms, refusals))
         return Admitted((), tuple(refusals))
 
     def statistics(self) -> AdmissionStatistics:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from protocols.reasons import ProtocolError, Reason
-from swarm.records import ScoredGroup
+from swarm.records import Refusal, ScoredGroup
 
 # Refusals not due to the message itself: it is held already, or came at the wrong moment.
 CIRCUMSTANCES = frozenset(
@@ -24,18 +24,6 @@ CIRCUMSTANCES = frozenset(
 )
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One refused message, or its group of the task `item`. `evidence` is the message, if it proves
-    something."""
-
-    signer: bytes
-    reason: Reason
-    envelope: bytes = b""
-    item: int | None = None
-    evidence: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from protocols.reasons import Reason
 from swarm.pool.admission.checks import forbidden
 from swarm.pool.admission.epochs import CLOCK_SKEW_MS, taken
 from swarm.pool.admission.ranges import Ranges
-from swarm.pool.admission.refusal import Refusal, TurnedAway, checked
+from swarm.pool.admission.refusal import TurnedAway, checked
 from swarm.pool.admission.verification import Verification
 from swarm.pool.pool import Pool
 from swarm.pool.standing.peer_scores import PeerScores
-from swarm.records import ScoredGroup
+from swarm.records import Refusal, ScoredGroup
 
 
 class Shares:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from swarm.config.schema import PoolSection
@@ -28,7 +28,7 @@ from swarm.pool.store.page_sums import renew_sums, sums_path, sweep
 from swarm.pool.store.retention import drop_beyond, drop_envelopes_beyond, drop_oldest_of, drop_oldest_own
 from swarm.pool.store.tables import SCHEMA, SCHEMA_VERSION, teach
 from swarm.pool.store.wal import pages_in_log, wal_path
-from swarm.records import ScoredGroup
+from swarm.records import Refusal, ScoredGroup
 
 KEPT_REFUSALS = 1000
 # How long to wait for a reader that holds the file for a moment.
@@ -57,20 +57,6 @@ class StoredEnvelope:
     envelope: bytes
     body_hash: bytes | None = None
     body: bytes | None = None
-
-
-class StoredRefusal(NamedTuple):
-    """Who was refused and why: a whole envelope, or its group of the task `item`.
-
-    `envelope` is the id, empty for bytes that did not open; `evidence` the bytes as they came,
-    where the envelope is not kept.
-    """
-
-    signer: bytes
-    reason: str
-    envelope: bytes = b""
-    item: int | None = None
-    evidence: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,13 +315,16 @@ class Store:
 
     # Refusals
 
-    def add_refusals(self, received_ms: int, refusals: Sequence[StoredRefusal]) -> None:
+    def add_refusals(self, received_ms: int, refusals: Sequence[Refusal]) -> None:
         """Count refusals and keep the newest, without evidence over `MAX_EVIDENCE_BYTES`."""
         with self.transaction() as db:
             for refusal in refusals:
-                evidence = refusal.evidence
-                kept = refusal._replace(evidence=evidence if evidence and len(evidence) <= MAX_EVIDENCE_BYTES else None)
-                db.execute("INSERT INTO refusals VALUES (NULL, ?, ?, ?, ?, ?, ?)", (received_ms, *kept))
+                evidence = refusal.evidence or b""
+                kept = evidence if 0 < len(evidence) <= MAX_EVIDENCE_BYTES else None
+                db.execute(
+                    "INSERT INTO refusals VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+                    (received_ms, refusal.signer, refusal.reason, refusal.envelope, refusal.item, kept),
+                )
                 db.execute(
                     "INSERT INTO refusal_counts VALUES (?, 1) ON CONFLICT (reason) DO UPDATE SET count = count + 1",
                     (refusal.reason,),
