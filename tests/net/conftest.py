@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from net_shapes import CONFIG, TOPIC, Heard, Join, seed
+from net_shapes import CONFIG, TOPIC, Heard, Join, open_hearing, seed
 
 from swarm.clock import WallClock
-from swarm.net.libp2p import open_libp2p
 from swarm.net.network import Network, Verdict
 from swarm.net.simulated import Conditions, MemoryNetwork
 
@@ -31,13 +30,12 @@ def join(request: pytest.FixtureRequest) -> Join:
         **settings: Any,
     ) -> AsyncIterator[Network]:
         heard = Heard(topic, validate)
-        common: dict[str, Any] = {"clock": WallClock(), "config": replace(CONFIG, **settings)}
         if request.param == "memory":
-            context = medium.join(seed(index), heard.subscription, **common)
+            config = replace(CONFIG, **settings)
+            context = heard.at(medium.join(seed(index), heard.subscription, clock=WallClock(), config=config))
         else:
-            bootstrap = running[0].addresses() if running else ()
-            context = open_libp2p(seed(index), heard.subscription, bootstrap=bootstrap, **common)
-        async with heard.at(context) as node:
+            context = open_hearing(heard, index, running[0].addresses() if running else (), **settings)
+        async with context as node:
             running.append(node)
             try:
                 yield node

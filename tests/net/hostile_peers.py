@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import trio
 from libp2p.peer.id import ID
-from net_shapes import CONFIG, SOON_S, Heard, connected, seed
+from net_shapes import SOON_S, Heard, connected, open_hearing
 
-from swarm.clock import WallClock
-from swarm.net.libp2p import open_libp2p
 from swarm.net.network import CutOff, Network, Verdict
 
 GOSSIP = "/meshsub/1.1.0"
@@ -27,15 +24,7 @@ def open_node(
     index: int, *bootstrap: Network, kept_bytes: float = math.inf, **settings: Any
 ) -> AbstractAsyncContextManager[Network]:
     heard = Heard(validate=_verdict, max_bytes=kept_bytes)
-    return heard.at(
-        open_libp2p(
-            seed(index),
-            heard.subscription,
-            clock=WallClock(),
-            config=replace(CONFIG, **settings),
-            bootstrap=[address for node in bootstrap for address in node.addresses()],
-        )
-    )
+    return open_hearing(heard, index, [address for node in bootstrap for address in node.addresses()], **settings)
 
 
 @asynccontextmanager

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import trio
 
+from swarm.clock import WallClock
 from swarm.config.schema import NetworkSection
+from swarm.net.libp2p import open_libp2p
 from swarm.net.libp2p.libp2p_network import Libp2pNetwork
 from swarm.net.network import Message, Network, Subscription, Verdict
 
@@ -58,6 +62,16 @@ class Heard:
 def seed(index: int) -> bytes:
     """The private key of test node `index`."""
     return bytes([index + 1]) * 32
+
+
+def open_hearing(
+    heard: Heard, index: int, bootstrap: Sequence[str], *, book: Path | None = None, **settings: Any
+) -> AbstractAsyncContextManager[Network]:
+    """A libp2p node that subscribes as `heard` does."""
+    config = replace(CONFIG, **settings)
+    return heard.at(
+        open_libp2p(seed(index), heard.subscription, clock=WallClock(), config=config, bootstrap=bootstrap, address_book=book)
+    )
 
 
 async def connected(*nodes: Network, count: int | None = None, timeout_s: float = SOON_S) -> None:

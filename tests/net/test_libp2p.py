@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,11 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from multiaddr import Multiaddr
-from net_shapes import CONFIG, SOON_S, TOPIC, Heard, connected, received, seed
+from net_shapes import SOON_S, TOPIC, Heard, connected, open_hearing, received
 
-from swarm.clock import WallClock
 from swarm.errors import NetworkError
 from swarm.net import guard, quota
-from swarm.net.libp2p import discovery, mesh, open_libp2p
+from swarm.net.libp2p import discovery, mesh
 from swarm.net.libp2p.addresses import is_loopback, parse
 from swarm.net.libp2p.libp2p_network import Libp2pNetwork
 from swarm.net.network import Network, Verdict
@@ -41,16 +39,7 @@ def _open(
     **settings: Any,
 ) -> AbstractAsyncContextManager[Network]:
     heard = Heard(topic, lambda data: None if valid or not data.startswith(b"bad") else Verdict.REJECT)
-    return heard.at(
-        open_libp2p(
-            seed(index),
-            heard.subscription,
-            clock=WallClock(),
-            config=replace(CONFIG, **settings),
-            bootstrap=bootstrap,
-            address_book=book,
-        )
-    )
+    return open_hearing(heard, index, bootstrap, book=book, **settings)
 
 
 def _port(node: Network) -> int:
