@@ -21,6 +21,10 @@ class Uplink:
         """Return the number of peers with an open connection."""
         return sum(peer.connected for peer in self.network.peers()) if self.network else 0
 
+    def addresses(self) -> tuple[str, ...]:
+        """Return the multiaddrs under which others can dial this node."""
+        return self.network.addresses() if self.network else ()
+
     async def publish(self, data: bytes) -> None:
         """Send to everybody on the topic; to nobody while there is no network. Raises
         `NetworkError`."""

@@ -79,9 +79,7 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
         async with open_node(context, open_network) as node:
             node_here.append(node)
             saved = False
-            network = node.exchange.uplink.network
-            addresses = network.addresses() if network else ()
-            logger.info("node %s listens on %s", who.peer_id, ", ".join(addresses))
+            logger.info("node %s listens on %s", who.peer_id, ", ".join(node.exchange.uplink.addresses()))
             if (pause := node.learner.guest.restore(home.pause)) is not None:
                 logger.warning("paused %s; go on with: swarmd --home %s resume", said(pause), home.path)
             punctuality = Punctuality()

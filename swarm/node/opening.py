@@ -75,8 +75,7 @@ async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterato
                 nursery.start_soon(supervise, "beacon", drand.run, node.part_failed)
             nursery.start_soon(lambda: supervise("network", be_on_network, node.part_failed, begun_once=opened.is_set))
             await opened.wait()
-            addresses = uplink.network.addresses() if uplink.network else ()
-            context.emit(NodeStarted(name, learner.round, addresses))
+            context.emit(NodeStarted(name, learner.round, uplink.addresses()))
             try:
                 yield node
             finally:

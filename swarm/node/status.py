@@ -29,7 +29,7 @@ async def status(node: Node) -> dict[str, Any]:
     now_ms, curriculum = context.now_ms(), learner.roles.proposer.curriculum
     return {
         "peer_id": context.identity.peer_id,
-        "addresses": list(network.addresses()) if network else [],
+        "addresses": list(exchange.uplink.addresses()),
         "swarm_id": context.manifest.swarm_id,
         "swarm_name": context.manifest.name,
         "state": learner.activity.state,
@@ -108,12 +108,11 @@ def peers(node: Node) -> list[dict[str, Any]]:
 def invite(node: Node) -> dict[str, Any]:
     """Return an invite to this node's swarm, through this node. Raises `NetworkError` while it has
     no address."""
-    network = node.exchange.uplink.network
-    addresses = network.addresses()[:MAX_ADDRESSES] if network else ()
+    addresses = node.exchange.uplink.addresses()[:MAX_ADDRESSES]
     if not addresses:
         raise NetworkError("the node has no address to be invited to yet; ask again in a moment")
     return {
-        "invite": Invite(node.context.manifest.id, tuple(addresses)).to_string(),
+        "invite": Invite(node.context.manifest.id, addresses).to_string(),
         "swarm_id": node.context.manifest.swarm_id,
         "addresses": list(addresses),
     }
