@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TypeVar
 
 K = TypeVar("K")
@@ -10,7 +11,7 @@ V = TypeVar("V")
 
 
 class Newest(OrderedDict[K, V]):
-    """The `most` entries that were set or touched last; setting one more forgets the oldest."""
+    """The `most` entries that were set or obtained last; setting one more forgets the oldest."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -22,6 +23,10 @@ class Newest(OrderedDict[K, V]):
         if len(self) > self._most:
             self.popitem(last=False)
 
-    def touch(self, key: K) -> None:
-        """Count a present key among the newest again. Raises `KeyError`."""
-        self.move_to_end(key)
+    def obtain(self, key: K, make: Callable[[], V]) -> V:
+        """Return the value of a key, made where it is missing, and count it among the newest."""
+        if key in self:
+            self.move_to_end(key)
+        else:
+            self[key] = make()
+        return self[key]

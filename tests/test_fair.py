@@ -176,14 +176,14 @@ def test_turns_alternate_and_lose_nothing(steps: list[bool | None]) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=60), st.integers(1, 5))
 def test_the_newest_are_remembered_and_no_more(steps: list[tuple[int, bool]], most: int) -> None:
-    """A step sets a key, or touches it where it is there."""
+    """A step sets a key, or obtains it where it is there."""
     newest: Newest[int, int] = Newest(most)
     order: list[int] = []
     for number, (key, sets) in enumerate(steps):
         if sets:
             newest[key] = number
         elif key in newest:
-            newest.touch(key)
+            newest.obtain(key, int)
         else:
             continue
         order = [*(each for each in order if each != key), key][-most:]

@@ -82,20 +82,16 @@ class Quotas:
 
     def of(self, peer_id: str) -> PeerQuota:
         """Return a peer's buckets, full ones if it was never met or is forgotten."""
-        return self._in(self._peers, peer_id)
+        return self._peers.obtain(peer_id, self._full)
 
     def met(self, peer_id: str, address: str) -> None:
         """Note that a peer has connected from an IP address."""
         quota, ip = self.of(peer_id), parse_address(address)
         quota.address = address
-        quota.area = None if ip is None or is_local(ip) else self._in(self._areas, str(subnet(ip)))
+        quota.area = None if ip is None or is_local(ip) else self._areas.obtain(str(subnet(ip)), self._full)
 
-    def _in(self, quotas: Newest[str, PeerQuota], name: str) -> PeerQuota:
-        quota = quotas.get(name)
-        if quota is None:
-            quota = quotas[name] = PeerQuota(*self._rates)
-        quotas.touch(name)
-        return quota
+    def _full(self) -> PeerQuota:
+        return PeerQuota(*self._rates)
 
     def may_forward(self, peer_id: str, size: int) -> bool:
         """Whether forwarding fits the budgets of the peer, of its subnet and of this node.

@@ -90,12 +90,8 @@ class Gate:
         return None
 
     def _bucket(self, area: str, local: bool) -> Bucket:
-        bucket = self._knocks.get(area)
-        if bucket is None:
-            rates = (LOCAL_KNOCKS_PER_S, LOCAL_KNOCKS_BURST) if local else (KNOCKS_PER_S, KNOCKS_BURST)
-            bucket = self._knocks[area] = Bucket(*rates)
-        self._knocks.touch(area)
-        return bucket
+        rates = (LOCAL_KNOCKS_PER_S, LOCAL_KNOCKS_BURST) if local else (KNOCKS_PER_S, KNOCKS_BURST)
+        return self._knocks.obtain(area, lambda: Bucket(*rates))
 
 
 def surplus(connections: Collection[C]) -> C | None:
