@@ -13,7 +13,7 @@ from swarm.audit.audit_logs import Logs
 from swarm.audit.findings import AuditCase
 from swarm.errors import ChildDied, ChildError, ChildTimeout
 from swarm.pool.admission.checks import agree, forbidden
-from swarm.pool.admission.epochs import CLOCK_SKEW_MS, PAST_EPOCHS
+from swarm.pool.admission.epochs import taken
 from swarm.pool.store.packing import unpack_group
 from swarm.records import ScoredGroup
 from swarm.tasks.scoring import Scored, Scorer
@@ -108,8 +108,7 @@ class Groups:
         return None
 
     def _timely(self, group: ScoredGroup) -> bool:
-        first = epoch_of(self._manifest, group.received_ms) - PAST_EPOCHS
-        return first <= group.task.recipe.epoch <= epoch_of(self._manifest, group.received_ms + CLOCK_SKEW_MS)
+        return group.task.recipe.epoch in taken(self._manifest, group.received_ms)
 
     async def _scored(self, group: ScoredGroup) -> str | Unscored | None:
         scored = await self.score(group)

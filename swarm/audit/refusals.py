@@ -17,7 +17,7 @@ from swarm.audit.audit_logs import Logs
 from swarm.audit.findings import AuditCase
 from swarm.audit.groups import Groups, Unscored, group_in
 from swarm.pool.admission.checks import agree, forbidden
-from swarm.pool.admission.epochs import CLOCK_SKEW_MS, PAST_EPOCHS
+from swarm.pool.admission.epochs import CLOCK_SKEW_MS, PAST_EPOCHS, taken
 
 _IN_THE_BYTES = frozenset(
     {
@@ -163,7 +163,7 @@ class Refusals:
         if isinstance(share, Announce):
             # The body of an old announcement is not fetched.
             epoch = epoch_of(rules, refused.envelope.time_ms)
-            old = refused.reason is Reason.STALE and epoch < epoch_of(rules, received_ms) - PAST_EPOCHS
+            old = refused.reason is Reason.STALE and epoch < taken(rules, received_ms).start
             return _CONFIRMED if old else _Verdict(unknown=_NOT_HELD)
         if not isinstance(share, Share):
             return _Verdict(unknown=_MOMENT)
@@ -175,9 +175,9 @@ class Refusals:
                     return _CONFIRMED
                 return _Verdict(wrong="holds only what its signer proposed")
             case Reason.EPOCH:
-                return _said(share.epoch > epoch_of(rules, received_ms + CLOCK_SKEW_MS), "is not of a later epoch")
+                return _said(share.epoch >= taken(rules, received_ms).stop, "is not of a later epoch")
             case Reason.STALE:
-                return _said(share.epoch < epoch_of(rules, received_ms) - PAST_EPOCHS, "is not too old")
+                return _said(share.epoch < taken(rules, received_ms).start, "is not too old")
             case Reason.INDEX:
                 return _said(share.first_index + share.count > rules.tasks_per_epoch, "stays within the manifest's cap")
             case Reason.GROUP_COUNT:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protocols.envelope import Envelope
-from protocols.manifest import Manifest, epoch_of
+from protocols.manifest import Manifest
 from protocols.messages import RolloutGroup, Share, check_share
 from protocols.reasons import Reason
 from swarm.pool.admission.checks import forbidden
-from swarm.pool.admission.epochs import CLOCK_SKEW_MS, taken
+from swarm.pool.admission.epochs import taken
 from swarm.pool.admission.ranges import Ranges
 from swarm.pool.admission.refusal import TurnedAway, checked
 from swarm.pool.admission.verification import Verification
@@ -43,7 +43,7 @@ class Shares:
     def check(self, envelope: Envelope, share: Share, now_ms: int) -> None:
         """Raise `TurnedAway` for a share whose proposer, epoch or indices break the rules."""
         checked(lambda: check_share(share, envelope.key))
-        if share.epoch > epoch_of(self._manifest, now_ms + CLOCK_SKEW_MS):
+        if share.epoch >= taken(self._manifest, now_ms).stop:
             raise TurnedAway(Reason.EPOCH)
         if self.stale(share.epoch, now_ms):
             raise TurnedAway(Reason.STALE)
