@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import trio
@@ -95,10 +95,7 @@ class OwnLog:
             store.append_own(entry)
             store.add_groups(carried, own=True)
 
-        # Shielded: an envelope kept but not counted would be contradicted by the next one.
-        with trio.CancelScope(shield=True):
-            await self._pool.run(keep)
-        self.position = Position(envelope.sequence + 1, envelope.id)
+        await self._keep(envelope, keep)
         # Only now: peers hold indices that no share accounts for against this node.
         self.indices.account(Reached(share.epoch, share.first_index + share.count))
         return entry.envelope
@@ -108,10 +105,14 @@ class OwnLog:
         envelope."""
         now_ms = self._context.now_ms()
         envelope = self._seal(body, now_ms)
-        with trio.CancelScope(shield=True):
-            await self._pool.run(lambda store: store.append_own(entry_of(envelope, now_ms)))
-        self.position = Position(envelope.sequence + 1, envelope.id)
+        await self._keep(envelope, lambda store: store.append_own(entry_of(envelope, now_ms)))
         return envelope
+
+    async def _keep(self, envelope: Envelope, write: Callable[[Store], None]) -> None:
+        # Shielded: an envelope kept but not counted would be contradicted by the next one.
+        with trio.CancelScope(shield=True):
+            await self._pool.run(write)
+        self.position = Position(envelope.sequence + 1, envelope.id)
 
     async def take_over(self, entry: StoredEnvelope, envelope: Envelope) -> Reason | None:
         """Keep a peer's copy of an own envelope, and continue behind it. Returns the reason if it
