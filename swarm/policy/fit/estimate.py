@@ -120,10 +120,9 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     )
 
 
-def estimate(shape: Shape, kind: str, *, item: int, rank: int, recompute: bool = True, weights: int = 0) -> Estimate:
-    """Estimate training in one of `KINDS` with weights of `item` bytes; `weights` is their number
-    where it is known exactly."""
-    count = weights or shape.weights
+def estimate(shape: Shape, kind: str, *, item: int, rank: int, recompute: bool = True) -> Estimate:
+    """Estimate training in one of `KINDS` with weights of `item` bytes."""
+    count = shape.weights
     kept = shape.embeddings * item + (count - shape.embeddings) * (FOUR_BITS if kind == "qlora" else item)
     trained = count * TRAINED_BYTES if kind == "none" else shape.adapter(rank) * ADAPTER_BYTES
     passes = PASS_TOKENS * shape.pass_bytes(item, recompute=recompute) + 3 * SLICE * shape.vocabulary * 4

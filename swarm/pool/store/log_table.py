@@ -132,9 +132,9 @@ def disputed(store: Store, offered: Sequence[Head]) -> list[Stretch]:
     ]
 
 
-def has_room(store: Store, share: float = 0.75) -> bool:
-    """Whether foreign envelopes take less than this share of what they may."""
-    return store.foreign_bytes < share * store.max_bytes
+def has_room(store: Store) -> bool:
+    """Whether foreign envelopes take less than three quarters of the bytes that they may."""
+    return store.foreign_bytes < 0.75 * store.max_bytes
 
 
 def begin(path: Path, key: bytes) -> None:

@@ -55,11 +55,6 @@ class Attackers:
         """Under which names the attackers have spoken."""
         return frozenset(peer_id(key) for key in self._keys)
 
-    @property
-    def keys(self) -> frozenset[bytes]:
-        """The same as public keys."""
-        return frozenset(self._keys)
-
     def key(self, number: int) -> Ed25519PrivateKey:
         """The key by which one attacker is on the network."""
         return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"{self._seed}/attacker/{number}".encode()).digest())
