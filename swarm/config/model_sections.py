@@ -91,6 +91,6 @@ class GenerationSection:
     )
     engine: str = setting(
         "auto",
-        "Engine that samples completions: transformers (any device), vllm (a CUDA card, pip install 'swarmd[vllm]'), auto takes transformers. vllm keeps a copy of the weights.",
+        "Engine that samples completions: transformers (any device), vllm (a CUDA card; install '.[vllm]' with -c constraints-vllm.txt), auto takes transformers. vllm keeps a copy of the weights.",
         Allowed(choices=("auto", "transformers", "vllm")),
     )

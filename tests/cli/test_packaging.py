@@ -119,3 +119,17 @@ def test_the_installed_command_works_from_another_directory(installed: Path, tmp
     assert tomllib.loads(run(installed / "swarmd", "config", "example"))
     load = "from swarm.tasks.environment import load_environments; print(*load_environments())"
     assert "reasoning_gym" in run(installed / "python", "-c", load)
+
+
+def test_an_installation_with_vllm_has_the_versions_that_are_tested_but_where_vllm_forbids_it() -> None:
+    tested, with_vllm = (_pins(ROOT / name) for name in ("constraints.txt", "constraints-vllm.txt"))
+    assert "vllm" in with_vllm
+    other = {name for name in tested.keys() & with_vllm.keys() if tested[name] != with_vllm[name]}
+    assert other == {"numpy", "transformers"}
+
+
+def _pins(path: Path) -> dict[str, str]:
+    pins = (
+        line.split(";")[0].strip().partition("==") for line in path.read_text().splitlines() if "==" in line and line[0] != "#"
+    )
+    return {name.lower().replace("_", "-"): version for name, _, version in pins}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,8 +11,6 @@ from tiny_models import write_model
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import PolicyError
 from swarm.policy import policy_worker as worker_module
-from swarm.policy.engine.ends import Ends
-from swarm.policy.engine.vllm import VllmEngine
 from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import device_for, dtype_of, load_base
 from swarm.policy.policy_worker import Worker
@@ -84,76 +80,3 @@ def test_what_only_answers_is_not_made_to_fit(monkeypatch, tmp_path):
     worker.open(None, trained=False)
     assert worker.hello(None)["adapter"] == "none"
     torch.use_deterministic_algorithms(False)
-
-
-def test_vllm_is_refused_on_a_card_that_it_would_not_take(monkeypatch):
-    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace())
-    language_model = SimpleNamespace(device=torch.device("cuda:1"))
-    with pytest.raises(PolicyError, match="CUDA_VISIBLE_DEVICES"):
-        VllmEngine(language_model, Ends((), (), lambda ids: ""), (), SimpleNamespace())  # type: ignore[arg-type]
-
-
-class FakeVllm:
-    """vLLM as far as it is used, which answers with one token and its end; `done` is what was asked
-    of it."""
-
-    SamplingParams = SimpleNamespace
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error, self.done, self.weights = error, [], {}
-
-    def LLM(self, **options):
-        if self.error:
-            raise self.error
-        self.done.append(options["load_format"])
-        return self
-
-    def sleep(self, level):
-        self.done.append("sleep")
-
-    def wake_up(self, tags):
-        self.done += tags
-
-    def apply_model(self, work):
-        work(self)
-
-    def load_weights(self, weights):
-        self.weights = {name: weight.clone() for name, weight in weights}
-        self.done.append("load")
-
-    def reset_prefix_cache(self):
-        self.done.append("reset")
-
-    def generate(self, requests, settings, use_tqdm):
-        self.done.append("generate")
-        logprobs = [{5: SimpleNamespace(logprob=-0.5)}, {2: SimpleNamespace(logprob=-0.25)}]
-        answer = SimpleNamespace(token_ids=(5, 2), logprobs=logprobs)
-        return [SimpleNamespace(outputs=[answer] * each.n) for each in settings]
-
-
-def on_a_card(language_model):
-    """A policy that says it is on one."""
-    parts = ("model", "tokenizer", "dtype", "adapter", "stop_ids", "max_length")
-    return SimpleNamespace(device=torch.device("cuda:0"), **{name: getattr(language_model, name) for name in parts})
-
-
-def test_vllm_gets_the_weights_before_its_cache_and_sleeps_in_between(monkeypatch, tmp_path):
-    vllm = FakeVllm()
-    monkeypatch.setitem(sys.modules, "vllm", vllm)  # type: ignore[arg-type]
-    language_model = load_base(PolicySection(model=str(write_model(tmp_path / "m", hidden=32, layers=2)), device="cpu"))
-    engine = VllmEngine(on_a_card(language_model), Ends((2,), (), lambda ids: ""), (), SimpleNamespace(share=lambda: 0.5))  # type: ignore[arg-type]
-    assert vllm.done == ["dummy", "sleep"]
-    with torch.no_grad():
-        language_model.parameters[0][1].add_(1.0)  # as an update would
-    groups = engine.sample([[4, 5], [6]], num_generations=3, max_tokens=4, temperature=1.0, seed=1)
-    assert vllm.done[2:] == ["weights", "load", "kv_cache", "reset", "generate", "sleep"]
-    assert all(torch.equal(vllm.weights[name], weight) for name, weight in language_model.parameters), "as they are now"
-    assert [[sampled.token_ids for sampled in group] for group in groups] == [[[5, 2]] * 3] * 2
-
-
-@pytest.mark.parametrize("error", [ValueError("the cache is larger than the memory"), RuntimeError("CUDA out of memory")])
-def test_vllm_that_does_not_start_says_what_to_do(monkeypatch, tmp_path, error):
-    monkeypatch.setitem(sys.modules, "vllm", FakeVllm(error))  # type: ignore[arg-type]
-    language_model = load_base(PolicySection(model=str(write_model(tmp_path / "m", hidden=32, layers=2)), device="cpu"))
-    with pytest.raises(PolicyError, match=r"generation\.engine = auto"):
-        VllmEngine(on_a_card(language_model), Ends((2,), (), lambda ids: ""), (), SimpleNamespace(share=lambda: 0.5))  # type: ignore[arg-type]

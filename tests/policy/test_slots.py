@@ -3,8 +3,6 @@ slots."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from tiny_models import EOS, write_model
@@ -17,7 +15,6 @@ from swarm.policy.engine.choose import ends_of, open_engine
 from swarm.policy.engine.continuous import SlotEngine
 from swarm.policy.engine.ends import Ends
 from swarm.policy.engine.slots import draw
-from swarm.policy.engine.vllm import sampled
 from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import load_base
 
@@ -124,14 +121,3 @@ def test_broken_weights_are_named_here_too(model_folder):
         lm.model.model.norm.weight[0] = float("nan")
     with pytest.raises(PolicyError, match="no finite"):
         sample(open_slots(lm), lm)
-
-
-def test_what_vllm_answers_is_translated():
-    """Objects of the shape of vLLM's CompletionOutput: one dict from token to its log-probability
-    per token."""
-    logprobs = [{5: SimpleNamespace(logprob=-0.5)}, {7: SimpleNamespace(logprob=-1.5)}, {2: SimpleNamespace(logprob=-0.25)}]
-    ends = Ends([2], [], lambda ids: "")
-    whole = sampled(SimpleNamespace(token_ids=(5, 7, 2), logprobs=logprobs, finish_reason="stop"), ends, 8)
-    assert (whole.token_ids, whole.finished, whole.logprob) == ([5, 7, 2], True, -2.25)
-    cut = sampled(SimpleNamespace(token_ids=(5, 7), logprobs=logprobs[:2], finish_reason="length"), ends, 2)
-    assert (cut.token_ids, cut.finished, cut.logprob) == ([5, 7], False, -2.0)

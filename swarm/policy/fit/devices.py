@@ -66,7 +66,9 @@ def model_facts(config: PolicySection, generation: GenerationSection) -> dict[st
         return {"error": str(error)}
     ways = {each: estimate(shape, each, item=item, rank=config.lora_rank) for each in KINDS}
     needs = {str(device): ways[kind].total}
-    needs[str(second)] = needs.get(str(second), 0) + _generating(ways[kind], apart=bool(config.generation_device), vllm=vllm)
+    needs[str(second)] = needs.get(str(second), 0) + _generating(
+        ways[kind], apart=bool(config.generation_device), whole=shape.weights * item if vllm else 0
+    )
     places = [_place(torch.device(name), each, config.memory) for name, each in needs.items()]
     blocked = {each: obstacle(each, device.type) for each in KINDS}
     wanted = [f"policy.adapter = {kind} {blocked[kind]}"] if blocked[kind] else []
@@ -89,11 +91,11 @@ def _trained(shape: Shape, kind: str, rank: int) -> int:
     return shape.weights if kind == "none" else shape.adapter(rank)
 
 
-def _generating(training: Estimate, *, apart: bool, vllm: bool) -> int:
-    """Return the bytes that generation takes beside training: a process of its own, and vLLM's copy
-    of the weights."""
+def _generating(training: Estimate, *, apart: bool, whole: int) -> int:
+    """Return the bytes that generation takes beside training: a process of its own, and vLLM's
+    `whole` copy of the weights."""
     own = training.weights + training.working + training.process if apart else 0
-    return own + (training.weights if vllm else 0)
+    return own + whole
 
 
 def _place(device: torch.device, needs: int, share: float) -> dict[str, Any]:

@@ -73,6 +73,10 @@ class Memory:
         weights while nothing is trained."""
         return max(0.05, self._free / torch.cuda.mem_get_info(self._device)[1])
 
+    def taken(self, size: int) -> None:
+        """Leave out `size` bytes that something else in this process keeps from now on."""
+        self._free -= max(0, size)
+
     def holds(self, size: int) -> bool:
         """Whether `size` bytes may stay allocated between two calls of sampling; training then has
         that much less."""

@@ -11,7 +11,7 @@ peft is imported where it is used: it takes seconds, and most nodes do without.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
@@ -98,24 +99,15 @@ class Adapter:
             raise PolicyError(f"{folder} holds the adapter of another model; remove that checkpoint")
         peft.set_peft_model_state_dict(self._peft, weights)
 
+    def merged_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the plain model's weights by name, in its order and the base's type; one layer's
+        sum is made at a time."""
+        return self._plain(self._model.named_parameters())
+
     def merged(self) -> Any:
         """Return a plain model with the adapter added to its weights, in the base's type; unchanged
         weights are shared."""
-        from peft.tuners.lora import LoraLayer
-        from peft.utils.integrations import dequantize_module_weight
-
-        state = {}
-        layers: dict[str, Any] = {name: module for name, module in self._model.named_modules() if isinstance(module, LoraLayer)}
-        inside = tuple(f"{name}." for name in layers)
-        for name, weight in self._model.state_dict().items():
-            if not name.startswith(inside):
-                state[name] = weight
-        for name, layer in layers.items():
-            base = layer.get_base_layer()
-            whole = dequantize_module_weight(base)
-            state[f"{name}.weight"] = (whole.float() + layer.get_delta_weight("default").float()).to(self._model.dtype)
-            if base.bias is not None:
-                state[f"{name}.bias"] = base.bias
+        state = dict(self._plain(self._model.state_dict().items()))
         described = {k: v for k, v in self._model.config.to_dict().items() if k != "quantization_config"}
         with torch.device("meta"):
             plain = type(self._model)(type(self._model.config).from_dict(described))
@@ -123,6 +115,23 @@ class Adapter:
         plain.tie_weights()
         plain.generation_config = self._model.generation_config
         return plain
+
+    def _plain(self, items: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        from peft.tuners.lora import LoraLayer
+        from peft.utils.integrations import dequantize_module_weight
+
+        layers: dict[str, Any] = {name: module for name, module in self._model.named_modules() if isinstance(module, LoraLayer)}
+        inside = tuple(f"{name}." for name in layers)
+        for name, tensor in items:
+            layer_name, _, part = name.rpartition(".base_layer.")
+            if not name.startswith(inside):
+                yield name, tensor.detach()
+            elif part == "weight":
+                layer = layers[layer_name]
+                whole = dequantize_module_weight(layer.get_base_layer()).float()
+                yield f"{layer_name}.weight", (whole + layer.get_delta_weight("default").float()).to(self._model.dtype).detach()
+            elif part == "bias":
+                yield f"{layer_name}.bias", tensor.detach()
 
 
 def four_bits(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
