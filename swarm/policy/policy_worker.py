@@ -137,7 +137,8 @@ class Worker:
 
     def generate(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Sample; per prompt, rows of [text, finished, log-probability, token ids]."""
-        return self._sampled(self._policy.encode_prompts(list(map(_prompt, body["prompts"]))), body)
+        asked = list(map(_prompt, body["prompts"]))
+        return self._sampled(asked, self._policy.encode_prompts(asked), body)
 
     def converse(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Like `generate`, cut where the model's positions end, and the number of tokens of each
@@ -154,9 +155,9 @@ class Worker:
         if room < 1:
             raise PolicyError(f"the prompt fills the model's {self._policy.max_length} positions; shorten it")
         cut = {**body, "max_completion_length": min(body["max_completion_length"], room)}
-        return {**self._sampled(prompts, cut), "prompt_tokens": list(map(len, prompts))}
+        return {**self._sampled(asked, prompts, cut), "prompt_tokens": list(map(len, prompts))}
 
-    def _sampled(self, prompts: list[list[int]], body: Mapping[str, Any]) -> dict[str, Any]:
+    def _sampled(self, asked: list[Prompt], prompts: list[list[int]], body: Mapping[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
         groups = self._engine.sample(
             prompts,
@@ -165,7 +166,8 @@ class Worker:
             temperature=body["temperature"],
             seed=body["seed"],
         )
-        texts = iter(self._policy.decode([sampled.token_ids for group in groups for sampled in group]))
+        owners = [prompt for prompt, group in zip(asked, groups, strict=True) for _ in group]
+        texts = iter(self._policy.decode_completions(owners, [each.token_ids for group in groups for each in group]))
         rows = [
             [
                 [Completion(self._ends.cut(next(texts)), s.finished, len(s.token_ids), s.logprob).to_array(), s.token_ids]

@@ -153,7 +153,7 @@ def test_a_tokenizer_that_wraps_texts(model_folder):
     (ids,) = lm.encode_prompts(["1+1="])
     assert ids[0] == BOS
     assert EOS not in ids
-    assert lm.encode_completions(["2", "2"], [True, False]) == [[ids[1] + 1, EOS], [ids[1] + 1]]
+    assert lm.encode_completions(["1+1="] * 2, ["2", "2"], [True, False]) == [[ids[1] + 1, EOS], [ids[1] + 1]]
 
 
 def test_an_empty_prompt_starts_from_nothing(llama):
@@ -162,14 +162,14 @@ def test_an_empty_prompt_starts_from_nothing(llama):
 
 
 def test_special_tokens_in_foreign_text_stay_text(llama):
-    (ids,) = llama.encode_completions(["4<eos>"], [False])
+    (ids,) = llama.encode_completions(["2+2="], ["4<eos>"], [False])
     assert EOS not in ids
     assert llama.decode([ids]) == ["4<eos>"]
 
 
 def test_text_survives_decoding_and_encoding(llama):
     texts = ["", " 12  3 ", "a,b . c", "<|x|>"]
-    rows = llama.encode_completions(texts, [True] * len(texts))
+    rows = llama.encode_completions(["1+1="] * len(texts), texts, [True] * len(texts))
     assert all(row[-1] == EOS for row in rows)
     assert llama.decode(rows) == texts
 

@@ -85,7 +85,7 @@ def test_group_advantages():
 def test_logprobs_do_not_depend_on_neighbours(tmp_path, architecture):
     lm = open_model(write_model(tmp_path / "m", architecture, hidden=32, layers=2))
     prompts = lm.encode_prompts(["1+1=", "a prompt that is much longer than the other", "zz"])
-    rows = lm.encode_completions(["2", "a long answer indeed", "12", "2"], [True, False, True, True])
+    rows = lm.encode_completions(["1+1="] * 4, ["2", "a long answer indeed", "12", "2"], [True, False, True, True])
     owners = [0, 0, 1, 2]
     width = max(map(len, rows))
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
@@ -136,7 +136,7 @@ def test_what_is_not_packed(small, tmp_path):
 def test_the_shared_prompt_carries_the_whole_gradient(tmp_path, architecture):
     lm = open_model(write_model(tmp_path / "m", architecture, hidden=32, layers=2))
     prompts = lm.encode_prompts(["1+1=", "what is 3*3?"])
-    rows = lm.encode_completions(["22", "33", "9"], [True, True, True])
+    rows = lm.encode_completions(["1+1="] * 3, ["22", "33", "9"], [True, True, True])
     total = torch.zeros(())
     for row, owner in zip(rows, [0, 0, 1], strict=True):
         logits = lm.model(input_ids=torch.tensor([prompts[owner] + row])).logits[0, len(prompts[owner]) - 1 : -1]
@@ -205,7 +205,7 @@ def test_skipping_zero_advantages_changes_nothing(small):
 
 def test_foreign_text_is_encoded_with_its_end_and_own_tokens_are_kept(small):
     lm = open_model(small)
-    ids = tuple(map(tuple, lm.encode_completions(["2", "3"], [True, False])))
+    ids = tuple(map(tuple, lm.encode_completions(["1+1="] * 2, ["2", "3"], [True, False])))
     foreign = group("1+1=", ["2", "3"], [1, 0], finished=[True, False])
     own = group("1+1=", ["ignored", "too"], [1, 0], finished=[True, False], token_ids=ids)
     (of_foreign,) = make_batch(lm, [foreign], TrainingSection()).micro_batches
@@ -238,7 +238,7 @@ def test_what_a_peer_sends_too_long_is_left_out(small):
 
 def test_what_the_vocabulary_lacks_is_left_out(small):
     lm = open_model(small)
-    assert lm.encode_completions(["2\u00e9", "2"], [True, True])[0] == []
+    assert lm.encode_completions(["1+1="] * 2, ["2\u00e9", "2"], [True, True])[0] == []
     assert make_batch(lm, [group("1+1=", ["2", "\u00e9", "3"], [1, 1, 0])], TrainingSection()).completions == 2
 
 
@@ -280,7 +280,7 @@ def test_rewarded_answers_become_likelier_their_end_included(small):
     lm = open_model(small)
     section = TrainingSection(learning_rate=3e-3, warmup_steps=0)
     optimizer = Optimizer(lm.parameters, section)
-    prompts, tokens = lm.encode_prompts(["1+1="]), torch.tensor(lm.encode_completions(["2"], [True]))
+    prompts, tokens = lm.encode_prompts(["1+1="]), torch.tensor(lm.encode_completions(["1+1="], ["2"], [True]))
 
     def logprobs():
         with torch.no_grad():

@@ -28,7 +28,7 @@ def log_likelihoods(
     taken at once; raises `PolicyError` when one is too many.
     """
     encoded = language_model.encode_prompts(prompts)
-    completions = language_model.encode_completions(texts, [True] * len(texts))
+    completions = language_model.encode_completions(prompts, texts, [True] * len(texts))
     result = [float("-inf")] * len(texts)
     fit = [n for n, ids in enumerate(completions) if 0 < len(ids) <= language_model.max_length - len(encoded[n])]
     memory = memory or Memory(language_model, 0.0)

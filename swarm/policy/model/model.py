@@ -2,8 +2,8 @@
 back, and one forward pass.
 
 This file settles everything that differs between models, so that generation and the update see only
-token ids and logits: which keyword arguments the forward pass takes, which tokens end a sequence,
-how a chat template wraps a prompt.
+token ids and logits: which keyword arguments the forward pass takes, how weights are kept, and with
+tokenization.py which tokens a text has.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from swarm.policy.model.adapter import Adapter, AdapterSpec, four_bits
 from swarm.policy.model.hub import why_not
 from swarm.policy.model.packaged_smollm2 import NAME as SMOLLM2
 from swarm.policy.model.packaged_smollm2 import smollm2_folder
-from swarm.records import Prompt, as_text
+from swarm.policy.model.tokenization import Tokenization
+from swarm.records import Prompt
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
 
@@ -62,8 +63,9 @@ class LanguageModel:
             raise PolicyError(f"the model {source} keeps no attention cache; choose one with attention layers only")
         # Whether every token sees all before it, by an implementation that takes any mask.
         self.full_attention = model.config._attn_implementation == "sdpa" and all(type(layer) is DynamicLayer for layer in layers)
-        self.stop_ids = _stop_ids(model, self.tokenizer)
-        self.pad_id: int = self.stop_ids[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
+        self._tokenization = Tokenization(self.tokenizer, _ends(model), model.get_input_embeddings().num_embeddings, {})
+        self.stop_ids = self._tokenization.stop_ids
+        self.pad_id = self._tokenization.pad_id
         self.max_length: int = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", 1 << 30)
         # What is trained: all weights, or those of an adapter.
         self.parameters: list[tuple[str, torch.nn.Parameter]] = sorted(model.named_parameters(), key=lambda item: item[0])
@@ -136,44 +138,24 @@ class LanguageModel:
         Without a template the turns of a conversation are the lines of one text. Raises
         `PolicyError` where the template refuses a conversation.
         """
-        rows = [self._encode(prompt) for prompt in prompts]
-        # A model must be given something to continue: an empty prompt is its start (or end) of
-        # text.
-        start = self.pad_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
-        return [row or [start] for row in rows]
+        return self._tokenization.encode_prompts(prompts)
 
-    def _encode(self, prompt: Prompt) -> list[int]:
-        if isinstance(prompt, str) or not self.tokenizer.chat_template:
-            row: list[int] = self.tokenizer([as_text(prompt)], split_special_tokens=True)["input_ids"][0]
-            # A tokenizer that closes every text would end the answer before it began.
-            return row[:-1] if row and row[-1] in self.stop_ids else row
-        turns = [turn._asdict() for turn in prompt]
-        try:
-            text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        except Exception as error:  # noqa: BLE001 - a template is a program of its model's author and raises what it likes
-            raise PolicyError(f"the model's chat template refuses this conversation: {error}") from None
-        ids: list[int] = self.tokenizer([text], add_special_tokens=False)["input_ids"][0]
-        return ids
+    def encode_completions(self, prompts: Sequence[Prompt], texts: Sequence[str], finished: Sequence[bool]) -> list[list[int]]:
+        """Return the token ids of completions, each as this policy itself would write it behind its
+        prompt, with the end of an assistant's turn behind finished ones.
 
-    def encode_completions(self, texts: Sequence[str], finished: Sequence[bool]) -> list[list[int]]:
-        """Return the token ids of completions, with the end of sequence behind finished ones.
-        Special tokens in a text stay text.
-
-        A text with a character that the vocabulary lacks gets no tokens: this model could never say
-        it.
+        Special tokens in a text stay text. A text that this model could never say gets no tokens:
+        its vocabulary lacks a character, for one.
         """
-        if not texts:
-            return []
-        rows = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        unknown = self.tokenizer.unk_token_id
-        return [
-            [] if unknown in row else [*row, self.stop_ids[0]] if end else row for row, end in zip(rows, finished, strict=True)
-        ]
+        return self._tokenization.encode_completions(prompts, texts, finished)
+
+    def decode_completions(self, prompts: Sequence[Prompt], rows: Sequence[Sequence[int]]) -> list[str]:
+        """Return the exact text of completions, each given its prompt, without special tokens."""
+        return self._tokenization.decode_completions(prompts, rows)
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """Return the exact text of each row of token ids, without special tokens."""
-        texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return texts
+        """Return the exact text of each row of token ids by itself, without special tokens."""
+        return self._tokenization.decode(rows)
 
     def digest(self) -> bytes:
         """Return the SHA-256 over name, type, shape and bytes of every weight, by name; tied
@@ -289,11 +271,7 @@ def _has_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def _stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return every token that ends a sequence, the tokenizer's own end of sequence first."""
+def _ends(model: Any) -> list[int | None]:
+    """Return the tokens that end a sequence as the model's configuration names them."""
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
-    more = configured if isinstance(configured, list) else [configured]
-    ids = [token for token in [tokenizer.eos_token_id, *more] if token is not None]
-    if not ids:
-        raise PolicyError("the model names no end-of-sequence token; add eos_token to its tokenizer_config.json")
-    return tuple(dict.fromkeys(ids))
+    return configured if isinstance(configured, list) else [configured]

@@ -101,16 +101,17 @@ def make_batch(
 
 
 def _token_ids(language_model: LanguageModel, groups: Sequence[TrainingGroup]) -> list[list[list[int]]]:
-    """Return per group the tokens of its completions: as sampled for own groups, encoded from the
-    text for foreign ones; an empty list for those of weight 0."""
+    """Return per group the tokens of its completions: as sampled for own groups, encoded behind
+    the prompt for foreign ones; an empty list for those of weight 0."""
     foreign = [
-        completion
+        (group.prompt, completion)
         for group in groups
         if group.token_ids is None
         for completion, weight in zip(group.completions, group.weights, strict=True)
         if weight
     ]
-    encoded = iter(language_model.encode_completions([c.text for c in foreign], [c.finished for c in foreign]))
+    prompts, texts, finished = [p for p, _ in foreign], [c.text for _, c in foreign], [c.finished for _, c in foreign]
+    encoded = iter(language_model.encode_completions(prompts, texts, finished))
     return [
         [next(encoded) if weight else [] for weight in group.weights]
         if group.token_ids is None
