@@ -28,7 +28,7 @@ from benchmarks.experiment.cases import ALONE
 from benchmarks.experiment.program import add_settings, end, experiment_parser, given, positive
 from benchmarks.experiment.runs import Command, as_options, make_rows, sim_command
 from benchmarks.experiment.table import summary
-from swarm.config.load import OF_THE_EMBEDDED_MODEL
+from swarm.config.load import OF_OTHER_MODELS
 from swarm.config.schema import TrainingSection
 
 KEPT = (
@@ -39,7 +39,8 @@ PARTS = ("speed", "strength", "families", "tasks")
 SLOW = "1,1,1,1,1,1,1,0.1"
 # The other models are as small as the embedded one and learn at its rate; the defaults of other
 # models are for large ones.
-LIKE_EMBEDDED = "".join(f",training.{name}={getattr(TrainingSection(), name):g}" for name in OF_THE_EMBEDDED_MODEL)
+OWN = [name.removeprefix("training.") for name in OF_OTHER_MODELS if name.startswith("training.")]
+LIKE_EMBEDDED = "".join(f",training.{name}={getattr(TrainingSection(), name):g}" for name in OWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ once where it lies. Nothing in the home is changed, and no daemon may run in it 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -105,8 +106,11 @@ async def _load(newest: Path, config: Config, clock: Clock, report: Report) -> N
     """Continue from a checkpoint as a node would, as far as its policy's digest."""
     kind = "newest checkpoint loaded"
     try:
-        async with Policy(config, clock, checkpoint=newest) as policy:
-            same = policy.tag.digest.hex() == checkpoint.meta(newest)["digest"]
+        meta = checkpoint.meta(newest)
+        # In the number format of the checkpoint, whatever the settings say now.
+        written = replace(config, policy=replace(config.policy, dtype=meta.get("dtype", config.policy.dtype)))
+        async with Policy(written, clock, checkpoint=newest) as policy:
+            same = policy.tag.digest.hex() == meta["digest"]
             report.settle(kind, None if same else f"the weights in {newest} are not those that it was written for")
     except PolicyError as error:
         report.contradict(kind, str(error))

@@ -31,8 +31,8 @@ from swarm.errors import ConfigError
 
 PREFIX = "SWARMD_"
 NOT_A_SETTING = "SWARMD_HOME"
-# Training settings whose default suits the embedded model; that of the others is 0.
-OF_THE_EMBEDDED_MODEL = ("learning_rate", "constant_steps")
+# Settings whose default suits the embedded model, and the default of all others.
+OF_OTHER_MODELS = {"training.learning_rate": 0.0, "training.constant_steps": 0, "checkpoint.every_minutes": 30.0}
 
 _SECTION_TYPES: Mapping[str, type] = {name: type_ for name, type_ in get_type_hints(Config).items() if name in SECTIONS}
 FIELDS: Mapping[str, Field[Any]] = MappingProxyType(
@@ -89,9 +89,9 @@ def _combine(sources: Iterable[tuple[str, Setting]]) -> Resolved:
     settings |= {name: Setting(value, f"profile {profile}") for name, value in PROFILES[profile].items()}
     settings |= given
     if settings["policy.model"].value != "embedded":
-        other = Setting(0, "default of all but the embedded model")
-        names = [f"training.{name}" for name in OF_THE_EMBEDDED_MODEL]
-        settings |= {name: other for name in names if settings[name].origin == "default"}
+        origin = "default of all but the embedded model"
+        others = {name: Setting(value, origin) for name, value in OF_OTHER_MODELS.items()}
+        settings |= {name: other for name, other in others.items() if settings[name].origin == "default"}
     _check_together(settings)
     sections = {
         section: type_(**{field.name: settings[f"{section}.{field.name}"].value for field in fields(type_)})

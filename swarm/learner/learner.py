@@ -7,6 +7,7 @@ go to its `Company`, which may have no peers. The rounds themselves are in loop.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,8 @@ class Learner:
         self._stop = trio.Event()
         self._woken = trio.Event()  # ends a rest
         self._saved, self._save_asked = trio.Event(), False
+        self._saved_at = -math.inf
+        self._sound: set[Path] = set()  # checkpoints that this run has written
         self._restore(state)
 
     @property
@@ -117,9 +120,15 @@ class Learner:
         self._guard.trained({"": _learned(batch, report).get(self.context.key, 0.0), **finished.weight_from})
         await self._credit(batch, report)
         self.round += 1
-        due = self.round % self.context.config.checkpoint.every_rounds == 0
-        if (due or self._save_asked) and await self._healthy():
+        if (self._due() or self._save_asked) and await self._healthy():
             await self.save()
+
+    def _due(self) -> bool:
+        """Whether enough rounds and enough time have passed since the last checkpoint of this run;
+        the first one waits for rounds only."""
+        settings = self.context.config.checkpoint
+        waited_s = trio.current_time() - self._saved_at
+        return self.round % settings.every_rounds == 0 and waited_s >= 60 * settings.every_minutes
 
     def _finished(self, own: Sequence[ScoredGroup], batch: RoundBatch, report: TrainReport | None) -> RoundFinished:
         seconds, busy_s = self.activity.take_seconds(), self.policy.take_busy_s()
@@ -206,8 +215,10 @@ class Learner:
         """Write a checkpoint: the policy and the state of its learning."""
         with self.activity.doing("saving a checkpoint"):
             path = self.context.home.checkpoints
-            await self.policy.save(path, self.state())
-            await self._on_disk(lambda folder: checkpoint.prune(folder, self.context.config.checkpoint.keep))
+            self._sound.add(await self.policy.save(path, self.state()))
+            await self._on_disk(lambda folder: checkpoint.prune(folder, self.context.config.checkpoint.keep, self._sound))
+            self._sound.intersection_update(await self._on_disk(checkpoint.every))
+        self._saved_at = trio.current_time()
         self.checkpointed()
         self.context.emit(Checkpointed(self.context.identity.peer_id, self.round, str(path)))
 
@@ -217,6 +228,7 @@ class Learner:
         newest = await self.newest_checkpoint()
         await self.policy.restart(newest)
         self._restore(checkpoint.node_state(newest) if newest else {})
+        self._saved_at = trio.current_time()
         self.checkpointed()
 
     async def newest_checkpoint(self) -> Path | None:

@@ -8,20 +8,24 @@ behind.
         meta.json               written last: a description, the SHA-256 of every file and of itself
 
 A checkpoint is written into a hidden sibling, flushed to the disk file by file, and renamed. A
-second checkpoint of the same step moves the first aside as `step-00000123.replaced` until it is in
-place. `newest` believes no name: it checks every sum and falls back to the checkpoint before. This
-file never imports torch, so that the node itself can use it.
+name is never given twice: a second checkpoint of the same step is `step-00000123.1`, and then the
+first one is removed. `newest` believes no name: it checks every sum and falls back to the
+checkpoint before. This file never imports torch, so that the node itself can use it.
+
+A program beside the daemon reads a checkpoint while it holds it (`hold`): a shared lock on its
+folder, which ends with the program however that ends. Who prunes leaves a held one for later.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +34,33 @@ from swarm.errors import HomeError
 FORMAT = 1
 MODEL, OPTIMIZER, NODE, META = "model", "optimizer.safetensors", "node.json", "meta.json"
 _TEMPORARY = ".writing-"
-_REPLACED = ".replaced"
-_NAME = re.compile(r"step-(\d{8,})(\.replaced)?")
+_NAME = re.compile(r"step-(\d{8,})(?:\.(\d+))?")
+# Writes model and optimizer into a folder. May return the sums of files that it has summed while it
+# wrote them, by their names in that folder.
+Fill = Callable[[Path], Mapping[str, str] | None]
 
 
-def write(root: Path, step: int, meta: Mapping[str, Any], node_state: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
-    """Make the checkpoint of `step`; `fill` writes model and optimizer into the folder it is given.
+def write(root: Path, step: int, meta: Mapping[str, Any], node_state: Mapping[str, Any], fill: Fill) -> Path:
+    """Make the checkpoint of `step` out of what `fill` writes.
 
     Raises `HomeError` when the disk refuses; earlier checkpoints and the folder are then as before.
     """
-    final = root / f"step-{step:08d}"
+    of_step = [path for path in every(root) if step_of(path) == step]
+    final = root / (f"step-{step:08d}" + (f".{_writing(of_step[0]) + 1}" if of_step else ""))
     temporary = root / f"{_TEMPORARY}{final.name}"
     try:
         root.mkdir(parents=True, exist_ok=True)
         _sweep(root)
         temporary.mkdir()
-        fill(temporary)
+        known = fill(temporary) or {}
         (temporary / NODE).write_text(json.dumps(node_state, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
-        sums = {path.relative_to(temporary).as_posix(): _sum(path) for path in _files(temporary)}
+        names = {path.relative_to(temporary).as_posix(): path for path in _files(temporary)}
+        sums = {name: known.get(name) or _sum(path) for name, path in names.items()}
         whole = {"format": FORMAT, "step": step, **meta, "files": sums}
         (temporary / META).write_bytes(_described({**whole, "sum": _content_sum(whole)}))
         for path in [*_files(temporary), *_folders(temporary), temporary]:
             _flush(path)
-        _put_in_place(temporary, final)
+        temporary.rename(final)
         _flush(root)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -63,6 +71,9 @@ def write(root: Path, step: int, meta: Mapping[str, Any], node_state: Mapping[st
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    for path in of_step:
+        with suppress(OSError):  # the next prune tries again
+            _remove(path)
     return final
 
 
@@ -119,20 +130,20 @@ def node_state(path: Path) -> dict[str, Any]:
     return _json(path / NODE)
 
 
-def prune(root: Path, keep: int) -> None:
+def prune(root: Path, keep: int, sound: Set[Path] = frozenset()) -> None:
     """Remove checkpoints older than the newest `keep` whole ones, and what killed writers left.
 
-    Reads every byte of the checkpoints it keeps: call it from a thread. Raises `HomeError` if it
-    cannot remove them.
+    Those in `sound` are known to be whole. Reads every byte of the others that it keeps: call it
+    from a thread. Raises `HomeError` if it cannot remove them.
     """
     try:
         _sweep(root)
     except OSError as error:
         raise HomeError(f"cannot clear {root} of unfinished checkpoints: {error.strerror or error}; make it writable") from None
-    remove_older(root, keep)
+    remove_older(root, keep, sound)
 
 
-def remove_older(root: Path, keep: int) -> None:
+def remove_older(root: Path, keep: int, sound: Set[Path] = frozenset()) -> None:
     """Remove older checkpoints like `prune`, but leave unfinished ones alone: a daemon may be
     writing.
 
@@ -141,7 +152,7 @@ def remove_older(root: Path, keep: int) -> None:
     try:
         kept = 0
         for path in every(root):
-            if kept < keep and damage(path) is None:
+            if kept < keep and (path in sound or damage(path) is None):
                 kept += 1
             elif kept:  # as long as no whole checkpoint was seen, a damaged one may still be of use
                 _remove(path)
@@ -157,7 +168,7 @@ def discard_newest(root: Path) -> None:
     whole = [path for path in every(root) if damage(path) is None]
     try:
         if len(whole) > 1:
-            _remove(whole[0])
+            _remove(whole[0], even_held=True)
     except OSError as error:
         raise HomeError(f"cannot remove {whole[0]}: {error.strerror or error}; make {root} writable") from None
 
@@ -169,31 +180,53 @@ def unlisted(path: Path) -> list[Path]:
 
 def every(root: Path) -> list[Path]:
     """Return all checkpoint folders, newest first; damaged ones included, unfinished ones not."""
-    found = []
-    if root.is_dir():
-        for path in root.iterdir():
-            if (match := _NAME.fullmatch(path.name)) and path.is_dir():
-                found.append((int(match[1]), match[2] is None, path))
-    return [path for _, _, path in sorted(found, reverse=True)]
+    found = [path for path in root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()] if root.is_dir() else []
+    return sorted(found, key=lambda path: (step_of(path), _writing(path)), reverse=True)
 
 
-def _put_in_place(temporary: Path, final: Path) -> None:
-    aside = final.with_name(final.name + _REPLACED)
-    if final.exists():
-        if aside.exists():  # left by a kill just before its removal; what is in place is whole
-            _remove(aside)
-        final.rename(aside)
-    temporary.rename(final)
-    if aside.exists():
-        _remove(aside)
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint, by its name."""
+    return int(path.name.split("-")[1].split(".")[0])
 
 
-def _remove(path: Path) -> None:
-    """Remove a folder; a kill half-way leaves no half checkpoint of that name."""
+def _writing(path: Path) -> int:
+    """Return how often the step had been written before."""
+    return int(path.suffix[1:] or 0)
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[bool]:
+    """Keep others from pruning a checkpoint inside the block; yields whether it is still there.
+
+    Only `discard_newest` asks nobody.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        # It may have been removed, and made again, before it was locked.
+        yield path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path, *, even_held: bool = False) -> None:
+    """Remove a folder unless it is held; a kill half-way leaves no half checkpoint of that name."""
     doomed = path.with_name(f"{_TEMPORARY}removing-{path.name}")
     with suppress(FileNotFoundError):  # daemon and operator may remove the same one at once
-        path.rename(doomed)
-        shutil.rmtree(doomed)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            with suppress(BlockingIOError) if even_held else nullcontext():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+        except BlockingIOError:
+            return
+        finally:
+            os.close(descriptor)
 
 
 def _sweep(root: Path) -> None:

@@ -171,14 +171,15 @@ class Policy:
         self._count(out_of_memory=report.out_of_memory)
         return report
 
-    async def save(self, directory: Path, node_state: Mapping[str, Any]) -> None:
-        """Write the checkpoint `<directory>/step-<steps>` atomically.
+    async def save(self, directory: Path, node_state: Mapping[str, Any]) -> Path:
+        """Write the checkpoint of this step into `directory`, atomically; return its folder.
 
         Raises `HomeError` when the disk refuses; earlier checkpoints stay intact.
         """
         answer = await self._request("save", {"directory": str(directory), "node_state": dict(node_state)}, cost=SAVE_COST)
         self._tag = PolicyTag(*answer["tag"])
         self._count(checkpoint_seconds=answer["seconds"])
+        return Path(answer["path"])
 
     async def export(self, directory: Path) -> None:
         """Write a plain Hugging Face folder, an adapter merged into its base; `directory` is new or

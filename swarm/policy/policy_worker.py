@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
 from transformers.models.auto import modeling_auto  # noqa: F401 - what follows is imported lazily, seconds per child
 from transformers.models.llama import modeling_llama  # noqa: F401
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
@@ -35,6 +34,7 @@ from swarm.policy.fit.fitting import RATES, kind_of_training, recomputes
 from swarm.policy.fit.memory import Memory
 from swarm.policy.model.adapter import AdapterSpec
 from swarm.policy.model.model import LanguageModel, device_for, load, load_base
+from swarm.policy.model.tensor_file import write_tensors
 from swarm.policy.public_name import public_name
 from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.rounds import train
@@ -102,13 +102,14 @@ class Worker:
             self._recipe = AdapterSpec.of(self._config, kind_of_training(self._config) if trained else as_it_is)
             self._policy = load_base(self._config, quantised=self._recipe.kind == "qlora")
             self._base_digest = self._policy.digest().hex()
+            self._base_dtype: torch.dtype | None = self._policy.dtype
             if self._recipe.kind != "none":
                 self._policy.adapt(self._recipe)
         else:
             meta = checkpoint.meta(Path(path))
             self._check_base(meta, path)
             self._recipe = self._recorded_recipe(meta, path)
-            self._base_digest = meta["base_digest"]
+            self._base_digest, self._base_dtype = meta["base_digest"], _dtype(meta.get("base_dtype"))
             self._policy = self._continued(Path(path) / checkpoint.MODEL)
         if trained and recomputes(self._config, self._recipe):
             self._policy.recompute()
@@ -212,6 +213,8 @@ class Worker:
             "base_model": self._config.model,
             "base_revision": self._config.revision,
             "base_digest": self._base_digest,
+            "base_dtype": str(self._base_dtype or self._policy.dtype).removeprefix("torch."),
+            "dtype": str(self._policy.dtype).removeprefix("torch."),
             "adapter": asdict(self._recipe),
             "digest": self._digest.hex(),
             "settings_digest": hashlib.sha256(json.dumps(asdict(self._training), sort_keys=True).encode()).hexdigest(),
@@ -242,27 +245,27 @@ class Worker:
     def _tag(self) -> list[Any]:
         return [public_name(self._config.model), self._digest, self._optimizer.steps]
 
-    def _fill(self, folder: Path) -> None:
+    def _fill(self, folder: Path) -> dict[str, str]:
+        """Write model and optimizer; return the sum of the large file."""
         tensors = {f"optimizer:{name}": tensor for name, tensor in self._optimizer.state().items()}
         tensors["random:cpu"] = torch.get_rng_state()
         if self._policy.device.type == "cuda":
             tensors["random:cuda"] = torch.cuda.get_rng_state(self._policy.device)
         self._policy.save(folder / checkpoint.MODEL, adapter_of=public_name(self._config.model))
-        try:
-            save_file(tensors, folder / checkpoint.OPTIMIZER)
-        except SafetensorError as error:  # the library's own wrapping of an operating system error
-            raise OSError(str(error)) from error
+        return {checkpoint.OPTIMIZER: write_tensors(folder / checkpoint.OPTIMIZER, tensors)}
 
     def _restore_optimizer(self, path: Path, steps: int) -> None:
+        prefix = "optimizer:"
         try:
-            tensors = load_file(path)
+            with safe_open(path, "pt") as file:  # one tensor at a time
+                names = set(file.keys())
+                torch.set_rng_state(file.get_tensor("random:cpu"))
+                if self._policy.device.type == "cuda" and "random:cuda" in names:
+                    torch.cuda.set_rng_state(file.get_tensor("random:cuda"), self._policy.device)
+                state = ((name.removeprefix(prefix), file.get_tensor(name)) for name in sorted(names) if name.startswith(prefix))
+                self._optimizer.restore(state, steps)
         except (OSError, SafetensorError) as error:
             raise PolicyError(f"cannot read {path}: {error}; remove that checkpoint to continue from the one before") from None
-        torch.set_rng_state(tensors["random:cpu"])
-        if self._policy.device.type == "cuda" and "random:cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random:cuda"], self._policy.device)
-        prefix = "optimizer:"
-        self._optimizer.restore({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, steps)
 
     def _check_base(self, meta: Mapping[str, Any], path: str) -> None:
         if (meta["base_model"], meta["base_revision"]) != (self._config.model, self._config.revision):
@@ -293,7 +296,7 @@ class Worker:
         if self._recipe.kind == "none":
             return load(folder, self._config)
         policy = load_base(self._config, quantised=self._recipe.kind == "qlora")
-        if policy.digest().hex() != self._base_digest:
+        if policy.digest(self._base_dtype).hex() != self._base_digest:
             raise PolicyError(
                 f"the base model {self._config.model} is not the one that the adapter in {folder} was trained on; pin "
                 "policy.revision to the one before, set policy.dtype and policy.device back, or move the checkpoints away"
@@ -307,7 +310,7 @@ class Worker:
         if self._policy.adapter is not None:
             return self._policy  # with the adapter off
         reference = load_base(self._config)
-        if reference.digest().hex() != self._base_digest:
+        if reference.digest(self._base_dtype).hex() != self._base_digest:
             raise PolicyError(
                 f"the base model {self._config.model} is not the one that training began with, and training.beta > 0 needs that "
                 "one; pin policy.revision, or set training.beta = 0"
@@ -315,6 +318,11 @@ class Worker:
         for parameter in reference.model.parameters():
             parameter.requires_grad_(False)
         return reference
+
+
+def _dtype(name: str | None) -> torch.dtype | None:
+    """Return the type that a checkpoint names; None where it is of before types were recorded."""
+    return None if name is None else getattr(torch, name)
 
 
 def _prompt(fields: str | list[list[str]]) -> Prompt:

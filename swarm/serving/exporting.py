@@ -13,14 +13,15 @@ import trio
 from protocols.manifest import EnvironmentRule, Range
 from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import Config
-from swarm.errors import HomeError, PolicyError, SwarmdError
+from swarm.errors import HomeError, PolicyError
 from swarm.home import Home, storage, write_atomically
 from swarm.policy import checkpoint
 from swarm.policy.public_name import public_name
 from swarm.pool.store.store import Store
 from swarm.serving.card import Provenance, card
+from swarm.serving.chosen import chosen
 from swarm.serving.comparison import known_evaluations
-from swarm.serving.trained import mark, open_policy
+from swarm.serving.trained import open_policy
 
 
 def export_newest(home: Home, config: Config, directory: Path, *, adapter: bool, command: str) -> None:
@@ -41,23 +42,13 @@ def export_newest(home: Home, config: Config, directory: Path, *, adapter: bool,
 
 
 def _fill(home: Home, config: Config, target: Path, *, adapter: bool) -> Mapping[str, Any]:
-    """Write the policy into `target`; the description and the node's state of its checkpoint.
-
-    A running daemon may remove or replace the checkpoint meanwhile. Then the newest one is taken
-    anew.
-    """
-    while (path := checkpoint.newest(home.checkpoints)) is not None:
-        before = mark(path)
-        try:
-            known = {**checkpoint.node_state(path), **checkpoint.meta(path)}
-            _write(config, path, target, adapter=adapter)
-        except (OSError, SwarmdError):
-            if mark(path) == before:
-                raise
-        else:
-            if mark(path) == before:
-                return known
-    raise HomeError(f"{home.checkpoints} holds no whole checkpoint yet; the node writes them while it learns")
+    """Write the newest policy into `target`; the description and the node's state of its
+    checkpoint."""
+    with chosen(home, "newest") as path:
+        if path is None:
+            raise HomeError(f"{home.checkpoints} holds no whole checkpoint yet; the node writes them while it learns")
+        _write(config, path, target, adapter=adapter)
+        return {**checkpoint.node_state(path), **checkpoint.meta(path)}
 
 
 def _write(config: Config, path: Path, target: Path, *, adapter: bool) -> None:

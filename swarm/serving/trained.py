@@ -1,14 +1,14 @@
 """Opens the policy of a home's checkpoint, beside a running daemon or without one.
 
-It runs in a process of its own and never disturbs a daemon's policy; a daemon's checkpoints are
-whole the moment they appear.
+It runs in a process of its own and never disturbs a daemon's policy. A daemon's checkpoints are
+whole the moment they appear, and stay while they are held (chosen.py).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,36 +16,16 @@ import trio
 
 from swarm.clock import WallClock
 from swarm.config.schema import Config
-from swarm.errors import ChildDied, HomeError, SwarmdError
+from swarm.errors import ChildDied, SwarmdError
 from swarm.home import Home
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy, Reply
 from swarm.records import Prompt
+from swarm.serving.chosen import chosen
 
 FOLLOW_S = 2.0  # between looks for a newer checkpoint
 
 logger = logging.getLogger(__name__)
-
-
-def choose(home: Home, which: str) -> Path | None:
-    """Find a checkpoint by "newest", by the number of its step, or by "base": None, the model
-    before any training.
-
-    Without any checkpoint the newest policy is the base. Reads every byte of the checkpoint. Raises
-    `HomeError`.
-    """
-    if which == "base":
-        return None
-    if which == "newest":
-        return checkpoint.newest(home.checkpoints)
-    for path in checkpoint.every(home.checkpoints):
-        if which.isdigit() and path.name.removesuffix(".replaced") == f"step-{int(which):08d}":
-            if wrong := checkpoint.damage(path):
-                raise HomeError(f"{wrong}; choose another checkpoint (swarmd checkpoints lists them)")
-            return path
-    raise HomeError(
-        f"{home.checkpoints} has no checkpoint {which!r}; `swarmd checkpoints` lists them, and there are newest and base"
-    )
 
 
 def open_policy(config: Config, path: Path | None) -> Policy:
@@ -75,10 +55,11 @@ class Trained:
     Answers one wish at a time.
     """
 
-    def __init__(self, home: Home, policy: Policy, path: Path | None) -> None:
+    def __init__(self, home: Home, policy: Policy, path: Path | None, held: ExitStack) -> None:
         self._home = home
         self._policy = policy
         self._path = path
+        self._held = held  # keeps the checkpoint of `path`
         self._mark = mark(path)
         self._turn = trio.CapacityLimiter(1)
 
@@ -120,8 +101,7 @@ class Trained:
                 )
             except ChildDied:
                 # Killed for memory, perhaps: the next request finds the policy restarted.
-                gone = self._path is not None and not self._path.exists()
-                await self._policy.restart(await trio.to_thread.run_sync(choose, self._home, "newest") if gone else self._path)
+                await self._policy.restart(self._path)
                 raise
 
     async def follow(self) -> None:
@@ -134,17 +114,23 @@ class Trained:
 
     async def _take_up(self, seen: Path) -> None:
         self._mark = mark(seen)
-        newest = await trio.to_thread.run_sync(checkpoint.newest, self._home.checkpoints)
-        try:
-            async with self._turn:
-                await self._policy.restart(newest)
+        with ExitStack() as held:
+            newest = await trio.to_thread.run_sync(held.enter_context, chosen(self._home, "newest"))
+            try:
+                async with self._turn:
+                    await self._policy.restart(newest)
+            except SwarmdError as error:
+                self._mark = None  # the next look tries again
+                logger.warning("the checkpoint %s cannot be loaded: %s", newest, error)
+                return
             self._path = newest
+            self.close()
+            self._held = held.pop_all()
             logger.info("answering with step %d", self.step)
-        except SwarmdError as error:
-            # The daemon may have removed it between two looks; the next look finds what is there
-            # then.
-            self._mark = None
-            logger.warning("the checkpoint %s cannot be loaded: %s", newest, error)
+
+    def close(self) -> None:
+        """Let others remove the checkpoint."""
+        self._held.close()
 
 
 def mark(path: Path | None) -> tuple[str, int] | None:
@@ -159,6 +145,11 @@ def mark(path: Path | None) -> tuple[str, int] | None:
 @asynccontextmanager
 async def open_trained(home: Home, config: Config, which: str = "newest") -> AsyncIterator[Trained]:
     """Open the policy of a home's checkpoint. Raises `SwarmdError`."""
-    path = await trio.to_thread.run_sync(choose, home, which)
-    async with open_policy(config, path) as policy:
-        yield Trained(home, policy, path)
+    with ExitStack() as held:
+        path = await trio.to_thread.run_sync(held.enter_context, chosen(home, which))
+        async with open_policy(config, path) as policy:
+            trained = Trained(home, policy, path, held.pop_all())
+            try:
+                yield trained
+            finally:
+                trained.close()

@@ -68,7 +68,8 @@ def run_simulation(options: SimulationOptions) -> dict[str, Any]:
 def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
     """Return one configuration per honest node, and the swarm's manifest."""
     _check(options)
-    overrides = {"node.rounds": str(options.rounds)}
+    # Checkpoints by rounds alone: simulated rounds pass too fast for the default's minutes.
+    overrides = {"node.rounds": str(options.rounds), "checkpoint.every_minutes": "0"}
     if options.attack is not None:
         overrides["swarm.manifest"] = "scratch"
     if options.undefended:

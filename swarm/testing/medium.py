@@ -43,6 +43,7 @@ SETTINGS = {
     "training.external": "4",
     "generation.num_generations": "4",
     "checkpoint.every_rounds": "1000",
+    "checkpoint.every_minutes": "0",
     "network.request_timeout_s": "3",
 }
 

@@ -15,14 +15,16 @@ from trained_homes import a_checkpoint
 from swarm.config.schema import Config
 from swarm.errors import ChildDied, HomeError, PolicyError
 from swarm.home import Home
+from swarm.policy import checkpoint
 from swarm.policy.policy import Reply
 from swarm.records import Turn
 from swarm.serving import server as server_module
 from swarm.serving import trained as trained_module
+from swarm.serving.chosen import chosen
 from swarm.serving.http import MAX_BODY_BYTES, MAX_HEAD_BYTES, HttpError, Request, Response, answer_json, converse
 from swarm.serving.openai import answer, read
 from swarm.serving.server import Endpoints
-from swarm.serving.trained import Wish, choose, open_trained
+from swarm.serving.trained import Wish, open_trained
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -227,7 +229,38 @@ async def test_it_answers_from_the_newest_checkpoint(tmp_path: Path, monkeypatch
             await trained.answer(wish)
         assert (await trained.answer(wish))[0] == first, "a policy that died is there again for the next one"
         nursery.cancel_scope.cancel()
-    assert choose(home, "base") is None
-    assert choose(home, "2") == choose(home, "newest") == home.checkpoints / "step-00000002"
-    with pytest.raises(HomeError, match="swarmd checkpoints"):
-        choose(home, "7")
+    for which, step in (("base", None), ("2", 2), ("newest", 2)):
+        with chosen(home, which) as path:
+            assert path == (step and home.checkpoints / "step-00000002")
+    with pytest.raises(HomeError, match="swarmd checkpoints"), chosen(home, "7"):
+        pass
+
+
+def test_the_newest_checkpoint_is_found_however_fast_a_daemon_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It saves and prunes between a look at the folder and the lock, and while one is read."""
+    home = Home(tmp_path / "home").create()
+
+    def fill(folder: Path) -> None:
+        (folder / checkpoint.MODEL).mkdir()
+
+    def save() -> None:
+        steps.append(len(steps))
+        written(home.checkpoints, steps[-1], {}, {}, fill)
+        checkpoint.prune(home.checkpoints, 1)
+
+    steps: list[int] = []
+    written, looked = checkpoint.write, checkpoint.hold
+    save()
+    disturbances = iter([True, True])
+
+    def disturbed_hold(path: Path):  # type: ignore[no-untyped-def]
+        if next(disturbances, False):
+            save()
+        return looked(path)
+
+    monkeypatch.setattr(checkpoint, "hold", disturbed_hold)
+    with chosen(home, "newest") as path:
+        assert path is not None
+        save()
+        assert checkpoint.damage(path) is None
+    assert len(steps) == 4

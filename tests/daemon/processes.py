@@ -35,7 +35,13 @@ SWARMD = str(Path(sys.executable).with_name("swarmd"))
 SOON_S, WITHIN_S = 120.0, 300.0
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 # Slow rounds, since the processes of three nodes share two cores, and frequent checkpoints.
-SETTINGS = ("network.mdns=false", "node.min_round_s=0.3", "checkpoint.every_rounds=4", "checkpoint.keep=2")
+SETTINGS = (
+    "network.mdns=false",
+    "node.min_round_s=0.3",
+    "checkpoint.every_rounds=4",
+    "checkpoint.every_minutes=0",
+    "checkpoint.keep=2",
+)
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1

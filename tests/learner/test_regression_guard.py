@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from node_shapes import Medium, finished, on_virtual_time
 
-from swarm.events import Event, RolledBack
+from swarm.events import Checkpointed, Event, RolledBack
 from swarm.learner import regression_guard
 from swarm.learner.regression_guard import PATIENCE, RegressionGuard
 from swarm.policy import checkpoint
@@ -141,3 +141,16 @@ def test_a_node_whose_policy_was_spoiled_goes_back_to_its_checkpoint(tmp_path: P
     assert (back.round, back.to_round, back.accuracy) == (4, 2, 0.0)
     assert back.best > 0.15
     assert [event.round for event in finished(events)] == [0, 1, 2, 3, 2, 3]
+
+
+def test_checkpoints_wait_for_their_minutes_but_for_the_first_and_the_last(tmp_path: Path) -> None:
+    events: list[Event] = []
+
+    async def main(medium: Medium) -> None:
+        settings = {"node_rounds": 9, "node_min_round_s": 60, "checkpoint_every_rounds": 2, "checkpoint_every_minutes": 3.5}
+        async with medium.node(0, events, **settings, defences_canary_tasks=0) as node:
+            await node.learn()
+
+    on_virtual_time(tmp_path, main)
+    # Due after every second round, and four minutes after the one before; the node saves as it ends.
+    assert [event.round for event in events if isinstance(event, Checkpointed)] == [2, 6, 9]

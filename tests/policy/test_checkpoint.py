@@ -4,9 +4,11 @@ content."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,58 @@ def test_the_same_step_again_replaces(tmp_path):
     write(tmp_path, 5, {"round": 1})
     path = write(tmp_path, 5, {"round": 2})
     assert checkpoint.node_state(path) == {"round": 2}
-    assert names(tmp_path) == ["step-00000005"]
+    assert checkpoint.newest(tmp_path) == path
+    assert names(tmp_path) == ["step-00000005.1"]
+
+
+def test_what_somebody_reads_stays_until_it_is_let_go(tmp_path):
+    older = write(tmp_path, 5, {"round": 1})
+    with checkpoint.hold(older) as there:
+        assert there
+        again = write(tmp_path, 5, {"round": 2})
+        write(tmp_path, 6)
+        checkpoint.prune(tmp_path, keep=1)
+        assert checkpoint.damage(older) is None
+        assert checkpoint.node_state(older) == {"round": 1}, "nothing else has got its name"
+        assert not again.exists()
+    checkpoint.prune(tmp_path, keep=1)
+    assert names(tmp_path) == ["step-00000006"]
+    with checkpoint.hold(older) as there:
+        assert not there
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_killed_reader_holds_nothing(tmp_path):
+    older = write(tmp_path, 1)
+    read, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with checkpoint.hold(older):
+            os.write(told, b"held")
+            signal.pause()
+    assert os.read(read, 4) == b"held"
+    write(tmp_path, 2)
+    checkpoint.prune(tmp_path, keep=1)
+    assert older.exists()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    checkpoint.prune(tmp_path, keep=1)
+    assert not older.exists()
+
+
+def test_sums_known_already_are_taken_and_sound_checkpoints_not_read_again(tmp_path, monkeypatch):
+    read = []
+    sum_ = checkpoint._sum
+    monkeypatch.setattr(checkpoint, "_sum", lambda path: (read.append(path.name), sum_(path))[1])
+    known = hashlib.sha256(b"moments").hexdigest()
+    first = write(tmp_path, 1, fill=lambda folder: (fill(folder), {"optimizer.safetensors": known})[1])
+    second = write(tmp_path, 2)
+    assert read.count("optimizer.safetensors") == 1
+    read.clear()
+    checkpoint.prune(tmp_path, 2, {first, second})
+    assert read == []
+    assert checkpoint.newest(tmp_path) == second
+    assert checkpoint.damage(first) is None
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,37 @@ def test_what_is_restored_goes_on_bit_for_bit():
     run(first, optimizers[1], gradients[:3])
     second = torch.nn.Parameter(first.detach().clone())
     continued = Optimizer([("w", second)], settings)
-    continued.restore(optimizers[1].state(), optimizers[1].steps)
+    continued.restore(optimizers[1].state().items(), optimizers[1].steps)
     run(second, continued, gradients[3:])
     assert torch.equal(second, straight)
     assert torch.equal(continued.state()["rest:w"], optimizers[0].state()["rest:w"])
+
+
+@pytest.mark.parametrize("first", [torch.float32, torch.bfloat16])
+def test_weights_go_on_in_another_type(first):
+    """What bfloat16 rounds away is lost to it; what it kept beside, float32 takes up."""
+    second = torch.bfloat16 if first == torch.float32 else torch.float32
+    settings = TrainingSection(learning_rate=1e-3, warmup_steps=0)
+    gradients = [torch.randn(6) for _ in range(6)]
+    before = torch.nn.Parameter(torch.ones(6, dtype=first))
+    optimizer = Optimizer([("w", before)], settings)
+
+    def run(weight, optimizer, steps):
+        for gradient in steps:
+            weight.grad = gradient.to(weight.dtype)
+            optimizer.step()
+
+    def whole(weight, optimizer):
+        return joined(weight.detach(), optimizer.state()["rest:w"]) if weight.dtype == torch.bfloat16 else weight.detach()
+
+    run(before, optimizer, gradients[:3])
+    exact = whole(before, optimizer)
+    after = torch.nn.Parameter(before.detach().to(second))  # as a model loads its file
+    continued = Optimizer([("w", after)], settings)
+    continued.restore(optimizer.state().items(), optimizer.steps)
+    assert ("rest:w" in continued.state()) == (second == torch.bfloat16)
+    expected = exact if second == torch.float32 else exact.to(torch.bfloat16).float()
+    assert torch.equal(whole(after, continued), expected)
+    run(after, continued, gradients[3:])
+    run(before, optimizer, gradients[3:])
+    torch.testing.assert_close(whole(after, continued), whole(before, optimizer), rtol=5e-3, atol=0)

@@ -348,7 +348,7 @@ def test_optimizer_state_goes_on_bit_for_bit(small):
         for (_, target), (_, source) in zip(second.parameters, first.parameters, strict=True):
             target.copy_(source)
     continued = Optimizer(second.parameters, TrainingSection())
-    continued.restore(optimizer.state(), optimizer.steps)
+    continued.restore(optimizer.state().items(), optimizer.steps)
     train(second, continued, 3)
     assert second.digest() == straight.digest()
 
@@ -357,7 +357,7 @@ def test_state_of_another_model_is_refused(small, tmp_path):
     optimizer = Optimizer(open_model(small).parameters, TrainingSection())
     for state in ({"exp_avg:unknown": torch.zeros(3)}, {"exp_avg:model.norm.weight": torch.zeros(3)}):
         with pytest.raises(PolicyError, match="does not fit"):
-            optimizer.restore(state, 1)
+            optimizer.restore(state.items(), 1)
 
 
 def test_digest_sees_every_weight(small):

@@ -33,6 +33,8 @@ from swarm.policy.model.tokenization import Tokenization
 from swarm.records import Prompt
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
+# Weights on a GPU are copied into main memory by this much at a time as they are saved.
+SHARD = "512MB"
 
 
 class LanguageModel:
@@ -157,16 +159,19 @@ class LanguageModel:
         """Return the exact text of each row of token ids by itself, without special tokens."""
         return self._tokenization.decode(rows)
 
-    def digest(self) -> bytes:
+    def digest(self, dtype: torch.dtype | None = None) -> bytes:
         """Return the SHA-256 over name, type, shape and bytes of every weight, by name; tied
         weights count once.
 
-        With an adapter it is over the base's digest and the adapter's weights.
+        With an adapter it is over the base's digest and the adapter's weights. With `dtype` it is
+        of the weights in that type, but for those that are no floating-point numbers.
         """
         total = hashlib.sha256(self.base_digest)
         for name, parameter in self.parameters:
-            total.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
-            total.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+            weight = parameter.detach()
+            weight = weight.to(dtype) if dtype is not None and weight.is_floating_point() else weight
+            total.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+            total.update(weight.cpu().reshape(-1).view(torch.uint8).numpy().data)
         return total.digest()
 
     def write_trained(self, path: Path, meta: dict[str, str]) -> None:
@@ -200,9 +205,9 @@ class LanguageModel:
         """
         try:
             if self.adapter is None:
-                self.model.save_pretrained(directory)
+                self.model.save_pretrained(directory, max_shard_size=SHARD)
             elif adapter_of is None:
-                self.adapter.merged().save_pretrained(directory)
+                self.adapter.merged().save_pretrained(directory, max_shard_size=SHARD)
             else:
                 self.adapter.save(directory, adapter_of)
             self.tokenizer.save_pretrained(directory)

@@ -10,7 +10,7 @@ gradient and moments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from swarm.policy.update.schedule import learning_rate
 # Weights stepped at once where they are narrow: 64 MiB of float32.
 SLICE = 1 << 24
 EPSILON = 1e-8
+# The part of the state that holds the other halves of bfloat16 weights.
+REST = "rest"
 # Decay of the means of the gradient and of its square; 0.95 forgets faster than the usual 0.999 and
 # suits a moving target.
 BETAS = (0.9, 0.95)
@@ -84,18 +86,28 @@ class Optimizer:
             for part, value in self._adamw.state.get(weight, {}).items()
         }
 
-    def restore(self, tensors: Mapping[str, Tensor], steps: int) -> None:
-        """Continue from what `state` returned.
+    def restore(self, tensors: Iterable[tuple[str, Tensor]], steps: int) -> None:
+        """Continue from what `state` returned, of weights of the same type or another one.
 
-        Raises `PolicyError` when it belongs to other weights.
+        A float32 weight that was bfloat16 takes up its other half; a bfloat16 weight that was
+        float32 has lost it in rounding, and begins without. Raises `PolicyError` when the state
+        belongs to other weights.
         """
         weights = dict(zip(self._names, self._weights, strict=True))
-        for key, value in tensors.items():
+        for key, value in tensors:
             part, name = key.split(":", 1)
             weight = weights.get(name)
             if weight is None or (value.dim() and value.shape != weight.shape):
                 raise PolicyError(f"the checkpoint's optimizer state does not fit the weight {name}; remove that checkpoint")
-            self._adamw.state[weight][part] = value.to(weight.device).clone()
+            if part == REST and weight.dtype == torch.float32:
+                with torch.no_grad():
+                    weight.copy_(joined(weight.to(torch.bfloat16), value.to(weight.device)))
+            else:
+                self._adamw.state[weight][part] = value.to(weight.device, copy=True)
+        for weight in self._weights:
+            state = self._adamw.state.get(weight)
+            if state and weight.dtype != torch.float32 and REST not in state:
+                state[REST] = torch.zeros_like(weight, dtype=torch.int16)
         self.steps = steps
 
     def _make_state(self) -> None:
@@ -109,7 +121,7 @@ class Optimizer:
                     "exp_avg_sq": torch.zeros_like(weight, dtype=torch.float32),
                 }
                 if weight.dtype != torch.float32:
-                    state["rest"] = torch.zeros_like(weight, dtype=torch.int16)
+                    state[REST] = torch.zeros_like(weight, dtype=torch.int16)
                 self._adamw.state[weight] = state
         if self._narrow:  # the memory of the slices, which the allocator then keeps for them
             largest = min(SLICE, max(weight.numel() for weight in self._weights))
@@ -123,7 +135,7 @@ class Optimizer:
     def _step_narrow(self, weight: Tensor, gradient: Tensor, scale: float, rate: float) -> None:
         state = self._adamw.state[weight]
         parts = [each.view(-1) for each in (weight, gradient.contiguous(), state["exp_avg"], state["exp_avg_sq"])]
-        rest = state["rest"].view(-1) if "rest" in state else None
+        rest = state[REST].view(-1) if REST in state else None
         for start in range(0, weight.numel(), SLICE):
             here = slice(start, start + SLICE)
             narrow, slope, mean, square = (each[here] for each in parts)
