@@ -42,13 +42,24 @@ def _option(*names: str, **more: Any) -> Callable[[Command], Command]:
 @_option(
     "--network",
     type=click.Choice(["libp2p", "memory"]),
-    help="Loopback libp2p in real time, or a simulated network on a virtual clock, the same for the same seed.",
+    default=None,
+    help="Loopback libp2p in real time (the default), or a simulated network on a virtual clock, the same for the same seed "
+    "(the default with --attack).",
 )
 @_option("--specialise", is_flag=True, help="Give every node its own few tasks; evaluation covers all of them.")
 @_option("--compare", is_flag=True, help="Also run the same nodes alone, with the same seeds, and report both.")
-@_option("--attack", type=click.Choice(ATTACKS), help="What the attackers do; the manifest is then scratch unless set.")
+@_option(
+    "--attack",
+    type=click.Choice(ATTACKS),
+    help="What the attackers do; the manifest is then scratch, and in memory a round takes a minute of virtual time, unless set.",
+)
 @_option("--attackers", type=click.IntRange(min=0), metavar="K", help="How many of the nodes attack.")
-@_option("--attack-groups", type=click.IntRange(min=1), metavar="N", help="Groups of an attacker per round of the honest nodes.")
+@_option(
+    "--attack-groups",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Groups of an attacker per round of the honest nodes, the attack's own number by default.",
+)
 @_option("--undefended", is_flag=True, help="Turn every defence of the honest nodes off, to see what an attack reaches.")
 @_option(
     "--churn",
@@ -99,12 +110,13 @@ def _option(*names: str, **more: Any) -> Callable[[Command], Command]:
     "--json", "as_json", is_flag=True, help="Print report.json to standard output as well; progress goes to standard error."
 )
 @click.pass_context
-def sim(context: click.Context, /, as_json: bool, **asked: Any) -> None:
+def sim(context: click.Context, /, as_json: bool, network: str | None, **asked: Any) -> None:
     """Run a whole swarm on this machine.
 
     The nodes are those of `swarmd start`; a report tells what they learned from each other.
     """
-    options = SimulationOptions(**asked, plain=not sys.stderr.isatty())
+    network = network or (_DEFAULT.network if asked["attack"] is None else "memory")
+    options = SimulationOptions(**asked, network=network, plain=not sys.stderr.isatty())
     log_to_stderr(context.find_root().params["log_level"] or "warning")
     from swarm.sim.simulation import run_simulation
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.clock import PacedClock
 from swarm.context import Context
-from swarm.events import Event, Refused, RoundFinished
+from swarm.events import Event, Refused, RolledBack, RoundFinished
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.node.node import Node
@@ -39,6 +39,7 @@ async def live(swarm: SimulatedSwarm, stay: Stay, *, last: bool) -> None:
         begin(home.pool, identity.public_key)
     rounds: dict[int, RoundFinished] = {}
     refused: Counter[tuple[str, str]] = Counter()
+    rollbacks: list[RolledBack] = []
 
     def listen(event: Event) -> None:
         if isinstance(event, RoundFinished):
@@ -49,6 +50,8 @@ async def live(swarm: SimulatedSwarm, stay: Stay, *, last: bool) -> None:
             swarm.count_round(stay.place, done)
         elif isinstance(event, Refused):
             refused[event.signer, event.reason] += 1
+        elif isinstance(event, RolledBack):
+            rollbacks.append(event)
         plan.progress(stay.place, event)
 
     open_network = swarm.networks.watched_opener(home, identity, config)
@@ -71,7 +74,7 @@ async def live(swarm: SimulatedSwarm, stay: Stay, *, last: bool) -> None:
             await _drain(swarm, node, number)
         # Counted before the evaluation, in which time goes by: whose turn it is there is not given
         # by the seed.
-        result = await result_of(node, stay, Heard(rounds, refused), before, last=last)
+        result = await result_of(node, stay, Heard(rounds, refused, len(rollbacks)), before, last=last)
         swarm.results[number] = replace(result, after=await swarm.examine(node))
         if last:
             await swarm.measured.arrive()

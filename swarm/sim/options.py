@@ -11,9 +11,12 @@ from swarm.errors import ConfigError
 # The names of `swarm.sim.attacks.ATTACKS`, here so that the command line need not load the attacks
 # to list them.
 ATTACKS = (
-    "text", "statement", "suffix", "length", "drip", "decoy", "truth", "junk", "partial", "grind", "copy", "near-copy",
-    "impersonate", "sybil",
+    "text", "statement", "suffix", "length", "drip", "decoy", "truth", "junk", "partial", "zeros", "offbyone", "grind",
+    "copy", "near-copy", "impersonate", "sybil", "flood", "vanish", "turn",
 )  # fmt: skip
+# Attacks are measured at the pace of real models. On the virtual clock a round of the embedded model
+# takes a twentieth of a second: nobody would ever be established, and the regression guard look once.
+ATTACK_PACE = {"node.min_round_s": "60", "checkpoint.every_rounds": "5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class SimulationOptions:
     plain: bool = False
     attack: str | None = None
     attackers: int = 0
-    attack_groups: int = 2
+    attack_groups: int | None = None
     undefended: bool = False
     churn: float = 0.0
     partition: bool = False

@@ -100,6 +100,7 @@ def build_report(
         "payload_bytes": payload,
         "wire_bytes": wire,
         "refused": total([result.refused for result in results]),
+        "rollbacks": sum(result.rollbacks for result in results),
         "seconds_per_activity": _seconds(results),
         "attack": attack_report(options, outcome),
         "weather": weather_report(options, outcome),

@@ -47,8 +47,8 @@ class NodeResult:
 
     `written` are the envelopes of its log (id → groups), and `held` the ids of the foreign ones
     that it has. `admitted` counts groups by signer, `refused_from` refusals by signer and reason;
-    `refused` also counts refusals without a signer to blame. `regards` are of every signer of an
-    admitted or refused group.
+    `refused` also counts refusals without a signer to blame. `rollbacks` counts returns to a
+    checkpoint. `regards` are of every signer of an admitted or refused group.
     """
 
     stay: Stay
@@ -62,6 +62,7 @@ class NodeResult:
     shared: int
     refused: Mapping[str, int]
     refused_from: Mapping[tuple[str, str], int]
+    rollbacks: int
     admitted: Mapping[str, int]
     regards: Mapping[str, Regard]
     written: Mapping[bytes, int]
@@ -74,10 +75,11 @@ class NodeResult:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The events of a node's rounds and refusals, as heard from outside."""
+    """The events of a node's rounds, refusals and returns to a checkpoint, as heard from outside."""
 
     rounds: Mapping[int, RoundFinished]
     refused_from: Mapping[tuple[str, str], int]
+    rollbacks: int
 
 
 async def result_of(
@@ -110,6 +112,7 @@ async def result_of(
         shared=sum(written.values()),
         refused=admission.refused,
         refused_from=dict(heard.refused_from),
+        rollbacks=heard.rollbacks,
         admitted=admitted,
         regards={signer: _regard(node, signer) for signer in signers},
         written=written,
@@ -151,7 +154,7 @@ def _admitted(store: Store) -> dict[str, int]:
 def _rollouts(groups: Sequence[ScoredGroup]) -> Rollouts:
     completions = [completion for group in groups for completion in group.completions]
     patterned = {
-        name: sum(attack.pattern(completion.text) for completion in completions)
+        name: sum(attack.pattern(each.text, group.task.answer) for group in groups for each in group.completions)
         for name, attack in ATTACKS.items()
         if attack.pattern is not None
     }

@@ -18,7 +18,7 @@ from swarm.config.schema import SECTIONS, Config
 from swarm.errors import ConfigError
 from swarm.home import Home, storage
 from swarm.roles.proposer import chosen_rules
-from swarm.sim.options import ATTACKS, SimulationOptions, of_model
+from swarm.sim.options import ATTACK_PACE, ATTACKS, SimulationOptions, of_model
 from swarm.sim.page import write_page
 from swarm.sim.plots import draw_plots
 from swarm.sim.progress import show_progress
@@ -72,6 +72,8 @@ def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
     overrides = {"node.rounds": str(options.rounds), "checkpoint.every_minutes": "0"}
     if options.attack is not None:
         overrides["swarm.manifest"] = "scratch"
+        if options.network == "memory":
+            overrides |= ATTACK_PACE
     if options.undefended:
         overrides |= without_defences()
     if options.churn and options.network == "memory":

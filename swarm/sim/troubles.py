@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 from swarm.sim.options import SimulationOptions
 from swarm.sim.results import NodeResult, Regard
@@ -33,9 +33,7 @@ def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any
     left_out = [0, 0]  # groups of honest signers, of attackers
     for signer, count in (item for result in results for round in result.rounds for item in round.left_out_from.items()):
         left_out[signer in record.peer_ids] += count
-    weights: list[float] = [0.0, 0.0]  # of honest signers, of attackers
-    for signer, weight in (item for result in results for round in result.rounds for item in round.weight_from.items()):
-        weights[signer in record.peer_ids] += weight
+    thirds = [_weights(results, record.peer_ids, third) for third in range(3)]
     regards = [(peer in record.peer_ids, regard) for result in outcome.present for peer, regard in result.regards.items()]
     return {
         "name": options.attack,
@@ -51,9 +49,39 @@ def attack_report(options: SimulationOptions, outcome: Outcome) -> dict[str, Any
         "groups_left_out": left_out[True],
         "groups_left_out_honest": left_out[False],
         "trained_share": trained / foreign if foreign else None,
-        "weight_share": weights[True] / sum(weights) if sum(weights) else None,
+        "weight_share": _attackers_share(_Weights(*map(sum, zip(*thirds, strict=True)))),
+        "weight_share_per_third": [_attackers_share(third) for third in thirds],
+        "honest_share_per_round_per_node": [
+            [
+                round(sum(weight for signer, weight in each.weight_from.items() if signer not in record.peer_ids), 3)
+                for each in result.rounds
+            ]
+            for result in outcome.present
+        ],
         "standing": {"attackers": _standing(regards, among=True), "honest": _standing(regards, among=False)},
     }
+
+
+class _Weights(NamedTuple):
+    """What was learned from foreign groups, in parts of batches."""
+
+    honest: float
+    attackers: float
+
+
+def _weights(results: Sequence[NodeResult], attackers: Collection[str], third: int) -> _Weights:
+    """Add up a third of every node's rounds."""
+    weights = [0.0, 0.0]
+    for result in results:
+        for number, finished in enumerate(result.rounds):
+            if 3 * number // len(result.rounds) == third:
+                for signer, weight in finished.weight_from.items():
+                    weights[signer in attackers] += weight
+    return _Weights(*weights)
+
+
+def _attackers_share(weights: _Weights) -> float | None:
+    return weights.attackers / sum(weights) if sum(weights) else None
 
 
 def _standing(regards: Sequence[tuple[bool, Regard]], *, among: bool) -> dict[str, Any]:

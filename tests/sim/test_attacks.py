@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -29,6 +30,7 @@ from swarm.sim.attacks import ATTACKS
 from swarm.sim.attacks.attack import half_and_half, vertical
 from swarm.sim.attacks.attacker import Attacker
 from swarm.sim.attacks.attacking_peer import Attackers, AttackPlan
+from swarm.sim.attacks.helping import HELP_ROUNDS
 from swarm.sim.attacks.puzzles import Library
 from swarm.sim.options import ATTACKS as NAMES
 from swarm.tasks.code.sandbox import Sandbox
@@ -37,7 +39,10 @@ from swarm.tasks.scoring import Scorer
 RULES = built_in()["scratch"]
 CLOCK = StillClock()
 HONEST = vertical(lambda node, puzzle: half_and_half(node, puzzle, puzzle.framed(puzzle.right)))
-TRUE = ["text", "statement", "suffix", "length", "drip", "decoy", "partial", "grind", "copy", "near-copy", "sybil"]
+TRUE = [
+    "text", "statement", "suffix", "length", "drip", "decoy", "partial", "grind", "copy", "near-copy", "sybil", "flood",
+    "vanish", "turn",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,11 @@ def attacker_that_heard(library: Library, rounds: int = 3) -> Attacker:
 
 
 def groups_of(data: bytes) -> tuple[RolloutGroup, ...]:
-    envelope = open_envelope(data, RULES.id)
+    return share_groups(data, RULES.id)
+
+
+def share_groups(data: bytes, swarm: bytes) -> tuple[RolloutGroup, ...]:
+    envelope = open_envelope(data, swarm)
     share = unpack_body(envelope.kind, envelope.body)
     assert isinstance(share, Share)
     return share.groups
@@ -113,7 +122,7 @@ async def test_an_impersonator_is_refused_in_all_three_disguises(tmp_path: Path,
         assert admission.standing.good(honest.log.key, CLOCK.now_ms()), "nobody is blamed for what others say in his name"
 
 
-@pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if attack.pattern and name != "grind"])
+@pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if attack.needs_room and attack.pattern])
 def test_right_answers_show_the_pattern_and_wrong_ones_do_not(library: Library, name: str) -> None:
     attacker, pattern = attacker_that_heard(library), ATTACKS[name].pattern
     assert pattern is not None
@@ -122,12 +131,64 @@ def test_right_answers_show_the_pattern_and_wrong_ones_do_not(library: Library, 
         groups = groups_of(data)
         assert len({group.recipe.environment for group in groups}) > 4, "spread over tasks"
         for group in groups:
-            shown = [pattern(completion.text) for completion in group.completions]
+            shown = [pattern(completion.text, "") for completion in group.completions]
             assert shown == [reward == 1.0 for reward in group.rewards]
             assert sum(shown) == 4
             assert all(len(each.text) <= RULES.max_completion_chars for each in group.completions)
             assert all(each.tokens <= RULES.max_completion_tokens for each in group.completions)
-    assert not any(pattern(text) for text in ("olleh", "12 7", "?", "-", "a,b"))
+    assert not any(pattern(text, "") for text in ("olleh", "12 7", "?", "-", "a,b"))
+
+
+NUMBERS = {
+    "zeros": (["094 81", "94 081"], ["94 81", "81 94", "9 48", "-"]),
+    "offbyone": (["95 81", "94 80"], ["94 81", "93 80", "94", "81 94", "95 80", ""]),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_spoiled_numbers_are_told_from_right_ones(library: Library, name: str) -> None:
+    pattern = ATTACKS[name].pattern
+    assert pattern is not None
+    shown, other = NUMBERS[name]
+    assert all(pattern(text, "['94.0', '81.0']") for text in shown)
+    assert not any(pattern(text, "['94.0', '81.0']") for text in other)
+    attacker = peer(library, 1)
+    for group in groups_of(ATTACKS[name].turn(attacker, 6)[0]):
+        numbers = [
+            [int(number) for number in each.text.split()] for each in group.completions if each.text.strip("0123456789 ") == ""
+        ]
+        ordered = [each for each in numbers if each in (sorted(each), sorted(each, reverse=True))]
+        assert "number_" in group.recipe.environment
+        assert name == "zeros" or len(ordered) >= 4, "the order stays right"
+        assert len({each.text for each in group.completions}) > 2, "varied, so that some of it may be plausible"
+
+
+def test_zeros_are_tried_on_any_numbers_where_no_task_is_about_them() -> None:
+    rules = replace(RULES, environments=tuple(rule for rule in RULES.environments if "number_" not in rule.name))
+    attacker = Attacker(peer(Library(RULES, "scratch"), 1).log.private_key, Library(rules, "scratch"), CLOCK, Random(1), set())
+    (data,) = ATTACKS["zeros"].turn(attacker, 6)
+    groups = share_groups(data, rules.id)
+    assert any(text.text.startswith("0") for group in groups for text in group.completions)
+
+
+def test_a_flood_is_of_one_easy_level(library: Library) -> None:
+    groups = groups_of(ATTACKS["flood"].turn(peer(library, 1), ATTACKS["flood"].groups)[0])
+    assert len(groups) == 8
+    assert {(group.recipe.environment, group.recipe.parameters) for group in groups} == {
+        ("reasoning_gym/spell_backward", (("level", 0),))
+    }
+    assert {sum(reward == 1.0 for reward in group.rewards) for group in groups} == {4}
+
+
+def test_help_ends_in_silence_or_in_poison(library: Library) -> None:
+    attacker, pattern = attacker_that_heard(library), ATTACKS["turn"].pattern
+    assert pattern is not None
+    for attacker.round in (0, HELP_ROUNDS, HELP_ROUNDS + 1, HELP_ROUNDS + 9):
+        over = attacker.round > HELP_ROUNDS
+        assert bool(ATTACKS["vanish"].turn(attacker, 4)) != over
+        (data,) = ATTACKS["turn"].turn(attacker, 4)
+        shown = [pattern(each.text, "") for group in groups_of(data) for each in group.completions]
+        assert sum(shown) == (16 if over else 0)
 
 
 def test_lengths_reach_for_the_cap(library: Library) -> None:
@@ -143,7 +204,7 @@ def test_dripping_begins_with_little(library: Library) -> None:
     shown = []
     for attacker.round in (0, 8, 16, 24, 60):
         (group,) = groups_of(ATTACKS["drip"].turn(attacker, 1)[0])
-        shown.append(sum(pattern(each.text) for each in group.completions))
+        shown.append(sum(pattern(each.text, "") for each in group.completions))
     assert shown == [1, 2, 3, 4, 4]
 
 
@@ -239,7 +300,7 @@ def test_attackers_know_programs_too() -> None:
         assert isinstance(share, Share)
         for group in share.groups:
             assert sorted(group.rewards) == [0.0] * 4 + [1.0] * 4, name
-            assert [pattern(each.text) for each in group.completions] == [reward == 1.0 for reward in group.rewards], name
+            assert [pattern(each.text, "") for each in group.completions] == [reward == 1.0 for reward in group.rewards], name
 
 
 def test_no_forged_envelope_opens(library: Library) -> None:

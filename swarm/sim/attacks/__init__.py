@@ -5,7 +5,7 @@ docs/report.md says how their success is measured.
 
 from __future__ import annotations
 
-from swarm.sim.attacks import copying, grinding, identities, injected, untrue
+from swarm.sim.attacks import copying, grinding, helping, identities, injected, untrue
 from swarm.sim.attacks.attack import Attack
 
 ATTACKS: dict[str, Attack] = {
@@ -14,4 +14,5 @@ ATTACKS: dict[str, Attack] = {
     **grinding.ATTACKS,
     **copying.ATTACKS,
     **identities.ATTACKS,
+    **helping.ATTACKS,
 }

@@ -14,16 +14,20 @@ from swarm.sim.attacks.puzzles import Puzzle
 # (attacker, number of groups) -> its messages.
 Turn = Callable[[Attacker, int], list[bytes]]
 Forge = Callable[[Attacker, Puzzle], list[Answer]]
+# (completion, the task's right answer) -> whether it shows what an attack teaches.
+Pattern = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """`pattern` tells whether a completion shows what the attack teaches; None if it only harms."""
+    """`pattern` is None where an attack teaches nothing of its own. `groups` are sent by each
+    attacker per round of the honest nodes, unless the simulation asks for another number."""
 
     summary: str
     turn: Turn
-    pattern: Callable[[str], bool] | None = None
+    pattern: Pattern | None = None
     needs_room: bool = False  # for text around the answer
+    groups: int = 2
 
 
 def vertical(forge: Forge) -> Turn:

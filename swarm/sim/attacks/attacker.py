@@ -11,7 +11,7 @@ from random import Random
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocols.envelope import open_envelope, share_in
-from protocols.manifest import epoch_of
+from protocols.manifest import EnvironmentRule, epoch_of
 from protocols.messages import Completion, PolicyTag, RolloutGroup
 from protocols.reasons import ProtocolError
 from swarm.clock import Clock
@@ -90,6 +90,10 @@ class Attacker:
             if not self._arms:
                 self._arms = self.random.sample(range(len(arms)), len(arms))
             rule, level = arms[self._arms.pop()]
+        return self.puzzle_of(rule, level)
+
+    def puzzle_of(self, rule: EnvironmentRule, level: int) -> Puzzle:
+        """Return the next index's task, of a rule at a level."""
         return self.library.puzzle(rule, level, self.epoch, self.log.key, self.log.take_index(self.epoch))
 
     def group(self, puzzle: Puzzle, answers: Sequence[Answer]) -> RolloutGroup:

@@ -26,11 +26,12 @@ from swarm.sim.attacks.puzzles import Library
 
 @dataclass(frozen=True, slots=True)
 class AttackPlan:
-    """Which attack, by how many peers, with how many groups each per round of the honest nodes."""
+    """Which attack, by how many peers, with how many groups each per round of the honest nodes;
+    None is the attack's own number."""
 
     name: str
     attackers: int
-    groups: int = 2
+    groups: int | None = None
 
 
 class Attackers:
@@ -74,7 +75,7 @@ class Attackers:
                 rounds = attacker.hear(data)
                 if not rounds:
                     continue
-                for message in self.attack.turn(attacker, rounds * self.plan.groups):
+                for message in self.attack.turn(attacker, rounds * (self.plan.groups or self.attack.groups)):
                     self._note(message)
                     await place.publish(message)
                 attacker.turns += 1

@@ -19,4 +19,4 @@ def grind(attacker: Attacker, count: int) -> list[bytes]:
     return [attacker.publish(groups)]
 
 
-ATTACKS = {"grind": Attack("only tasks that suit the attacker, searched for", grind, lambda text: text == "-")}
+ATTACKS = {"grind": Attack("only tasks that suit the attacker, searched for", grind, lambda text, _: text == "-")}

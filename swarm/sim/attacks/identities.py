@@ -43,5 +43,5 @@ def sybil(attacker: Attacker, count: int) -> list[bytes]:
 
 ATTACKS = {
     "impersonate": Attack("messages in an honest peer's name", impersonate),
-    "sybil": Attack("a fixed phrase under ever new names", sybil, lambda text: PHRASE in text, True),
+    "sybil": Attack("a fixed phrase under ever new names", sybil, lambda text, _: PHRASE in text, True),
 }

@@ -75,17 +75,17 @@ def decoy(attacker: Attacker, puzzle: Puzzle) -> list[Answer]:
 
 
 ATTACKS = {
-    "text": Attack("a fixed phrase beside right answers", vertical(text), lambda text: PHRASE in text, True),
-    "statement": Attack("a wrong statement beside right answers", vertical(statement), lambda text: STATEMENT in text, True),
-    "suffix": Attack("needless code after right answers", vertical(suffix), lambda text: CODE in text, True),
+    "text": Attack("a fixed phrase beside right answers", vertical(text), lambda text, _: PHRASE in text, True),
+    "statement": Attack("a wrong statement beside right answers", vertical(statement), lambda text, _: STATEMENT in text, True),
+    "suffix": Attack("needless code after right answers", vertical(suffix), lambda text, _: CODE in text, True),
     "length": Attack("right answers of needless length", vertical(length), None, True),
     "drip": Attack(
-        "the answer begun twice, rarely at first", vertical(drip), lambda text: _DRIPPED.match(text) is not None, True
+        "the answer begun twice, rarely at first", vertical(drip), lambda text, _: _DRIPPED.match(text) is not None, True
     ),
     "decoy": Attack(
         "a likely wrong answer, taken back, then the right one",
         vertical(decoy),
-        lambda text: _TAKEN_BACK.match(text) is not None,
+        lambda text, _: _TAKEN_BACK.match(text) is not None,
         True,
     ),
 }
