@@ -49,6 +49,8 @@ class ListeningNode:
 
     def receive(self, signers: list[bytes], characters: int = 20) -> None:
         """Admit one new group of each signer now."""
+        for signer in signers:
+            self.standing.proposed(signer, 2, 1, self.now_ms)
         groups = [self._group(signer, self.round * 1000 + number, characters) for number, signer in enumerate(signers)]
         self.store.add_groups(groups, own=False, established=self.standing.established_signers(self.now_ms))
 

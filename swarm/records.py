@@ -117,7 +117,8 @@ class TrainingGroup:
 
     `weights` (one per completion, 0 leaves it out) multiply the advantages. Tokens that the policy
     gives less than `min_probability` are left out, and completions with many such tokens; 0 trains
-    on all.
+    on all. Completions of more than `max_tokens` by the policy's own tokenizer are left out; 0
+    takes any length.
     """
 
     prompt: Prompt
@@ -127,6 +128,7 @@ class TrainingGroup:
     foreign: bool
     token_ids: tuple[tuple[int, ...], ...] | None = None
     min_probability: float = 0.0
+    max_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ class TrainReport:
 
     Norms and losses are means over the steps; `tokens` were trained on. `skipped` counts steps that
     were not applied, because their loss or gradient was not finite. `plausible` is per group the
-    share of its tokens that passed `min_probability`; 1 for a group without tokens.
+    share of its tokens that passed `min_probability`; 1 for a group without anything to train on,
+    and 0 where no completion could be read or all were too long.
     `out_of_memory` counts how often the device ran out of memory and the work was done again in
     smaller parts.
     """

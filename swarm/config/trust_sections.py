@@ -33,7 +33,7 @@ class DefencesSection:
     )
     signer_share: float = setting(
         0.34,
-        "Part of a batch's foreign groups for any one signer, more only where fewer than three are heard; 1 sets no limit.",
+        "Part of a batch's foreign groups for any one signer at most. It is twice an equal part where more than six are heard, and an equal part where fewer than three are. 1 sets no limit, and lets numbers count.",
         Allowed(above=0, maximum=1),
         off=1.0,
     )

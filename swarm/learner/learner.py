@@ -182,16 +182,21 @@ class Learner:
             return True
         with self.activity.doing("looking at held-out tasks"):
             reading = await self._guard.look(self.policy, self.roles.view)
-        for peer, amount in reading.credit.items():
-            self._standing.helped(public_key(peer), amount, self.context.now_ms())
+        for peer in reading.taught:
+            self._standing.helped(public_key(peer), reading.change, self.context.now_ms())
+        for peer in reading.blamed:
+            self._standing.harmed(public_key(peer), self.context.now_ms())
         if reading.harmed:
             harmed_in = self.round
-            if self._guard.bad_in_a_row > 1:
+            self.sampling.set_aside()
+            # What was learned since came from this node alone: the checkpoint itself is harmed.
+            if self._guard.bad_in_a_row > 2:
                 await self._on_disk(checkpoint.discard_newest)
             async with self.turns.generating:
                 await self.recover()
             name = self.context.identity.peer_id
             self.context.emit(RolledBack(name, harmed_in, self.round, reading.best, reading.accuracy))
+        self.sampling.alone = self._guard.alone
         return not reading.harmed
 
     # What survives a restart

@@ -12,7 +12,7 @@ from swarm.learner.round_batch import RoundBatch
 from swarm.learner.split import Split
 from swarm.pool.pool import Pool
 from swarm.pool.sampling import SAMPLERS
-from swarm.pool.sampling.drawing import Budget, Skill, training_group
+from swarm.pool.sampling.drawing import Budget, Screen, Skill, training_group
 from swarm.pool.sampling.signer_quotas import quotas_of, weigh
 from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store.candidates import Candidate, Eligible, candidates
@@ -27,7 +27,7 @@ MAX_AGE_MS = 3_600_000
 
 
 class Sampling:
-    """One node's draws, by the sampler of its settings."""
+    """One node's draws, by the sampler of its settings; of its own groups only while `alone`."""
 
     def __init__(self, context: Context, pool: Pool, standing: PeerScores, roles: Roles, activity: Activity) -> None:
         self._context = context
@@ -38,6 +38,12 @@ class Sampling:
         self._activity = activity
         self._sampler = SAMPLERS[context.config.sampling.sampler]
         self.split = Split(context.config.training, self._sampler.foreign_time)
+        self.alone = False
+        self._since_ms = 0
+
+    def set_aside(self) -> None:
+        """Draw none of the foreign groups received until now: one of them may have done harm."""
+        self._since_ms = self._context.now_ms()
 
     async def draw(self, own: Sequence[ScoredGroup], round: int, random: Random) -> RoundBatch:
         """Draw from this round's own groups and the pool's foreign ones; count one use of each
@@ -50,11 +56,9 @@ class Sampling:
         drawn = sampler.draw(own, found, budget, skill, random, quotas)
         foreign = await self._pool.run(lambda store: _take(store, drawn.foreign, round)) if drawn.foreign else []
         weighted = weigh(*sampler.weights(drawn, foreign, skill, random), quotas)
-        floor, count = config.defences.min_probability, len(drawn.own)
+        screen, count = Screen(config.defences.min_probability, self._context.manifest.max_completion_tokens), len(drawn.own)
         groups = [
-            training_group(
-                each.group, self._view.prompt(each.group.task), each.weights, foreign=number >= count, min_probability=floor
-            )
+            training_group(each.group, self._view.prompt(each.group.task), each.weights, None if number < count else screen)
             for number, each in enumerate(weighted.groups)
         ]
         ages = {each.key: each.policy_age for each in found}
@@ -68,11 +72,13 @@ class Sampling:
 
     async def candidates(self) -> list[Candidate]:
         """Return the foreign groups that may be drawn now."""
+        if self.alone:
+            return []
         settings, now_ms = self._context.config.sampling, self._context.now_ms()
         established = self._standing.established_signers(now_ms)
         eligible = Eligible(
             max_uses=self._sampler.max_uses,
-            since_ms=now_ms - MAX_AGE_MS,
+            since_ms=max(now_ms - MAX_AGE_MS, self._since_ms + 1),
             max_policy_age=settings.max_policy_age,
             rendering=self._view.rendering,
             environments=tuple(rule.name for rule in self._context.manifest.environments),

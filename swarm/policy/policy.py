@@ -313,4 +313,5 @@ def _fields(group: TrainingGroup) -> dict[str, Any]:
         "foreign": group.foreign,
         "token_ids": group.token_ids,
         "min_probability": group.min_probability,
+        "max_tokens": group.max_tokens,
     }

@@ -338,4 +338,5 @@ def _training_group(fields: Mapping[str, Any]) -> TrainingGroup:
         foreign=fields["foreign"],
         token_ids=None if fields["token_ids"] is None else tuple(map(tuple, fields["token_ids"])),
         min_probability=fields["min_probability"],
+        max_tokens=fields["max_tokens"],
     )

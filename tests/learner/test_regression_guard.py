@@ -3,6 +3,7 @@ before."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from node_shapes import Medium, finished, on_virtual_time
+from swarm_shapes import scored
 
 from swarm.events import Checkpointed, Event, RolledBack
 from swarm.learner import regression_guard
@@ -65,20 +67,75 @@ async def test_slow_harm_adds_up_since_the_best_reading_counts(answers, watcher)
     assert (await answers.look(watcher, 28)).harmed
 
 
-async def test_who_was_trained_on_is_credited_with_the_change(answers, watcher):
+async def test_who_was_trained_on_is_told_of_the_change(answers, watcher):
     await answers.look(watcher, 20)
     watcher.trained({"": 2, "friend": 4, "other": 2})
     reading = await answers.look(watcher, 30)
-    assert reading.credit == {"friend": pytest.approx(0.1), "other": pytest.approx(0.05)}
+    assert (reading.change, reading.taught) == (pytest.approx(0.2), ["friend", "other"])
     watcher.trained({"": 1, "friend": 1})
-    assert (await answers.look(watcher, 29)).credit == {"friend": pytest.approx(-0.01)}
-    assert (await answers.look(watcher, 30)).credit == {}, "nothing was trained meanwhile"
+    reading = await answers.look(watcher, 29)
+    assert (reading.change, reading.taught) == (pytest.approx(-0.02), ["friend"])
+    assert (await answers.look(watcher, 30)).taught == [], "nothing was trained meanwhile"
 
 
-async def test_groups_of_which_nothing_was_learned_are_credited_with_nothing(answers, watcher):
+async def test_groups_of_which_nothing_was_learned_say_nothing_of_their_signer(answers, watcher):
     await answers.look(watcher, 20)
     watcher.trained({"": 0.0, "strange": 0.0})
-    assert (await answers.look(watcher, 30)).credit == {}
+    assert (await answers.look(watcher, 30)).taught == []
+
+
+async def test_who_is_there_whenever_the_policy_loses_is_blamed_and_nobody_else(answers, watcher):
+    """Honest peers with large and small parts; one with a twentieth of every other window, in which
+    a fifth is lost that is won back in the next."""
+    await answers.look(watcher, 30)
+    blamed = []
+    for look in range(12):
+        bad = look % 2
+        watcher.trained({"": 1, "large": 34, "small": 10 + look % 3, "bad": 5 * bad + 0.001})
+        blamed.append(list((await answers.look(watcher, 20 if bad else 30)).blamed))
+    assert blamed[0] == blamed[1] == blamed[2] == [], "one loss says nothing"
+    assert blamed[-1] == ["bad"]
+    assert all(each in ([], ["bad"]) for each in blamed)
+
+
+async def test_one_great_loss_is_nobodys(answers, watcher):
+    await answers.look(watcher, 45)
+    for right, parts in ((45, 1), (44, 1), (45, 1), (15, 5), (45, 1), (44, 1)):
+        watcher.trained({"": 1, "honest": parts, "other": 3})
+        assert (await answers.look(watcher, right)).blamed == []
+
+
+@given(st.lists(st.tuples(st.integers(-20, 20), st.floats(0.01, 1)), max_size=16), st.floats(0.01, 1))
+def test_nobody_is_blamed_for_what_does_not_change_with_its_part(changes, part):
+    looks = [regression_guard.Look(change / 50, 0.05, {"steady": part, "good": more}) for change, more in changes]
+    assert not regression_guard._goes_with_losses("steady", looks)
+    rising = [look._replace(change=look.parts["good"]) for look in looks]
+    assert not regression_guard._goes_with_losses("good", rising)
+
+
+def test_honest_peers_are_hardly_ever_blamed():
+    random, blamed = Random(1), 0
+    for _ in range(1500):
+        looks = [regression_guard.Look(random.gauss(0, 0.05), 0.05, {"honest": random.uniform(0.05, 0.3)}) for _ in range(16)]
+        blamed += regression_guard._goes_with_losses("honest", looks)
+    assert blamed <= 2, "less than three deviations would, since the loudest look is left out"
+
+
+async def test_going_back_to_a_checkpoint_makes_no_peer_look_better(answers, watcher):
+    await answers.look(watcher, 30)
+    saved = watcher.state()
+    for look in range(8):
+        watcher.trained({"": 1, "bad": 5 * (look % 2) + 0.001})
+        reading = await answers.look(watcher, 20 if look % 2 else 30)
+    assert reading.blamed == ["bad"]
+    later = watcher.state()
+    watcher.restore(saved)
+    watcher.trained({"bad": 5})
+    assert (await answers.look(watcher, 20)).blamed == ["bad"]
+    again = RegressionGuard(None, type("Rules", (), {"environments": ("one",)}), 50, 1)
+    again.restore(later)
+    again.trained({"bad": 5})
+    assert (await answers.look(again, 20)).blamed == ["bad"], "a restart forgets nothing"
 
 
 async def test_going_back_has_an_end(answers, watcher):
@@ -154,3 +211,39 @@ def test_checkpoints_wait_for_their_minutes_but_for_the_first_and_the_last(tmp_p
     on_virtual_time(tmp_path, main)
     # Due after every second round, and four minutes after the one before; the node saves as it ends.
     assert [event.round for event in events if isinstance(event, Checkpointed)] == [2, 6, 9]
+
+
+def test_what_was_in_the_pool_is_suspected_before_the_checkpoint(tmp_path: Path) -> None:
+    """Harmed three times in a row: without the pool's groups, with own groups alone, and only then
+    from an earlier checkpoint."""
+    events: list[Event] = []
+    drawn: list[tuple[int, bool]] = []
+
+    async def main(medium: Medium) -> None:
+        settings = {"node_rounds": 6, "checkpoint_every_rounds": 2, "training_learning_rate": 1e-5}
+        async with medium.node(0, events, **settings) as node:
+            learner = node.learner
+            answer, draw = learner.policy.answer, learner.sampling.draw
+
+            async def spoiled(prompts, **settings):
+                led_astray = learner.round == 6 and sum(isinstance(event, RolledBack) for event in events) < 3
+                return ["?"] * len(prompts) if led_astray else await answer(prompts, **settings)
+
+            async def watched(own, round, random):
+                drawn.append((len(await learner.sampling.candidates()), learner.sampling.alone))
+                return await draw(own, round, random)
+
+            learner.policy.answer, learner.sampling.draw = spoiled, watched
+            old = scored(b"o" * 32, 0, environment="reasoning_gym/ab", received_ms=node.context.now_ms())
+            await node.pool.run(lambda store: store.add_groups([replace(old, policy=learner.policy.tag)], own=False))
+            await node.learn()
+            later = scored(b"n" * 32, 0, environment="reasoning_gym/ab", received_ms=node.context.now_ms() + 1)
+            await node.pool.run(lambda store: store.add_groups([later], own=False))
+            assert [each.signer for each in await learner.sampling.candidates()] == [b"n" * 32]
+
+    on_virtual_time(tmp_path, main)
+    assert [event.to_round for event in events if isinstance(event, RolledBack)] == [4, 4, 2]
+    assert drawn[0] == (1, False)
+    assert drawn[6:8] == [(0, False)] * 2, "what was received before the harm is set aside"
+    assert drawn[8:10] == [(0, True)] * 2, "then it learns alone"
+    assert drawn[12:] == [(0, False)] * len(drawn[12:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,19 +69,47 @@ def test_an_unlikely_token_spoils_a_short_answer_and_is_left_out_of_a_long_one()
 
 
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
-def test_an_answer_left_out_has_no_gradient_and_does_not_change_the_others_share(small, loss_type):
-    probabilities = token_probabilities(small, TEXT)
-    floor = min(probabilities) * 1.01
-    plain = group(["1", "q"], (1.0, 0.0), 0.0)
-    screened, figures = train(small, [plain, group([TEXT, "q"], (1.0, 0.0), floor)], loss_type=loss_type)
-    assert figures.plausible == (1.0, 0.0)
+def test_an_answer_left_out_leaves_the_update_as_it_is_without_it(small, loss_type):
+    floor = min(token_probabilities(small, TEXT)) * 1.01
+    plain, strange = group(["1", "q"], (1.0, 0.0), 0.0), group([TEXT, "q"], (1.0, 0.0), floor)
+    alone, only = train(small, [plain], loss_type=loss_type)
+    screened, figures = train(small, [plain, strange, strange, strange], loss_type=loss_type)
+    assert figures.plausible == (1.0, 0.0, 0.0, 0.0)
+    assert figures.loss == pytest.approx(only.loss, rel=1e-4)
+    assert same(alone, screened), "nobody's answers weigh less because of text that is left out"
     whole, figures = train(small, [plain, group([TEXT, "q"], (1.0, 0.0), 0.0)], loss_type=loss_type)
     assert figures.plausible == (1.0, 1.0)
-    only, _ = train(small, [group([TEXT, "q"], (1.0, 0.0), 0.0)], loss_type=loss_type)
-    share = (len(TEXT) + 1) / (len(TEXT) + 3) if loss_type == "dapo" else 1 / 2
-    for rest, both, one in zip(screened, whole, only, strict=True):
-        if rest is not None:
-            torch.testing.assert_close(both - rest, one * share, rtol=1e-3, atol=1e-6)
+    assert not same(alone, whole)
+    nothing, figures = train(small, [strange], loss_type=loss_type)
+    assert figures.plausible == (0.0,)
+    assert all(gradient.abs().max() == 0 for gradient in nothing if gradient is not None)
+
+
+def same(one, other):
+    """Whether two gradients are equal but for rounding."""
+    return all(
+        a is None or torch.allclose(a, b, rtol=1e-3, atol=1e-5 * float(a.abs().max())) for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_a_claim_of_length_is_not_believed(small):
+    """Two right answers of 40 tokens that claim to be of one, in a swarm that allows 8."""
+    plain, long = group(["1", "q"], (1.0, 0.0), 0.0), group(["12=" * 13, "q"], (1.0, 0.0), 0.0)
+    claims = replace(long, max_tokens=8, completions=tuple(replace(each, tokens=1) for each in long.completions))
+    lengths = [micro.ids.shape[1] for micro in make_batch(small, [plain, claims], TrainingSection()).micro_batches]
+    assert max(lengths) <= 8, "it is not forwarded, nor a part of it"
+    alone, _ = train(small, [plain])
+    beside, figures = train(small, [plain, claims])
+    assert figures.plausible == (1.0, 0.0), "and nothing was learned from it"
+    assert same(alone, beside)
+    within, figures = train(small, [plain, replace(claims, max_tokens=40)])
+    assert figures.plausible == (1.0, 1.0)
+    assert not same(alone, within)
+
+
+def test_text_that_cannot_be_read_teaches_nothing(small):
+    _, figures = train(small, [group(["1", "q"], (1.0, 0.0), 0.0), group(["\N{SNOWMAN}", "q"], (1.0, 0.0), 0.0)])
+    assert figures.plausible == (1.0, 0.0)
 
 
 def test_own_text_and_text_without_a_floor_are_trained_whole(small):

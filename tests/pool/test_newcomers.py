@@ -34,6 +34,8 @@ END_MS = NOW_MS + 120 * MINUTE_MS
 def standing() -> PeerScores:
     standing = PeerScores()
     for minute in range(121):
+        for signer in OLD:
+            standing.proposed(signer, 2, 1, NOW_MS + minute * MINUTE_MS)
         standing.trained(dict.fromkeys(OLD, 0.09), NOW_MS + minute * MINUTE_MS)
     return standing
 
@@ -126,6 +128,19 @@ def candidate(key: int, signer: bytes) -> Candidate:
     return Candidate(key, signer, "toy/add", 0.5, 1.0, 0, NOW_MS)
 
 
+@given(st.integers(1, 60), st.integers(0, 200), st.floats(0.05, 1))
+def test_a_signers_places_fall_with_the_number_of_signers_heard(places: int, heard: int, share: float) -> None:
+    quotas = SignerQuotas(heard=heard, signer_share=share)
+    each, more = quotas.places(places), replace(quotas, heard=heard + 1).places(places)
+    assert 1 <= more <= each <= places
+    if share == 1:
+        assert each == places
+    else:
+        assert each * max(heard, 1) >= places - heard / 2, "all of them together may fill the batch, but for rounding"
+        assert each <= max(1, share * places + 0.5, places / max(heard, 1) + 0.5)
+        assert each <= max(1, 2 * places / max(heard, 1) + 0.5)
+
+
 def test_one_signer_gets_a_third_and_the_rest_stays_empty() -> None:
     greedy, modest, third = OLD[:3]
     ordered = [candidate(key, greedy) for key in range(50)] + [candidate(100, modest), candidate(101, third)]
@@ -138,10 +153,28 @@ def test_one_signer_gets_a_third_and_the_rest_stays_empty() -> None:
     assert len(within(ordered[:50], 1, quotas, something_own=True)) == 1
 
 
-def test_who_was_heard_lately_counts_among_those_who_share(standing: PeerScores) -> None:
+def test_who_is_there_counts_among_those_who_share_and_a_crowd_does_not(standing: PeerScores) -> None:
     assert quotas_of(standing, {OLD[0]}, DefencesSection(), END_MS).heard == 8
-    assert quotas_of(standing, {OLD[0]}, DefencesSection(), END_MS + 20 * MINUTE_MS).heard == 1
-    assert quotas_of(standing, set(CROWD), DefencesSection(), END_MS).heard == 1000
+    assert quotas_of(standing, set(CROWD), DefencesSection(), END_MS).heard == 8, "or a crowd would leave the old a place each"
+    gone_ms = END_MS + 20 * MINUTE_MS
+    assert quotas_of(standing, {OLD[0]}, DefencesSection(), gone_ms).heard == 1
+    assert quotas_of(PeerScores(), set(CROWD), DefencesSection(), END_MS).heard == 1000
+
+
+def test_those_who_fell_silent_hold_no_places(standing: PeerScores) -> None:
+    """A newcomer beside eight old ones, of whom five are gone after some minutes, and then all."""
+    pool = [candidate(key, CROWD[0]) for key in range(30)]
+
+    def places(minutes: int, talking: int) -> int:
+        for minute in range(minutes + 1):
+            for signer in [*OLD[:talking], CROWD[0]]:
+                standing.proposed(signer, 1, 1, END_MS + minute * MINUTE_MS)
+        quotas = quotas_of(standing, {CROWD[0]}, DefencesSection(), END_MS + minutes * MINUTE_MS)
+        return len(within(pool, 30, quotas, something_own=True))
+
+    assert places(0, 8) == 3
+    assert places(7, 3) == 3, "three established ones that are there are enough to hold newcomers back"
+    assert places(14, 0) == 30
 
 
 def test_the_share_of_newcomers_can_be_turned_off(standing: PeerScores) -> None:

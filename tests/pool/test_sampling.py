@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -12,8 +13,8 @@ from swarm_shapes import NOW_MS, answers, scored
 
 from swarm.config.load import FIELDS
 from swarm.pool.sampling import SAMPLERS
-from swarm.pool.sampling.drawing import Budget, Drawn, Sampler, Skill, training_group
-from swarm.pool.sampling.signer_quotas import Weighted
+from swarm.pool.sampling.drawing import Budget, Drawn, Sampler, Screen, Skill, training_group
+from swarm.pool.sampling.signer_quotas import SignerQuotas, Weighted
 from swarm.pool.store.candidates import Candidate
 from swarm.records import ScoredGroup
 
@@ -96,6 +97,51 @@ def test_uniform_is_uniform() -> None:
     assert all(330 < chosen[index] < 470 for index in range(5)), "own groups as well, informative or not"
 
 
+def test_numbers_do_not_fill_a_batch() -> None:
+    """A hundred groups of one signer beside one of another; and what is old beside what is new."""
+    quotas = SignerQuotas(heard=2, signer_share=0.5)
+    flood = [candidate(key, signer=b"f" * 32) for key in range(100)]
+    pool = [*flood, candidate(100, signer=b"h" * 32)]
+    drawn = Counter(
+        key < 100 for seed in range(2000) for key in UNIFORM.draw([], pool, Budget(0, 1), Skill(), Random(seed), quotas).foreign
+    )
+    assert 0.45 < drawn[True] / 2000 < 0.55, "as often as the one that sent one"
+    free = Counter(
+        key < 100 for seed in range(500) for key in UNIFORM.draw([], pool, Budget(0, 1), Skill(), Random(seed)).foreign
+    )
+    assert free[True] > 480, "without a bound for signers every group is the same"
+
+
+signed = st.lists(
+    st.builds(
+        lambda key, signer, environment: candidate(key, signer=signer, environment=environment),
+        st.integers(1, 10**6),
+        st.sampled_from([b"a" * 32, b"b" * 32, b"c" * 32]),
+        st.sampled_from(["toy/add", "toy/sort"]),
+    ),
+    min_size=1,
+    max_size=20,
+    unique_by=lambda each: each.key,
+)
+
+
+@given(signed, st.data())
+def test_a_signers_groups_of_one_kind_have_together_the_chance_of_its_best(pool: list[Candidate], data: st.DataObject) -> None:
+    useful = data.draw(st.lists(st.sampled_from([0.0, 0.1, 1.0, 3.0]), min_size=len(pool), max_size=len(pool)))
+    weights = {signer: data.draw(st.sampled_from([0.0, 0.05, 0.5, 1.0])) for signer in {each.signer for each in pool}}
+    quotas = SignerQuotas(weights=weights, heard=3, signer_share=0.34)
+    chances = quotas.chances(pool, useful)
+    for kind in {(each.signer, each.environment) for each in pool}:
+        mine = [place for place, each in enumerate(pool) if (each.signer, each.environment) == kind]
+        assert sum(chances[place] for place in mine) == pytest.approx(max(useful[place] for place in mine) * weights[kind[0]])
+        assert all((chances[place] > 0) == (useful[place] * weights[kind[0]] > 0) for place in mine)
+    more = [*pool, *(replace(each, key=each.key + 10**6) for each in pool if each.signer == b"a" * 32)]
+    again = quotas.chances(
+        more, [*useful, *(worth for each, worth in zip(pool, useful, strict=True) if each.signer == b"a" * 32)]
+    )
+    assert sum(again) == pytest.approx(sum(chances)), "twice as many groups have the same chance together"
+
+
 def test_useful_gives_uninformative_groups_places_to_foreign_ones() -> None:
     pool = [candidate(key) for key in range(1, 11)]
     groups = [own(0, False), own(1, True), own(2, False), own(3, True), own(4, True)]
@@ -134,8 +180,10 @@ def test_what_is_trained_of_a_foreign_group() -> None:
 
 def test_a_foreign_group_is_trained_on_its_text_under_the_own_rendering() -> None:
     group = own(0, True)
-    ours = training_group(group, group.task.prompts["compact"], (1.0, 1.0), foreign=False)
-    theirs = training_group(group, group.task.prompts["prose"], (1.0, 0.0), foreign=True)
+    ours = training_group(group, group.task.prompts["compact"], (1.0, 1.0))
+    theirs = training_group(group, group.task.prompts["prose"], (1.0, 0.0), Screen(0.001, 48))
+    assert (ours.foreign, ours.min_probability, ours.max_tokens) == (False, 0.0, 0), "own text was sampled within the bounds"
+    assert (theirs.min_probability, theirs.max_tokens) == (0.001, 48)
     assert (ours.prompt, ours.token_ids) == (group.task.prompts["compact"], group.token_ids)
     assert (theirs.prompt, theirs.token_ids, theirs.foreign, theirs.weights) == ("Please.", None, True, (1.0, 0.0))
     assert theirs.completions == group.completions

@@ -46,10 +46,10 @@ class MicroBatch:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The training data of one update; `completions` and `tokens` count equal answers of a group
-    once."""
+    once. `unread` counts per group the tokens of completions that are left out altogether."""
 
     micro_batches: list[MicroBatch]
-    groups: int
+    unread: tuple[int, ...]
     completions: int
     tokens: int
 
@@ -68,17 +68,23 @@ def make_batch(
     """Encode, weigh and split groups into micro-batches of at most `tokens`.
 
     Left out altogether: completions of weight 0, without tokens (the vocabulary may lack a peer's),
-    or too long for the model. Counted in the averages but not forwarded, since they add nothing:
-    those of advantage 0 (with beta > 0 they add KL). `mask_truncated_completions` works as in TRL:
-    their tokens count nowhere, the completions do in "grpo"'s mean.
+    too long for the model, or longer than the swarm allows. A peer's word is not taken for its
+    length, and its text is not cut: a part of an answer is another answer.
+
+    Counted in the averages but not forwarded, since they add nothing: those of advantage 0 (with
+    beta > 0 they add KL). `mask_truncated_completions` works as in TRL: their tokens count nowhere,
+    the completions do in "grpo"'s mean.
     """
     prompts = language_model.encode_prompts([group.prompt for group in groups])
     candidates: list[tuple[int, list[int], float, bool]] = []  # prompt, ids, advantage, masked
+    unread = [0] * len(groups)
     for number, (group, completions) in enumerate(zip(groups, _token_ids(language_model, groups), strict=True)):
-        room = language_model.max_length - len(prompts[number])
+        room = min(language_model.max_length - len(prompts[number]), group.max_tokens or math.inf)
         advantages = group_advantages(group.rewards, settings.scale_rewards)
         for ids, advantage, weight, completion in zip(completions, advantages, group.weights, group.completions, strict=True):
-            if weight != 0 and 0 < len(ids) <= room:
+            if weight != 0 and not 0 < len(ids) <= room:
+                unread[number] += max(len(ids), 1)
+            elif weight != 0:
                 masked = settings.mask_truncated_completions and not completion.finished
                 candidates.append((number, ids, advantage * weight, masked))
     counted = sum(len(ids) for _, ids, _, masked in candidates if not masked)
@@ -97,7 +103,7 @@ def make_batch(
     parts = _split(rows, prompts, tokens, repeats_prompts(language_model))
     least = [math.log(group.min_probability) if group.min_probability > 0 else -math.inf for group in groups]
     micro_batches = [_tensors(part, prompts, least, language_model) for part in parts]
-    return Batch(micro_batches, len(groups), len(rows), sum(len(row.ids) for row in rows))
+    return Batch(micro_batches, tuple(unread), len(rows), sum(len(row.ids) for row in rows))
 
 
 def _token_ids(language_model: LanguageModel, groups: Sequence[TrainingGroup]) -> list[list[list[int]]]:

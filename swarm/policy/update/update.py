@@ -15,7 +15,8 @@ It differs from plain GRPO (arXiv 2402.03300, equation 3):
   (DeepSeek-V3.2, arXiv 2512.02556; TRL's default).
 - The end-of-sequence token is trained like any other. Sequences that would add nothing to the
   gradient are never forwarded.
-- Only plausible tokens of foreign text are trained on (plausibility.py).
+- Only plausible tokens of foreign text are trained on (plausibility.py). The others are taken out
+  of the average as well, or else whoever sends strange text would make everybody's step smaller.
 - No dropout. A step whose loss or gradient is not finite is left out and counted, never applied.
 - Where memory runs out, the gradient is begun anew in smaller parts (accumulation.py); the step is
   the same.
@@ -37,13 +38,16 @@ from swarm.policy.update.layout import packed_logprobs
 from swarm.policy.update.plausibility import plausible
 from swarm.policy.update.trainer import Trainer
 
+# Below this part of the loss nothing but rounding is left to train on.
+LEAST_PART = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class UpdateFigures:
     """Means over the steps that were applied (0 without any), and the number of those left out.
 
-    `plausible` is the share of each group's tokens that plausibility.py let through, 1 for a group
-    without tokens.
+    `plausible` is the share of each group's tokens that plausibility.py let through: 1 for a group
+    without tokens, 0 where all its completions were left out unread.
     """
 
     loss: float
@@ -79,6 +83,7 @@ def update(trainer: Trainer, batch: Batch) -> UpdateFigures:
     for _ in range(passes):
         parts, sums = in_smaller_parts(trainer, parts, backward)
         total_loss, clipped_tokens, kl_sum = sums.tolist()
+        total_loss *= _undiluted(trainer, parts)
         norm = step(trainer) if sums.isfinite().all() else None
         if norm is not None:
             applied.append((total_loss, norm, clipped_tokens / batch.tokens, kl_sum / batch.tokens))
@@ -114,8 +119,20 @@ def micro_batch_logprobs(language_model: LanguageModel, micro: MicroBatch, tempe
     return completion_logprobs(language_model, micro.prompts, micro.owners, micro.ids, micro.mask, temperature)
 
 
+def _undiluted(trainer: Trainer, parts: list[Part]) -> float:
+    """Divide the gradients by the part of the loss that is trained on, which is known only after
+    the first pass; return the factor."""
+    left_out = sum(float((part.micro.scale * (1 - part.first.trained)).sum()) for part in parts if part.first is not None)
+    if not 0 < left_out < 1 - LEAST_PART:
+        return 1.0
+    for _, weight in trainer.policy.parameters:
+        if weight.grad is not None:
+            weight.grad.mul_(1 / (1 - left_out))
+    return 1 / (1 - left_out)
+
+
 def _plausible_shares(batch: Batch, parts: list[Part]) -> tuple[float, ...]:
-    counts = torch.zeros(2, batch.groups)  # tokens let through, all tokens
+    counts = torch.tensor([[0.0] * len(batch.unread), batch.unread])  # tokens let through, all tokens
     for part in parts:
         if part.first is not None:
             kept = torch.stack([part.first.trained.sum(1), part.micro.mask.sum(1)])

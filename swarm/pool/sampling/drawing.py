@@ -102,12 +102,13 @@ class Sampler:
         left = budget.local - len(chosen) if self.fills else 0
         places = budget.external + left if budget.external else 0
 
-        def order(candidate: Candidate) -> float:
+        chances = quotas.chances(candidates, [self.usefulness(each, skill) for each in candidates])
+
+        def order(chance: float) -> float:
             """Sorts into a weighted draw without replacement (Efraimidis & Spirakis 2006)."""
-            chance = self.usefulness(candidate, skill) * quotas.weights.get(candidate.signer, 1.0)
             return math.log(1 - random.random()) / chance if chance > 0 else -math.inf
 
-        ordered = sorted([(order(each), each) for each in candidates], key=lambda pair: pair[0], reverse=True)
+        ordered = sorted(zip(map(order, chances), candidates, strict=True), key=lambda pair: pair[0], reverse=True)
         allowed = (each for chance, each in ordered if chance > -math.inf)
         something_own = any(group.informative for group in chosen)
         foreign = within(allowed, places, quotas, something_own=something_own)
@@ -140,16 +141,24 @@ def _only(groups: Sequence[Weighted], counts: Sequence[int], random: Random) -> 
     return kept
 
 
-def training_group(
-    group: ScoredGroup, prompt: Prompt, weights: tuple[float, ...], *, foreign: bool, min_probability: float = 0.0
-) -> TrainingGroup:
-    """A drawn group for the policy; `prompt` is how this node shows the task to its own policy."""
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What of foreign text is trained on, see `TrainingGroup`."""
+
+    min_probability: float = 0.0
+    max_tokens: int = 0
+
+
+def training_group(group: ScoredGroup, prompt: Prompt, weights: tuple[float, ...], screen: Screen | None = None) -> TrainingGroup:
+    """A drawn group for the policy, a foreign one with its `screen`; `prompt` is how this node
+    shows the task to its own policy."""
     return TrainingGroup(
         prompt=prompt,
         completions=group.completions,
         rewards=group.rewards,
         weights=weights,
-        foreign=foreign,
-        token_ids=None if foreign else group.token_ids,
-        min_probability=min_probability if foreign else 0.0,
+        foreign=screen is not None,
+        token_ids=None if screen is not None else group.token_ids,
+        min_probability=screen.min_probability if screen else 0.0,
+        max_tokens=screen.max_tokens if screen else 0,
     )

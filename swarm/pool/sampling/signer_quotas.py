@@ -4,10 +4,12 @@ Applied between a sampler's order and its draw:
 
 1. A group's chance to be drawn is multiplied by its signer's weight
    (`swarm.pool.standing.peer_scores`).
-2. No signer gets more than a third of the foreign places (`defences.signer_share`), or an equal
-   part of them where fewer than three signers are heard. What it leaves is for others, or stays
-   empty.
-3. Newcomers, that is everybody but the established signers, get at most a tenth of the batch's
+2. All groups of a signer in one environment have together the chance of its best one there. So
+   nobody fills a batch by sending much of one thing.
+3. No signer gets more than twice an equal part of the foreign places, nor more than a third
+   (`defences.signer_share`), but always an equal part. What it leaves is for others, or stays
+   empty. Equal parts are counted among the established signers, or else a crowd would shrink them.
+4. Newcomers, that is everybody but the established signers, get at most a tenth of the batch's
    weight together (`defences.newcomer_share`). Places are too coarse for that: a batch of eight
    groups has no tenth. So they get one place in ten, at least one, and what is drawn for them is
    trained on with a weight that makes the bound hold in every single batch.
@@ -38,7 +40,8 @@ class SignerQuotas:
     `weights` are those of signers, 1 where missing. `established` are the established signers,
     empty where newcomers are not held back.
 
-    `heard` is how many signers there are to share the foreign places.
+    `heard` is how many signers there are to share the foreign places. With a `signer_share` of 1
+    numbers are no matter: neither is a signer's part bounded, nor its groups' chance.
     """
 
     weights: Mapping[bytes, float] = field(default_factory=dict)
@@ -47,13 +50,36 @@ class SignerQuotas:
     signer_share: float = 1.0
     newcomer_share: float = 1.0
 
+    def chances(self, candidates: Sequence[Candidate], usefulness: Sequence[float]) -> list[float]:
+        """Return what each candidate's chance to be drawn is proportional to."""
+        sums: dict[tuple[bytes, str], float] = {}
+        most: dict[tuple[bytes, str], float] = {}
+        for each, useful in zip(candidates, usefulness, strict=True):
+            kind = each.signer, each.environment
+            sums[kind] = sums.get(kind, 0.0) + useful
+            most[kind] = max(most.get(kind, 0.0), useful)
+
+        def chance(each: Candidate, useful: float) -> float:
+            kind = each.signer, each.environment
+            fair = most[kind] / sums[kind] if self.signer_share < 1 and sums[kind] else 1.0
+            return useful * fair * self.weights.get(each.signer, 1.0)
+
+        return [chance(*pair) for pair in zip(candidates, usefulness, strict=True)]
+
+    def places(self, places: int) -> int:
+        """Return how many of the foreign places one signer may have."""
+        equal = 1 / max(self.heard, 1)
+        return (
+            max(1, round(places * max(min(self.signer_share, EQUAL_PARTS * equal), equal))) if self.signer_share < 1 else places
+        )
+
     def newcomer(self, signer: bytes) -> bool:
         """Whether the signer is among those who share the newcomers' part."""
         return bool(self.established) and signer not in self.established
 
 
-# Signers heard so lately share the foreign places, also while they have nothing new.
-HEARD_WITHIN_S = 600.0
+# A signer's part of the places, in equal parts of all that are heard.
+EQUAL_PARTS = 2
 
 # Everybody counts in full, nobody is held back.
 NO_QUOTAS = SignerQuotas()
@@ -61,10 +87,11 @@ NO_QUOTAS = SignerQuotas()
 
 def quotas_of(standing: PeerScores, signers: Collection[bytes], settings: DefencesSection, now_ms: int) -> SignerQuotas:
     """The quotas of a batch drawn now from candidates of these signers."""
+    established = standing.established_signers(now_ms) if settings.newcomer_share < 1 else frozenset()
     return SignerQuotas(
         weights={signer: standing.weight(signer, now_ms) for signer in signers},
-        established=standing.established_signers(now_ms) if settings.newcomer_share < 1 else frozenset(),
-        heard=max(len(signers), standing.lately(now_ms, HEARD_WITHIN_S)),
+        established=established,
+        heard=len(established) or max(len(signers), standing.present(now_ms)),
         signer_share=settings.signer_share,
         newcomer_share=settings.newcomer_share,
     )
@@ -72,7 +99,7 @@ def quotas_of(standing: PeerScores, signers: Collection[bytes], settings: Defenc
 
 def within(ordered: Iterable[Candidate], places: int, quotas: SignerQuotas, *, something_own: bool) -> list[Candidate]:
     """The first `places` of the sampler's order that keep to the quotas."""
-    each = max(1, round(places * max(quotas.signer_share, 1 / max(quotas.heard, 1))))
+    each = quotas.places(places)
     newcomers = max(1, math.floor(places * quotas.newcomer_share))
     chosen: list[Candidate] = []
     taken: Counter[bytes] = Counter()

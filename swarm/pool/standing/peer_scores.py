@@ -13,20 +13,24 @@ batch stood for. So a node gives at most one minute of credit per minute, howeve
 are and however many identities send.
 
 *Established* are the signers who together hold all but the last tenth (`defences.newcomer_share`)
-of the remembered credit, each with at least a quarter of their average. Everybody else together
-gets at most that tenth of a batch (`swarm.pool.sampling.signer_quotas`). The measure is relative,
-so it works among eight peers and among a thousand, and numbers do not help: newcomers earn together
-as much as one newcomer alone. With a share s and a memory of τ = half-life / ln 2 their part f of
-the credit follows df/dt = s (1 - f) / τ: with a tenth and six hours about 1.1 % an hour. None of
-them leaves the last tenth before f has grown to it, after nine hours of being useful without a
-break; `benchmarks/newcomers.py` sees none of them do so in twelve.
+of the credit of all that are heard, each with at least a quarter of their average. Everybody else
+gets at most that tenth of a batch together (`swarm.pool.sampling.signer_quotas`). The measure is
+relative, so it works among eight peers and among a thousand, and numbers do not help: newcomers
+earn together as much as one newcomer alone. With a share s and a memory of τ = half-life / ln 2
+their part f of the credit follows df/dt = s (1 - f) / τ: with a tenth and six hours about 1.1 % an
+hour. None of them leaves the last tenth before f has grown to it, after nine hours of being useful
+without a break; `benchmarks/newcomers.py` sees none of them do so in twelve.
 
 A young node is defenceless here. Before it has learned `YOUNG_MINUTES` from at least `FEW` signers
 it has nothing to compare with, and a cap would only slow down an honest swarm. Whoever floods it in
 these first minutes with many identities becomes its memory. Four defences remain: the verifier, the
 share of one signer in a batch, the screens against implausible text, and the regression guard,
-whose `helped` takes credit back from signers whose groups made the node worse. The same is true of
-a node whose old peers have been gone for a day or more, until their credit has faded.
+whose `helped` takes credit back from signers whose groups made the node worse.
+
+Who is gone holds no place. Only signers that are still heard are ranked, since others would
+otherwise hold newcomers to a tenth for hours after they fell silent, by accident or by design. What
+the gone have earned is remembered, and counts again as soon as they are heard. The price: a node
+that hears only strangers for some minutes, cut off from all its old peers, is as young again.
 """
 
 from __future__ import annotations
@@ -39,10 +43,17 @@ from typing import Any
 
 from protocols.reasons import Reason
 from swarm.pool.standing.density import density_weight
-from swarm.pool.standing.worth import worth_weight
+from swarm.pool.standing.worth import LATELY_DRAWN, worth_weight
 
 HALF_LIFE_S = 600.0
 CREDIT_HALF_LIFE_S = 6 * 3600.0
+# A signer is gone once it was silent for this long, or for several times its usual silence where
+# that is longer, and after an hour in any case: then nothing of it can be drawn any more.
+SILENT_S = 300.0
+SILENCES = 3.0
+GONE_S = 3600.0
+# Shares over which a signer's usual silence is averaged.
+SHARES = 4
 LIMIT = 3.0
 MOST_POINTS = 12.0
 # A flood is no accident: it is cut off at once.
@@ -61,6 +72,7 @@ OF_AVERAGE = 0.25
 HELP_SCALE = 0.05
 MOST_HARM = 4.0
 HARM = "harm"
+HARM_POINTS = 2.0
 _ALL: Mapping[bytes, Sequence[float]] = {}
 
 # Reasons that only a broken or dishonest signer gives; all others can happen to an honest one.
@@ -88,7 +100,8 @@ class Record:
     """One signer's numbers as of `updated_ms`: points and strikes, credit in minutes, indices used,
     groups shared, groups drawn, and the sum of their parts that were learned from.
 
-    `window` is the part of the credit earned since the last call of `helped`.
+    `window` is the part of the credit earned since the last call of `helped`. Its last share came
+    at `heard_ms`, and `silence_s` is the usual time between two of them.
     """
 
     updated_ms: int
@@ -100,6 +113,8 @@ class Record:
     shared: float = 0.0
     drawn: float = 0.0
     learned: float = 0.0
+    heard_ms: int = 0
+    silence_s: float = 0.0
     reasons: dict[str, int] = field(default_factory=dict)
 
     def fade(self, now_ms: int) -> None:
@@ -111,6 +126,11 @@ class Record:
         self.used, self.shared = self.used * credit, self.shared * credit
         self.drawn, self.learned = self.drawn * credit, self.learned * credit
         self.updated_ms = max(self.updated_ms, now_ms)
+
+    def judge_lately(self) -> None:
+        """Forget groups drawn long ago: what a signer was worth says little of what it sends now."""
+        if self.drawn > LATELY_DRAWN:
+            self.drawn, self.learned = LATELY_DRAWN, self.learned * LATELY_DRAWN / self.drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +169,7 @@ class PeerScores:
         self._trained_ms: int | None = None
         self._established: frozenset[bytes] = frozenset()
         self._ranked_ms: int | None = None
+        self._listening_ms: int | None = None
 
     # Questions about a signer
 
@@ -190,9 +211,18 @@ class PeerScores:
         fair = density_weight(record.used, record.shared) * worth_weight(record.drawn, record.learned)
         return fair * math.exp2(-self.points(signer, now_ms))
 
-    def lately(self, now_ms: int, within_s: float) -> int:
-        """Return the number of signers heard of or trained on within these seconds."""
-        return sum(now_ms - record.updated_ms < within_s * 1000 for record in self._records.values())
+    def present(self, now_ms: int) -> int:
+        """Return the number of signers that are not gone."""
+        return sum(self._present(record, now_ms) for record in self._records.values())
+
+    def _listens(self, now_ms: int) -> None:
+        if self._listening_ms is None:
+            self._listening_ms = now_ms
+
+    def _present(self, record: Record, now_ms: int) -> bool:
+        # Nobody could be heard before this node began to listen.
+        silent_s = (now_ms - max(record.heard_ms, self._listening_ms or 0)) / 1000
+        return silent_s <= min(max(SILENT_S, SILENCES * record.silence_s), GONE_S)
 
     def describe(self, signer: bytes, now_ms: int) -> Description:
         """Return a signer's part of `swarmd peers`."""
@@ -249,6 +279,9 @@ class PeerScores:
     def proposed(self, signer: bytes, indices: int, groups: int, now_ms: int) -> None:
         """Note a share: the indices it accounted for, and the groups it carried."""
         record = self._touched(signer, now_ms)
+        if record.heard_ms:
+            record.silence_s += (max(now_ms - record.heard_ms, 0) / 1000 - record.silence_s) / SHARES
+        record.heard_ms = now_ms
         record.used += indices
         record.shared += groups
 
@@ -269,22 +302,26 @@ class PeerScores:
             record.window += taught
             record.drawn += len(parts)
             record.learned += sum(parts)
+            record.judge_lately()
         self._ranked_ms = None
 
-    def helped(self, signer: bytes, amount: float, now_ms: int) -> None:
-        """Credit the signer with its part (-1 to 1) of the change in held-out reward since the last
-        call.
+    def helped(self, signer: bytes, change: float, now_ms: int) -> None:
+        """Credit a signer for the change (-1 to 1) in held-out reward since the last call, in which
+        it had a part: in proportion to what it earned meanwhile, for all signers alike.
 
         A gain at most doubles the signer's credit of that window, so that luck cannot outrun the
-        bound on newcomers. A loss takes up to several times as much away. Harm far beyond chance
-        counts as points.
+        bound on newcomers. A loss takes up to several times as much away.
         """
         record = self._touched(signer, now_ms)
-        effect = max(min(amount / HELP_SCALE, 1.0), -MOST_HARM)
+        effect = max(min(change / HELP_SCALE, 1.0), -MOST_HARM)
         record.credit = max(record.credit + record.window * effect, 0.0)
         record.window = 0.0
-        if effect < -1:
-            self._blame(signer, HARM, -effect - 1)
+        self._ranked_ms = None
+
+    def harmed(self, signer: bytes, now_ms: int) -> None:
+        """Blame the signer: losses of held-out reward go with its part in the training."""
+        self._touched(signer, now_ms)
+        self._blame(signer, HARM, HARM_POINTS)
         self._ranked_ms = None
 
     def _blame(self, signer: bytes, reason: str, points: float) -> None:
@@ -297,6 +334,7 @@ class PeerScores:
             self._ranked_ms = None
 
     def _touched(self, signer: bytes, now_ms: int) -> Record:
+        self._listens(now_ms)
         record = self._records.get(signer)
         if record is None:
             record = self._records[signer] = Record(now_ms)
@@ -319,7 +357,9 @@ class PeerScores:
 
     def _rank(self, now_ms: int) -> None:
         self._ranked_ms = now_ms
-        held = [(self.credit(signer, now_ms), signer) for signer, record in self._records.items() if record.credit > 0]
+        self._listens(now_ms)
+        here = (signer for signer, record in self._records.items() if record.credit > 0 and self._present(record, now_ms))
+        held = [(self.credit(signer, now_ms), signer) for signer in here]
         # Equal credit is ordered by key, so that every run of one seed agrees.
         held = sorted((each for each in held if self.good(each[1], now_ms)), reverse=True)
         top: list[tuple[float, bytes]] = []
