@@ -37,23 +37,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 from protocols.reasons import Reason
 from swarm.pool.standing.density import density_weight
-from swarm.pool.standing.worth import LATELY_DRAWN, worth_weight
+from swarm.pool.standing.signer_record import CREDIT_HALF_LIFE_S, HALF_LIFE_S, Record
+from swarm.pool.standing.worth import worth_weight
 
-HALF_LIFE_S = 600.0
-CREDIT_HALF_LIFE_S = 6 * 3600.0
-# A signer is gone once it was silent for this long, or for several times its usual silence where
-# that is longer, and after an hour in any case: then nothing of it can be drawn any more.
-SILENT_S = 300.0
-SILENCES = 3.0
-GONE_S = 3600.0
-# Shares over which a signer's usual silence is averaged.
-SHARES = 4
 LIMIT = 3.0
 MOST_POINTS = 12.0
 # A flood is no accident: it is cut off at once.
@@ -93,44 +85,6 @@ BLAMED = frozenset(
 )
 # A recipe may keep a verifier too long by bad luck; twice within minutes is the signer's choice.
 BLAMED_IF_REPEATED = frozenset({Reason.VERIFIER_TIMEOUT})
-
-
-@dataclass(slots=True)
-class Record:
-    """One signer's numbers as of `updated_ms`: points and strikes, credit in minutes, indices used,
-    groups shared, groups drawn, and the sum of their parts that were learned from.
-
-    `window` is the part of the credit earned since the last call of `helped`. Its last share came
-    at `heard_ms`, and `silence_s` is the usual time between two of them.
-    """
-
-    updated_ms: int
-    points: float = 0.0
-    strikes: float = 0.0
-    credit: float = 0.0
-    window: float = 0.0
-    used: float = 0.0
-    shared: float = 0.0
-    drawn: float = 0.0
-    learned: float = 0.0
-    heard_ms: int = 0
-    silence_s: float = 0.0
-    reasons: dict[str, int] = field(default_factory=dict)
-
-    def fade(self, now_ms: int) -> None:
-        """Fade the numbers to now; a clock that was set back must not make old points grow."""
-        seconds = max(now_ms - self.updated_ms, 0) / 1000
-        points, credit = math.exp2(-seconds / HALF_LIFE_S), math.exp2(-seconds / CREDIT_HALF_LIFE_S)
-        self.points, self.strikes = self.points * points, self.strikes * points
-        self.credit, self.window = self.credit * credit, self.window * credit
-        self.used, self.shared = self.used * credit, self.shared * credit
-        self.drawn, self.learned = self.drawn * credit, self.learned * credit
-        self.updated_ms = max(self.updated_ms, now_ms)
-
-    def judge_lately(self) -> None:
-        """Forget groups drawn long ago: what a signer was worth says little of what it sends now."""
-        if self.drawn > LATELY_DRAWN:
-            self.drawn, self.learned = LATELY_DRAWN, self.learned * LATELY_DRAWN / self.drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,16 +167,11 @@ class PeerScores:
 
     def present(self, now_ms: int) -> int:
         """Return the number of signers that are not gone."""
-        return sum(self._present(record, now_ms) for record in self._records.values())
+        return sum(record.present(now_ms, self._listening_ms or 0) for record in self._records.values())
 
     def _listens(self, now_ms: int) -> None:
         if self._listening_ms is None:
             self._listening_ms = now_ms
-
-    def _present(self, record: Record, now_ms: int) -> bool:
-        # Nobody could be heard before this node began to listen.
-        silent_s = (now_ms - max(record.heard_ms, self._listening_ms or 0)) / 1000
-        return silent_s <= min(max(SILENT_S, SILENCES * record.silence_s), GONE_S)
 
     def describe(self, signer: bytes, now_ms: int) -> Description:
         """Return a signer's part of `swarmd peers`."""
@@ -279,9 +228,7 @@ class PeerScores:
     def proposed(self, signer: bytes, indices: int, groups: int, now_ms: int) -> None:
         """Note a share: the indices it accounted for, and the groups it carried."""
         record = self._touched(signer, now_ms)
-        if record.heard_ms:
-            record.silence_s += (max(now_ms - record.heard_ms, 0) / 1000 - record.silence_s) / SHARES
-        record.heard_ms = now_ms
+        record.hear(now_ms)
         record.used += indices
         record.shared += groups
 
@@ -358,7 +305,11 @@ class PeerScores:
     def _rank(self, now_ms: int) -> None:
         self._ranked_ms = now_ms
         self._listens(now_ms)
-        here = (signer for signer, record in self._records.items() if record.credit > 0 and self._present(record, now_ms))
+        here = (
+            signer
+            for signer, record in self._records.items()
+            if record.credit > 0 and record.present(now_ms, self._listening_ms or 0)
+        )
         held = [(self.credit(signer, now_ms), signer) for signer in here]
         # Equal credit is ordered by key, so that every run of one seed agrees.
         held = sorted((each for each in held if self.good(each[1], now_ms)), reverse=True)
