@@ -12,7 +12,7 @@ per attack and defence the mean over seeds and the spread (standard deviation) o
     held_out     their held-out accuracy over that of the run without attackers
     weight       the attackers' share of the foreign weight in training
     weight_last  the same in the last third of the rounds
-    honest_back  of the attackers that help at first, and then fall silent or turn: rounds after that
+    honest_back  where attackers help at first, and then fall silent or turn: the rounds after that
                  until every node had .6 of a batch from honest peers, None if one never had
 """
 

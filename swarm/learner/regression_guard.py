@@ -148,8 +148,8 @@ def _looked(before: Sequence[bool], now: Sequence[bool], sources: Mapping[str, f
 
 
 def _goes_with_losses(peer: str, looks: Collection[Look]) -> bool:
-    """Whether losses grow with a peer's part: the line of least squares falls by `DEVIATIONS` of its
-    own error, also without the look that says it loudest."""
+    """Whether losses grow with a peer's part: the line of least squares falls by `DEVIATIONS` of
+    its own error, also without the look that says it loudest."""
     parts = [look.parts.get(peer, 0.0) for look in looks]
     if sum(part > 0 for part in parts) < FEWEST_LOOKS:
         return False

@@ -14,8 +14,9 @@ ATTACKS = (
     "text", "statement", "suffix", "length", "drip", "decoy", "truth", "junk", "partial", "zeros", "offbyone", "grind",
     "copy", "near-copy", "impersonate", "sybil", "flood", "vanish", "turn",
 )  # fmt: skip
-# Attacks are measured at the pace of real models. On the virtual clock a round of the embedded model
-# takes a twentieth of a second: nobody would ever be established, and the regression guard look once.
+# Attacks are measured at the pace of real models. On the virtual clock a round of the embedded
+# model takes a twentieth of a second: nobody would ever be established, and the regression guard
+# look once.
 ATTACK_PACE = {"node.min_round_s": "60", "checkpoint.every_rounds": "5"}
 
 

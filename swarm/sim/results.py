@@ -75,7 +75,7 @@ class NodeResult:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The events of a node's rounds, refusals and returns to a checkpoint, as heard from outside."""
+    """The events of a node's rounds, refusals and returns to a checkpoint, heard from outside."""
 
     rounds: Mapping[int, RoundFinished]
     refused_from: Mapping[tuple[str, str], int]

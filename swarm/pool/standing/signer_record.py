@@ -66,6 +66,6 @@ class Record:
         return silent_s <= min(max(SILENT_S, SILENCES * self.silence_s), GONE_S)
 
     def judge_lately(self) -> None:
-        """Forget groups drawn long ago: what a signer was worth says little of what it sends now."""
+        """Forget groups drawn long ago, which say little of what a signer sends now."""
         if self.drawn > LATELY_DRAWN:
             self.drawn, self.learned = LATELY_DRAWN, self.learned * LATELY_DRAWN / self.drawn
