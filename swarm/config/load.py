@@ -26,6 +26,7 @@ from swarm.config.profiles import PROFILES
 from swarm.config.removed import REMOVED
 from swarm.config.schema import SECTIONS, Config
 from swarm.config.setting import Allowed
+from swarm.config.template_arguments import template_arguments
 from swarm.config.toml import flatten, parse, positions
 from swarm.errors import ConfigError
 
@@ -223,6 +224,7 @@ def _check_together(settings: Mapping[str, Setting]) -> None:
         raise ConfigError("tasks.per_round is below training.local: more own groups would be trained than are solved; raise it")
     if value["training.epsilon_high"] < value["training.epsilon"]:
         raise ConfigError("training.epsilon_high is below training.epsilon; make it at least equal")
+    template_arguments(value["policy.template_arguments"])
     for hours in value["guest.hours"]:
         Hours.parse(hours)
     if not value["network.listen"]:

@@ -56,6 +56,10 @@ class PolicySection:
         "Prompt template of tasks: compact, scratch, prose or auto. auto takes compact for the embedded model, and prose for others where the swarm allows it.",
         Allowed(choices=("auto", "compact", "scratch", "prose")),
     )
+    template_arguments: tuple[str, ...] = setting(
+        ("enable_thinking=false",),
+        "Arguments of the model's chat template, each key=value; a template that does not know one leaves it. The default keeps Qwen3 and SmolLM3 from long reasoning, which a swarm's cap of tokens would cut.",
+    )
     examples: int = setting(
         0,
         "Worked examples of the same environment and level before each task, as earlier turns; for a model that must see the form first. Each costs its tokens in every prompt. Only the own policy sees them.",

@@ -99,3 +99,11 @@ def test_a_system_turn_goes_into_the_users_where_a_template_has_none(tmp_path: P
         lm.tokenizer.chat_template = template
         (row,) = lm.encode_prompts([(Turn("system", "11"), *QUESTION)])
         assert lm.decode([row]) == ["q11\n\n1+1="]
+
+
+def test_arguments_reach_the_template(tmp_path: Path) -> None:
+    thinks = "a:{% if enable_thinking is defined and not enable_thinking %}x{% endif %}"
+    lm = written(tmp_path, prompt=thinks, before="a:x")
+    assert lm.decode(lm.encode_prompts([QUESTION])) == ["q1+1=a:x"], "it is told not to think unless a setting says so"
+    asked = load_base(PolicySection(model=str(tmp_path), device="cpu", template_arguments=("enable_thinking=true",)))
+    assert asked.decode(asked.encode_prompts([QUESTION])) == ["q1+1=a:"]

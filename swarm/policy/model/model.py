@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from swarm.config.schema import PolicySection
+from swarm.config.template_arguments import template_arguments
 from swarm.errors import HomeError, PolicyError
 from swarm.policy.model.adapter import Adapter, AdapterSpec, four_bits
 from swarm.policy.model.hub import why_not
@@ -38,13 +40,21 @@ SHARD = "512MB"
 
 
 class LanguageModel:
-    """A causal model on one device, always in evaluation mode: no dropout.
+    """A causal model on one device, always in evaluation mode: no dropout. `template` are arguments
+    of its chat template.
 
     Raises `PolicyError` if it cannot be loaded.
     """
 
     def __init__(
-        self, source: str | Path, *, revision: str, device: torch.device, dtype: torch.dtype, quantised: bool = False
+        self,
+        source: str | Path,
+        *,
+        revision: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantised: bool = False,
+        template: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         where = {"revision": revision or None, "trust_remote_code": False}
         weights: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}  # pickles can run code
@@ -65,7 +75,7 @@ class LanguageModel:
             raise PolicyError(f"the model {source} keeps no attention cache; choose one with attention layers only")
         # Whether every token sees all before it, by an implementation that takes any mask.
         self.full_attention = model.config._attn_implementation == "sdpa" and all(type(layer) is DynamicLayer for layer in layers)
-        self._tokenization = Tokenization(self.tokenizer, _ends(model), model.get_input_embeddings().num_embeddings, {})
+        self._tokenization = Tokenization(self.tokenizer, _ends(model), model.get_input_embeddings().num_embeddings, template)
         self.stop_ids = self._tokenization.stop_ids
         self.pad_id = self._tokenization.pad_id
         self.max_length: int = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", 1 << 30)
@@ -237,7 +247,8 @@ def load_base(config: PolicySection, *, quantised: bool = False) -> LanguageMode
 def load(source: str | Path, config: PolicySection, *, revision: str = "", quantised: bool = False) -> LanguageModel:
     """Load a model from a folder or the hub, with the configured device and type."""
     device = device_for(config)
-    return LanguageModel(source, revision=revision, device=device, dtype=dtype_of(config.dtype, device), quantised=quantised)
+    dtype, template = dtype_of(config.dtype, device), template_arguments(config.template_arguments)
+    return LanguageModel(source, revision=revision, device=device, dtype=dtype, quantised=quantised, template=template)
 
 
 def device_for(config: PolicySection) -> torch.device:

@@ -10,9 +10,9 @@ Where a token reaches across the boundary (a prompt that ends in a space), the p
 given already, and the answer is encoded behind a short neutral text instead, to which it does not
 join. Of several such encodings the first is taken that decodes to the answer again.
 
-What the template writes around an answer (chat_template.py) is no part of its text: it is taken off
-where text leaves the policy, and put back where text comes in. So models with unlike templates
-understand each other.
+What the template writes around an answer (chat_template.py), or the tokenizer in front of it, is no
+part of its text: it is taken off where text leaves the policy, and put back where text comes in. So
+unlike models understand each other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from swarm.errors import PolicyError
 from swarm.policy.model.chat_template import ChatTemplate, Frame
-from swarm.records import Prompt, as_text
+from swarm.records import Prompt, Turn, as_text
 
 # Neutral texts to encode an answer behind; a tokenizer may join one of them to the answer.
 ANCHORS = ("\n", ":", "x", "")
@@ -67,6 +67,7 @@ class Tokenization:
         # text.
         self._start = self._inside(tokenizer.bos_token_id, self.pad_id)
         self._special = frozenset(number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
+        self._shown = self._white_space_shown() if self._template else ""
 
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """See `LanguageModel.encode_prompts`."""
@@ -90,8 +91,10 @@ class Tokenization:
         texts = []
         for prompt, row in zip(prompts, rows, strict=True):
             context, ended = contexts[prompt], bool(row) and row[-1] in self.stop_ids
-            text, frame = self._said(context, row[:-1] if ended else row), self._frame_of(context)
-            texts.append(text.removeprefix(frame.before).removesuffix(frame.after if ended else ""))
+            text = self._said(context, row[:-1] if ended else row)
+            if context.templated:
+                text = text.removeprefix(self._shown).removesuffix(self._frame.after if ended else "")
+            texts.append(text)
         return texts
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
@@ -137,30 +140,35 @@ class Tokenization:
                 rows[place] = row[:-1] if closed else row
         return rows
 
-    def _frame_of(self, context: _Context) -> Frame:
-        return self._frame if context.templated else Frame()
-
     def _framed(self, context: _Context, text: str, finished: bool) -> str:
-        frame = self._frame_of(context)
+        frame = self._frame if context.templated else Frame()
         return frame.before + text + (frame.after if finished else "")
+
+    def _white_space_shown(self) -> str:
+        """Return the white space that the tokens of an answer behind its prompt decode to: the
+        template's, and a word's beginning where the tokenizer sees one."""
+        prompt = (Turn("user", "1"),)
+        try:
+            (row,) = self.encode_completions([prompt], ["1"], [False])
+        except PolicyError:
+            return ""
+        text = self._said(self._contexts([prompt])[prompt], row)
+        return text[: len(text) - len(text.lstrip())]
 
     def _behind(self, context: _Context, text: str, whole: list[int]) -> list[int] | None:
         """Return the tokens of an answer, given those of prompt and answer together; None where the
         model has no tokens for it."""
-        rows = self._encodings(context, text, whole)
-        row = next(rows)
-        if self._said(context, row) != text:
-            row = next((other for other in rows if self._said(context, other) == text), row)
+        row = whole[context.length :]
+        # An answer that spells a special token stays text.
+        if whole[: context.length] != context.ids[: context.length] or not self._special.isdisjoint(row):
+            others = list(self._apart(text))
+            row = next((other for other in others if self._said(context, other) == text), others[0])
         # An end inside an answer would have been its end.
         never = {self._tokenizer.unk_token_id, *self.stop_ids}
         return None if (text and not row) or not never.isdisjoint(row) or max(row, default=0) >= self._rows else row
 
-    def _encodings(self, context: _Context, text: str, whole: list[int]) -> Iterator[list[int]]:
-        """Yield encodings of an answer, the most natural one first."""
-        row = whole[context.length :]
-        # An answer that spells a special token stays text.
-        if whole[: context.length] == context.ids[: context.length] and self._special.isdisjoint(row):
-            yield row
+    def _apart(self, text: str) -> Iterator[list[int]]:
+        """Yield encodings of an answer that do not join it to anything."""
         for anchor in ANCHORS:
             alone, row = self._tokenizer(
                 [anchor, anchor + text], add_special_tokens=False, split_special_tokens=True
