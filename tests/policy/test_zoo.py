@@ -7,8 +7,8 @@ from math import log
 
 import pytest
 
-from benchmarks.experiment.zoo_models import LESSONS, TEMPLATES, TOKENIZERS, Animal, animals
-from benchmarks.zoo import PROMPTS, meaning, opened, total
+from benchmarks.zoo.animals import LESSONS, TEMPLATES, TOKENIZERS, Animal, animals
+from benchmarks.zoo.meaning import PROMPTS, meaning, opened, total
 from protocols.messages import Completion
 from swarm.config.schema import DefencesSection, TrainingSection
 from swarm.policy.engine.cache import CacheEngine

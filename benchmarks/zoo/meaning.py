@@ -1,23 +1,7 @@
-"""What a text means to every tokenizer: `python -m benchmarks.zoo [--taught]`.
-
-For each animal (experiment/zoo_models.py: tokenizers times templates) its own samples, taken as
-foreign text, are encoded and scored as an update would. Prints JSON, per animal and over all
-
-    samples    how many were drawn
-    own        the share of the sampled tokens that the screen of training would let through
-    same       the share whose encoding is the sampled one
-    difference the largest difference of log-probability (nats) among these
-    cost       for the others: how much less likely their encoding is than the sampled one, mean
-               nats per answer; a text may have several encodings
-    unsayable  others whose text has no tokens at all
-    stable     the share of encodings that come out again when they are decoded and encoded
-    plausible  like `own`, of the tokens as encoded
-"""
+"""What its own answers mean to a model that hears them from others."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import tempfile
 from collections.abc import Sequence
@@ -26,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.experiment.zoo_models import LESSONS, Animal, animals
+from benchmarks.zoo.animals import LESSONS, Animal
 from swarm.config.schema import DefencesSection, PolicySection
 from swarm.policy.engine.cache import CacheEngine
 from swarm.policy.model.model import LanguageModel, load_base
@@ -115,30 +98,11 @@ def meaning(lm: LanguageModel, *, each: int = 8, most: int = 24, seed: int = 0) 
 
 
 def _scored(lm: LanguageModel, prompts: Sequence[Prompt], rows: Sequence[list[int]]) -> tuple[list[float], int, int]:
-    """Return the log-probability of each answer, the number of tokens, and how many of them are plausible."""
+    """Return the log-probability of each answer, the number of tokens, and how many of them are
+    plausible."""
     width = max(map(len, rows))
     ids = torch.tensor([row + [lm.pad_id] * (width - len(row)) for row in rows])
     mask = (torch.arange(width) < torch.tensor([[len(row)] for row in rows])).long()
     logprobs = completion_logprobs(lm, lm.encode_prompts(prompts), torch.arange(len(rows)), ids, mask, 1.0)
     floor = torch.full((len(rows), 1), math.log(DefencesSection().min_probability))
     return logprobs.sum(1).tolist(), int(mask.sum()), int(plausible(logprobs, mask, floor).sum())
-
-
-def main() -> None:
-    """Measure every animal, then print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--taught", action="store_true", help="models that have learned four answers, instead of random ones")
-    parser.add_argument("--samples", type=int, default=32, help="samples for each of four prompts")
-    options = parser.parse_args()
-    disable_progress_bar()
-    found = {each: meaning(opened(each, taught=options.taught), each=options.samples) for each in animals()}
-    by_tokenizer = {
-        name: total([figures for each, figures in found.items() if each.tokenizer == name]).record()
-        for name in dict.fromkeys(each.tokenizer for each in found)
-    }
-    each = {animal.name: figures.record() for animal, figures in found.items()}
-    print(json.dumps({"all": total(list(found.values())).record(), "tokenizers": by_tokenizer, "animals": each}, indent=1))
-
-
-if __name__ == "__main__":
-    main()

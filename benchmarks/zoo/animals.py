@@ -35,7 +35,7 @@ LETTERS = [chr(code) for code in (10, *range(32, 127))]
 
 
 def _metaspace(scheme: str) -> Tokenizer:
-    """SentencePiece as transformers writes it: words begin with a mark, bytes for what is unknown."""
+    """SentencePiece in transformers: words begin with a mark, bytes stand for what is unknown."""
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, byte_fallback=True, fuse_unk=True))
     if scheme == "legacy":
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
