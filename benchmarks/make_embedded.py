@@ -86,7 +86,7 @@ def examples(task: str, *, evaluation: int = 0) -> list[tuple[int, Example, Any]
             entry = dataset[i]
             prompt = rendering.prompt(entry)
             if held_out(f"reasoning_gym/{task}\n{prompt}") == bool(evaluation):
-                distinct.setdefault(prompt, (level, (prompt, rendering.solution(entry)), (dataset, entry)))
+                distinct.setdefault(prompt, (level, (prompt, rendering.solution(entry)), entry))
             if len(distinct) == share:
                 break
         found |= {prompt: item for prompt, item in distinct.items() if prompt not in found}
@@ -279,8 +279,8 @@ def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, problems
             output = model.generate(**asked, max_new_tokens=CAP, **options)
             texts = tokenizer.batch_decode(output[:, asked["input_ids"].shape[1] :], skip_special_tokens=True)
             return [
-                [dataset.score_answer(COMPACT[task].answer(entry, text), entry) for text in texts[i * count : (i + 1) * count]]
-                for i, (_, _, (dataset, entry)) in enumerate(items)
+                [float(COMPACT[task].right(entry, text)) for text in texts[i * count : (i + 1) * count]]
+                for i, (_, _, entry) in enumerate(items)
             ]
 
         greedy, groups = rewards(1), rewards(8)

@@ -41,16 +41,15 @@ CAP, G, MEMORY = 18, 8, 3  # tokens of an answer, completions of a group, rounds
 
 @dataclass(frozen=True)
 class TinyProblem:
-    """One question with its verifier."""
+    """One question with its judge."""
 
     task: str
     prompt: str
     entry: Any
-    dataset: Any
 
     def score(self, text: str) -> float:
-        """Return the dataset's own reward."""
-        return float(self.dataset.score_answer(COMPACT[self.task].answer(self.entry, text), self.entry))
+        """Return 1.0 for the right answer."""
+        return float(COMPACT[self.task].right(self.entry, text))
 
 
 class Problems:
@@ -72,7 +71,7 @@ class Problems:
             entry = dataset[random.getrandbits(40)]
             prompt = COMPACT[task].prompt(entry)
             if held_out(f"reasoning_gym/{task}\n{prompt}") == unseen:
-                return TinyProblem(task, prompt, entry, dataset)
+                return TinyProblem(task, prompt, entry)
 
     def evaluation(self, per_task: int) -> list[TinyProblem]:
         """Return distinct held-out problems, the same at every call."""

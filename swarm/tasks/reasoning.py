@@ -7,10 +7,7 @@ does not depend on the rendering.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from decimal import Context, localcontext
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -22,11 +19,13 @@ from swarm.errors import EnvironmentRefused
 from swarm.tasks.compact import COMPACT, without_scratch
 from swarm.tasks.environment import Problem, Unbuildable, VerifierError
 from swarm.tasks.refused import REFUSED, USABLE_LEVELS
-from swarm.tasks.screening import may_be_scored
+from swarm.tasks.rewards.extracted import extract_answer
+from swarm.tasks.rewards.kinds import KINDS, is_right
+from swarm.tasks.rewards.own_answers import own_answer
 
-# Raise it whenever a level, the walk over seeds, a rendering or the screening changes: a recipe
-# then means another task.
-REVISION = 2
+# Raise it whenever a level, the walk over seeds, a rendering or a judge changes: a recipe then means
+# another task.
+REVISION = 3
 INSTRUCTION = "Give only the final answer, between <answer> and </answer>, at the end of your response."
 
 # Making a dataset can mean reading a book, so it is made once and given other seeds; these datasets
@@ -36,23 +35,8 @@ _SEEDED_ONCE = frozenset({"acre", "gsm_symbolic"})
 # Errors of generators that give up; they depend on the seed alone.
 _GENERATOR_FAILURES = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 
-# Errors of reasoning-gym's verifiers on unexpected text; any other is a fault here, and is raised.
+# Errors of judges on unexpected text, where they use reasoning-gym's games; any other is raised.
 _VERIFIER_FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
-# Datasets with many right answers and no "answer" of their own, but an example among the metadata.
-_EXAMPLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "graph_color": lambda metadata: json.dumps(metadata["possible_answer"]),
-    "propositional_logic": lambda metadata: str(metadata["example_answer"]),
-    "rubiks_cube": lambda metadata: str(metadata["example_correct_answer"]),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An item and the dataset that built it, whose configuration its verifier reads."""
-
-    dataset: Any
-    item: Mapping[str, Any]
 
 
 class ReasoningGym:
@@ -82,23 +66,15 @@ class ReasoningGym:
         return _build(name, seed, level)
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
-        """Return the dataset's own `score_answer` of the completion's answer, clamped to [0, 1]."""
-        if rendering in ("compact", "scratch"):
-            item = problem.entry.item
-            text = without_scratch(completion) if rendering == "scratch" else completion
-            answer: str | None = COMPACT[name].answer(item, text)
-            if not answer and text != COMPACT[name].solution(item):
-                return 0.0  # "" means a malformed completion, except for the rare problem whose answer is ""
-        else:
+        """Return 1.0 for a right answer, else 0.0; `swarm.tasks.rewards.kinds` says what is right."""
+        try:
+            if rendering in ("compact", "scratch"):
+                text = without_scratch(completion) if rendering == "scratch" else completion
+                return float(COMPACT[name].right(problem.entry, text))
             answer = extract_answer(completion)
-        return 0.0 if answer is None else _reward(name, problem, answer)
-
-
-def extract_answer(completion: str) -> str | None:
-    """Return the stripped text between the last <answer> and </answer>; None without that pair."""
-    end = completion.rfind("</answer>")
-    start = completion.rfind("<answer>", 0, max(end, 0))
-    return completion[start + len("<answer>") : end].strip() if 0 <= start < end else None
+            return float(answer is not None and is_right(name, answer, problem.entry))
+        except _VERIFIER_FAILURES as error:
+            raise VerifierError(f"{type(error).__name__}: {error}") from error
 
 
 @cache
@@ -147,28 +123,17 @@ def _build(name: str, seed: int, level: int) -> Problem:
                 dataset = _dataset(name, level)
                 dataset.seed = dataset.config.seed = small_seed
             item = dataset[0]
+        answer = own_answer(name, item)
     except _GENERATOR_FAILURES as error:
         raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: {error}") from error
-    answer = item["answer"]
     if answer is None:
-        answer = _EXAMPLES[name](item["metadata"]) if name in _EXAMPLES else ""
-    prompts = {"prose": f"{item['question']}\n\n{INSTRUCTION}"}
+        raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: its own answer is not right")
+    item = dict(item) | {"answer": answer}
+    if answer and not is_right(name, answer.strip(), item):
+        raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: its own answer {answer!r} is not right")
+    prompts = {"prose": "\n\n".join(filter(None, (item["question"], KINDS[name].ask, INSTRUCTION)))}
     solutions = {"prose": f"<answer>{answer}</answer>"} if answer else {}
     if name in COMPACT:
         prompts["compact"] = prompts["scratch"] = COMPACT[name].prompt(item)
         solutions["compact"] = solutions["scratch"] = COMPACT[name].solution(item)
-    problem = Problem(item["question"], answer, prompts, _Entry(dataset, item), solutions)
-    if answer and _reward(name, problem, answer.strip()) != 1.0:
-        raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: its own answer {answer!r} is not right")
-    return problem
-
-
-def _reward(name: str, problem: Problem, answer: str) -> float:
-    if not may_be_scored(name, answer, problem.answer, problem.entry.item):
-        return 0.0
-    try:
-        with localcontext(Context()):
-            score = float(problem.entry.dataset.score_answer(answer, problem.entry.item))
-    except _VERIFIER_FAILURES as error:
-        raise VerifierError(f"{type(error).__name__}: {error}") from error
-    return min(max(score, 0.0), 1.0) if math.isfinite(score) else 0.0
+    return Problem(item["question"], answer, prompts, item, solutions)

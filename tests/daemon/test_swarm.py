@@ -44,12 +44,12 @@ renderings = ["compact"]
 
 [[environment]]
 name = "reasoning_gym/spell_backward"
-version = "0.1.25+2"
+version = "0.1.25+3"
 parameters = { level = { min = 0, max = 0 } }
 
 [[environment]]
 name = "reasoning_gym/number_sorting"
-version = "0.1.25+2"
+version = "0.1.25+3"
 parameters = { level = { min = 0, max = 0 } }
 """
 ALONE_S = 10.0

@@ -1,5 +1,5 @@
-"""The compact renderings: their text, the answers they accept, and agreement with the datasets' own
-verifiers."""
+"""The compact renderings: their text, the answers they accept, and agreement with the judge of
+prose."""
 
 import re
 from functools import cache
@@ -9,7 +9,8 @@ import reasoning_gym
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.tasks.compact import COMPACT
+from swarm.tasks.compact import COMPACT, TOKENS
+from swarm.tasks.rewards.kinds import is_right
 
 CASES = [(name, level) for name in COMPACT for level in range(len(COMPACT[name].levels))]
 MAX_PROMPT, MAX_ANSWER = 30, 16
@@ -20,11 +21,30 @@ def dataset(name, level, size=400):
     return reasoning_gym.create_dataset(name, seed=123456789, size=size, **COMPACT[name].levels[level])
 
 
+def rows(text, width):
+    return "\n".join(" ".join(text[at : at + width]) for at in range(0, len(text), width))
+
+
+# A compact answer as prose has it.
+PROSE = {
+    "spell_backward": lambda entry, text: text,
+    "palindrome_generation": lambda entry, text: text,
+    "word_sorting": lambda entry, text: text,
+    "number_sorting": lambda entry, text: f"[{text.replace(' ', ', ')}]",
+    "number_filtering": lambda entry, text: "[]" if text == "-" else f"[{text.replace(' ', ', ')}]",
+    "spiral_matrix": lambda entry, text: " ".join(text),
+    "rotate_matrix": lambda entry, text: rows(text, entry["metadata"]["n"]),
+    "mini_sudoku": lambda entry, text: rows(text, 4),
+    "ab": lambda entry, text: " ".join({letter: token for token, letter in TOKENS.items()}[each] for each in text.strip("-")),
+}
+
+
 @pytest.mark.parametrize(("name", "level"), CASES)
-def test_the_solution_scores_one_by_the_datasets_own_verifier(name, level):
-    compact, problems = COMPACT[name], dataset(name, level)
-    for entry in problems:
-        assert problems.score_answer(compact.answer(entry, compact.solution(entry)), entry) == 1.0
+def test_the_solution_is_right_as_it_is_in_prose(name, level):
+    for entry in dataset(name, level):
+        solution = COMPACT[name].solution(entry)
+        assert COMPACT[name].right(entry, solution)
+        assert is_right(name, PROSE[name](entry, solution), entry)
 
 
 @pytest.mark.parametrize(("name", "level"), CASES)
@@ -54,48 +74,46 @@ def test_levels_are_at_least_three_and_differ(name):
     assert all(levels[i] != levels[i + 1] for i in range(len(levels) - 1))
 
 
-@pytest.mark.parametrize("name", COMPACT)
-def test_hostile_completions_never_reach_a_verifier(name):
-    entry = dataset(name, 0)[0]
-    solution = COMPACT[name].solution(entry)
-    for hostile in (
-        "",
-        " ",
-        "nan nan nan",
-        "__import__('os')",
-        "[1]*9**9",
-        solution + "\n",
-        " " + solution,
-        solution + "<eos>",
-        "٣",
-    ):
-        assert COMPACT[name].answer(entry, hostile) == ("-" if name == "ab" else "")
-
-
 @pytest.mark.parametrize(("name", "level"), CASES)
-def test_no_text_outside_the_form_is_a_right_answer(name, level):
-    compact, problems = COMPACT[name], dataset(name, level)
-    for entry in problems:
-        for text in ("", "?"):
-            assert problems.score_answer(compact.answer(entry, text), entry) < 1
+def test_nothing_but_a_solution_is_right(name, level):
+    for entry in dataset(name, level, 20):
+        solution = COMPACT[name].solution(entry)
+        for text in (
+            "",
+            " ",
+            "?",
+            "nan nan nan",
+            "[1]*9**9",
+            solution + "\n",
+            " " + solution,
+            solution + "<eos>",
+            solution + "hail",
+            solution + solution,
+            "0" + solution,
+            solution[:-1],
+            re.sub(r"\b(\d)", r"0\1", solution) if " " in solution else solution + "0",
+            re.sub(r"^\d", lambda digit: str((int(digit[0]) + 1) % 10), solution) if solution[0].isdigit() else solution + "a",
+            COMPACT[name].prompt(entry),
+            solution.upper() + solution.lower(),
+        ):
+            assert not COMPACT[name].right(entry, text), text
 
 
 @settings(max_examples=300)
 @given(case=st.sampled_from(CASES), index=st.integers(0, 399), text=st.text())
-def test_any_text_gets_a_score(case, index, text):
-    problems = dataset(*case)
-    entry = problems[index]
-    assert 0 <= problems.score_answer(COMPACT[case[0]].answer(entry, text), entry) <= 1
+def test_any_text_is_judged(case, index, text):
+    entry = dataset(*case)[index]
+    assert COMPACT[case[0]].right(entry, text) in (True, False)
 
 
 @settings(max_examples=300)
 @given(case=st.sampled_from(CASES), index=st.integers(0, 399), data=st.data())
-def test_a_wrong_answer_in_the_right_letters_scores_less_than_one(case, index, data):
-    problems, compact = dataset(*case), COMPACT[case[0]]
-    entry = problems[index]
+def test_a_shorter_answer_in_the_right_letters_is_wrong(case, index, data):
+    compact = COMPACT[case[0]]
+    entry = dataset(*case)[index]
     right = compact.solution(entry)
-    wrong = data.draw(st.text(alphabet=sorted(set(right)), max_size=len(right) - 1))  # shorter, so wrong
-    assert problems.score_answer(compact.answer(entry, wrong), entry) < 1
+    wrong = data.draw(st.text(alphabet=sorted(set(right)), max_size=len(right) - 1))
+    assert not compact.right(entry, wrong)
 
 
 def test_two_prompts_are_as_documented():
@@ -103,4 +121,6 @@ def test_two_prompts_are_as_documented():
     assert (COMPACT["spell_backward"].prompt(entry), COMPACT["spell_backward"].solution(entry)) == ("rev:hello=", "olleh")
     entry = {"metadata": {"original_numbers": ["7.0", "-0.0", "12.0"], "direction": "descending"}}
     assert COMPACT["number_sorting"].prompt(entry) == "des:7 0 12="
-    assert COMPACT["number_sorting"].answer(entry, "12 7 0") == "['12', '7', '0']"
+    entry["metadata"]["sorted_numbers"] = ["12.0", "7.0", "-0.0"]
+    assert COMPACT["number_sorting"].right(entry, "12 7 0")
+    assert not COMPACT["number_sorting"].right(entry, "12 7 1")

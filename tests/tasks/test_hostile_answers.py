@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from swarm.tasks.compact import COMPACT
 from swarm.tasks.environment import Problem, Unbuildable, VerifierError
 from swarm.tasks.held_out import walk
-from swarm.tasks.reasoning import ReasoningGym, extract_answer
-from swarm.tasks.screening import PERMITTED, may_be_scored
+from swarm.tasks.reasoning import ReasoningGym
+from swarm.tasks.rewards.expressions import expression
+from swarm.tasks.rewards.extracted import extract_answer
 
 GYM = ReasoningGym()
 NAMES = sorted(GYM.names())
@@ -116,10 +117,6 @@ def score(name: str, problem: Problem, answer: str) -> float:
     return reward
 
 
-def may_pass(name: str, answer: str, solution: str = "") -> bool:
-    return may_be_scored(name, answer, solution, problems(name)[0].entry.item)
-
-
 def spoiled(answer: str) -> list[str]:
     """The right answer with its numbers, letters or form replaced."""
     number = r"-?\d+(\.\d+)?"
@@ -140,12 +137,11 @@ def test_hostile_answers_are_harmless_and_wrong(name):
     assert right in ([], [problem.answer], ["[]"], ["1"], ["true"])
     for text in spoiled(problem.answer):
         if score(name, problem, text) == 1.0:
-            assert "nan" not in text.lower()
-            assert "inf" not in text.lower()
+            assert {"nan", "inf"}.isdisjoint(re.findall("[a-z]+", text.lower()))
 
 
-@pytest.mark.parametrize("name", sorted(PERMITTED))
-def test_nothing_that_evaluates_is_given_anything_but_data(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_that_is_judged_is_given_anything_but_data(name):
     events: list[tuple[str, object]] = []
     watching = [True]
 
@@ -158,7 +154,6 @@ def test_nothing_that_evaluates_is_given_anything_but_data(name):
     sys.addaudithook(hook)
     try:
         for text in CODE:
-            assert not may_pass(name, text) or name in {"propositional_logic", "rubiks_cube", "rush_hour"}  # no code there
             score(name, problem, text)
             score(name, problem, f"{problem.answer}\n{text}")
     finally:
@@ -191,9 +186,8 @@ CONSTANTS = [
 def test_a_constant_answer_is_not_always_right(name):
     several = problems(name, 8)
     for constant in [*CONSTANTS, *(problem.answer for problem in several)]:
-        others = [problem for problem in several if problem.answer != constant]
+        others = [problem for problem in several if problem.answer.casefold() != constant.casefold()]
         right = sum(score(name, problem, constant) == 1.0 for problem in others)
-        # "P or Q" does follow from most premises that have P and Q in them.
         assert right <= (8 if name == "propositional_logic" else 5), constant
 
 
@@ -234,29 +228,27 @@ def test_the_right_answer_always_passes_the_screen():
         ("<answer>4</answer>", "4"),
         ("x <answer>3</answer> y <answer> 4\n</answer> z", "4"),
         ("<answer><answer>4</answer>", "4"),
-        ("<answer>4</answer><answer>5", "4"),
-        ("</answer>4<answer>", None),
-        ("<answer>4", None),
+        ("<answer>4</answer><answer>5", "5"),
+        ("</answer>4<answer>", ""),
+        ("<answer>4", "4"),  # the stop string "</answer>" is cut off
         ("4", None),
         ("", None),
         ("<answer></answer>", ""),
         ("<ANSWER>4</ANSWER>", None),
+        ("<think>perhaps <answer>9</answer>? no, let me", None),
+        ("<think>perhaps <answer>9</answer>? no</think> It is <answer>4</answer>", "4"),
+        ("perhaps <answer>9</answer>? no</think> It is 4", None),
+        ("<answer>9</answer> <think>or is it", None),
+        ("<Thinking>a</Thinking><answer>4", "4"),
+        ("<think>a</think><answer>4</answer><think>b", None),
     ],
 )
 def test_which_text_is_the_answer(completion, answer):
     assert extract_answer(completion) == answer
 
 
-def test_hexadecimal_answers_are_not_taken_for_exponents():
-    assert may_pass("bitwise_arithmetic", "0x1e1234")
-    assert may_pass("power_function", "1.5e10")
-    assert may_pass("word_sorting", "banana, information")
-    assert not may_pass("coin_flip", "3/1e9999")
-    assert not may_pass("complex_arithmetic", "nan+nanj")
-
-
 @pytest.mark.parametrize(
-    ("answer", "passes"),
+    ("answer", "read"),
     [
         ("-9*X**3/5 - X + C", True),
         ("2.5*x ** 12 + C", True),
@@ -268,19 +260,19 @@ def test_hexadecimal_answers_are_not_taken_for_exponents():
         ("x* *9", False),
         ("x.func", False),
         ("exp(x)", False),
-        ("C(x)", True),  # a symbol cannot be called; the verifier says wrong
+        ("C(x)", False),
         ("x" * 300, False),
     ],
 )
-def test_polynomials_only_where_sympy_evaluates_them(answer, passes):
-    assert may_pass("simple_integration", answer) is passes
+def test_polynomials_are_read_and_nothing_else(answer, read):
+    assert (expression(answer, "x" if "x" in answer else "X") is not None) is read
     assert GYM.score("simple_integration", problems("simple_integration")[0], "prose", f"<answer>{answer}</answer>") in (0.0, 1.0)
 
 
 @pytest.mark.parametrize("name", sorted(COMPACT))
-def test_compact_completions_are_right_or_worth_little(name):
+def test_compact_completions_are_right_or_worth_nothing(name):
     for problem in problems(name, 12):
-        solution = COMPACT[name].solution(problem.entry.item)
+        solution = COMPACT[name].solution(problem.entry)
         assert GYM.score(name, problem, "compact", solution) == 1.0
         for text in [
             *CODE,
@@ -294,4 +286,4 @@ def test_compact_completions_are_right_or_worth_little(name):
         ]:
             if text != solution:
                 with limited():
-                    assert GYM.score(name, problem, "compact", text) < 0.5, text
+                    assert GYM.score(name, problem, "compact", text) == 0.0, text

@@ -52,7 +52,7 @@ def test_text_around_the_answer_leaves_the_reward_unchanged(
     name: str, index: int, before: str, after: str, data: st.DataObject
 ) -> None:
     problem = problems(name)[index]
-    right = COMPACT[name].solution(problem.entry.item)
+    right = COMPACT[name].solution(problem.entry)
     answer = data.draw(st.sampled_from([right, right[:-1], right[::-1], "", "nan"]) | st.text(alphabet="abAB019 ,-", max_size=9))
     plain = GYM.score(name, problem, "compact", answer)
     assert plain == 1.0 or answer != right
@@ -64,7 +64,7 @@ def test_text_around_the_answer_leaves_the_reward_unchanged(
 def test_nothing_that_is_honest_changes(name: str) -> None:
     for problem in problems(name):
         assert problem.prompts["scratch"] == problem.prompts["compact"]
-        assert not set("|#") & set(COMPACT[name].solution(problem.entry.item))
+        assert not set("|#") & set(COMPACT[name].solution(problem.entry))
 
 
 def test_the_scratch_swarm_is_the_embedded_one_with_room_for_text() -> None:

@@ -83,5 +83,5 @@ class Library:
         family = rule.name.partition("/")[0]
         problem = training_problem(environment, family, name, seed(recipe, local_beacon(self.manifest.id, epoch)), level)
         compact = family == "reasoning_gym" and self.rendering in ("compact", "scratch")
-        right = COMPACT[name].solution(problem.entry.item) if compact else problem.answer
+        right = COMPACT[name].solution(problem.entry) if compact else problem.answer
         return Puzzle(recipe, self.rendering, right, problem, environment)
