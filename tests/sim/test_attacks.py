@@ -94,7 +94,8 @@ async def test_attacks_with_true_claims_are_admitted(tmp_path: Path, library: Li
                 for data in ATTACKS[name].turn(attacker, 2):
                     admitted = await admit_bytes(admission, data, swarm=RULES.id)
                     assert (len(admitted.groups), admitted.refusals) == (2, ()), name
-                    assert any(group.informative for group in admitted.groups), name
+                    # No dataset pays a mistake in part.
+                    assert any(group.informative for group in admitted.groups) is (name != "partial"), name
 
 
 @pytest.mark.parametrize("name", ["truth", "junk"])
