@@ -20,7 +20,7 @@ from swarm.tasks.compact import COMPACT, without_scratch
 from swarm.tasks.environment import Problem, Unbuildable, VerifierError
 from swarm.tasks.refused import REFUSED, USABLE_LEVELS
 from swarm.tasks.rewards.extracted import extract_answer
-from swarm.tasks.rewards.kinds import KINDS, is_right
+from swarm.tasks.rewards.judged import JUDGED, is_right
 from swarm.tasks.rewards.own_answers import own_answer
 
 # Raise it whenever a level, the walk over seeds, a rendering or a judge changes: a recipe then means
@@ -66,7 +66,7 @@ class ReasoningGym:
         return _build(name, seed, level)
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
-        """Return 1.0 for a right answer, else 0.0; `swarm.tasks.rewards.kinds` says what is right."""
+        """Return 1.0 for a right answer, else 0.0; `swarm.tasks.rewards.judged` says what is right."""
         try:
             if rendering in ("compact", "scratch"):
                 text = without_scratch(completion) if rendering == "scratch" else completion
@@ -131,7 +131,7 @@ def _build(name: str, seed: int, level: int) -> Problem:
     item = dict(item) | {"answer": answer}
     if answer and not is_right(name, answer.strip(), item):
         raise Unbuildable(f"reasoning_gym/{name}, level {level}, seed {small_seed}: its own answer {answer!r} is not right")
-    prompts = {"prose": "\n\n".join(filter(None, (item["question"], KINDS[name].ask, INSTRUCTION)))}
+    prompts = {"prose": "\n\n".join(filter(None, (item["question"], JUDGED[name].ask, INSTRUCTION)))}
     solutions = {"prose": f"<answer>{answer}</answer>"} if answer else {}
     if name in COMPACT:
         prompts["compact"] = prompts["scratch"] = COMPACT[name].prompt(item)

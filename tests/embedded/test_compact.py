@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.tasks.compact import COMPACT, TOKENS
-from swarm.tasks.rewards.kinds import is_right
+from swarm.tasks.rewards.judged import is_right
 
 CASES = [(name, level) for name in COMPACT for level in range(len(COMPACT[name].levels))]
 MAX_PROMPT, MAX_ANSWER = 30, 16

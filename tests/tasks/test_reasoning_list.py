@@ -24,7 +24,7 @@ from swarm.tasks.environment import Unbuildable, find, load_environments
 from swarm.tasks.held_out import walk
 from swarm.tasks.reasoning import ReasoningGym, _build, _levels
 from swarm.tasks.refused import REFUSED, USABLE_LEVELS
-from swarm.tasks.rewards.kinds import KINDS
+from swarm.tasks.rewards.judged import JUDGED
 from swarm.tasks.rewards.own_answers import own_answer
 
 PROGRAM = Path(__file__).with_name("rebuild_reasoning.py")
@@ -61,7 +61,7 @@ def test_the_list_covers_reasoning_gym():
     assert set(GYM.names()) | set(REFUSED) == set(DATASETS)
     assert not set(GYM.names()) & set(REFUSED)
     assert set(USABLE_LEVELS) <= set(GYM.names())
-    assert set(KINDS) == set(GYM.names())
+    assert set(JUDGED) == set(GYM.names())
     assert len(GYM.names()) > 90
 
 

@@ -43,12 +43,12 @@ def formula(text: str, variables: Sequence[str]) -> Formula | None:
     tokens = _TOKENS.findall(text)
     if len(text) > _MAX_CHARS or not tokens or _TOKENS.sub("", text):
         return None
-    parser = _Parser(tokens, variables)
+    reader = _FormulaParser(tokens, variables)
     try:
-        found = parser.binary(0, 0)
+        found = reader.binary(0, 0)
     except ValueError:
         return None
-    return found if parser.at == len(tokens) else None
+    return found if reader.at == len(tokens) else None
 
 
 def conclusion(text: str, premises: Sequence[str], variables: Sequence[str]) -> bool:
@@ -86,7 +86,7 @@ def _parsed(text: str, variables: Sequence[str]) -> Formula:
     return found
 
 
-class _Parser:
+class _FormulaParser:
     """Recursive descent over the tokens; raises `ValueError` where they are no formula."""
 
     def __init__(self, tokens: Sequence[str], variables: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ ONE, SEVERAL = "one", "several"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Judged:
     """How the answers to a dataset are judged.
 
     `answers` is `ONE` or `SEVERAL`: how many are right. `right` says what is, for people. `ask` is
@@ -55,7 +55,7 @@ def is_right(name: str, answer: str, item: Item) -> bool:
     if too_long(answer, own):
         return False
     return any(
-        (KINDS[name].answers == ONE and own == reading) or KINDS[name].judge(reading, item) for reading in readings(answer)
+        (JUDGED[name].answers == ONE and own == reading) or JUDGED[name].judge(reading, item) for reading in readings(answer)
     )
 
 
@@ -155,63 +155,63 @@ def _concluded(reading: str, item: Item) -> bool:
     return conclusion(reading, item["metadata"]["premises"], item["metadata"]["variables"])
 
 
-_COUNT = Kind(measured(one(integer)), "the whole number, perhaps with the unit that the question counts")
-_INTEGER = Kind(one(integer), "the whole number")
-_WORD = Kind(one(word), "the word or words, in any case")
-_EXACT = Kind(one(sentence), "the text, letter by letter")
-_INTEGERS = Kind(one(items(integer)), "the whole numbers in their order")
-_WORDS = Kind(one(items(sentence)), "the words in their order")
-_DECIMALS = Kind(one(items(decimal)), "the numbers in their order, each exact")
-_GRID = Kind(one(grid(integer)), "every cell of the grid")
-_DECIMAL = Kind(one(decimal), "the exact number")
+_COUNT = Judged(measured(one(integer)), "the whole number, perhaps with the unit that the question counts")
+_INTEGER = Judged(one(integer), "the whole number")
+_WORD = Judged(one(word), "the word or words, in any case")
+_EXACT = Judged(one(sentence), "the text, letter by letter")
+_INTEGERS = Judged(one(items(integer)), "the whole numbers in their order")
+_WORDS = Judged(one(items(sentence)), "the words in their order")
+_DECIMALS = Judged(one(items(decimal)), "the numbers in their order, each exact")
+_GRID = Judged(one(grid(integer)), "every cell of the grid")
+_DECIMAL = Judged(one(decimal), "the exact number")
 
-KINDS: Mapping[str, Kind] = {
+JUDGED: Mapping[str, Judged] = {
     "ab": _WORDS,
     "acre": _WORD,
-    "advanced_geometry": Kind(_geometry, "each number to 3 decimals (angles 2 or 3), an orthocenter also exact"),
+    "advanced_geometry": Judged(_geometry, "each number to 3 decimals (angles 2 or 3), an orthocenter also exact"),
     "aiw": _COUNT,
     "arc_1d": _INTEGERS,
     "arc_agi": _GRID,
-    "base_conversion": Kind(singles.digits_in_base, "the digits, perhaps after 0b, 0o or 0x"),
+    "base_conversion": Judged(singles.digits_in_base, "the digits, perhaps after 0b, 0o or 0x"),
     "basic_arithmetic": _INTEGER,
     "bf": _EXACT,
     "binary_alternation": _COUNT,
     "binary_matrix": _GRID,
-    "bitwise_arithmetic": Kind(one(singles.hexadecimal), "the hexadecimal number, with 0x"),
-    "boxnet": Kind(moves.boxnet, "any legal plan that brings every box to a target", SEVERAL),
+    "bitwise_arithmetic": Judged(one(singles.hexadecimal), "the hexadecimal number, with 0x"),
+    "boxnet": Judged(moves.boxnet, "any legal plan that brings every box to a target", SEVERAL),
     "caesar_cipher": _WORD,
-    "calendar_arithmetic": Kind(_calendar, "the weekday, yes or no, or the whole number"),
+    "calendar_arithmetic": Judged(_calendar, "the weekday, yes or no, or the whole number"),
     "chain_sum": _INTEGER,
     "circuit_logic": _INTEGER,
-    "coin_flip": Kind(
+    "coin_flip": Judged(
         _probability,
         "the exact probability as fraction or decimal, or rounded to 10 significant digits",
         ask="Give the exact probability, or round it to 10 significant digits.",
     ),
     "color_cube_rotation": _WORD,
-    "complex_arithmetic": Kind(one(singles.complex_number), "real and imaginary part, exact"),
+    "complex_arithmetic": Judged(one(singles.complex_number), "real and imaginary part, exact"),
     "count_bits": _COUNT,
     "count_primes": _COUNT,
-    "countdown": Kind(_countdown, "any expression of exactly these numbers with this value", SEVERAL),
+    "countdown": Judged(_countdown, "any expression of exactly these numbers with this value", SEVERAL),
     "course_schedule": _WORD,
-    "cryptarithm": Kind(_cryptarithm, "any digits for exactly these letters that make the sum true", SEVERAL),
-    "decimal_arithmetic": Kind(one(decimal), "the exact value, rounded half up to the digits asked"),
+    "cryptarithm": Judged(_cryptarithm, "any digits for exactly these letters that make the sum true", SEVERAL),
+    "decimal_arithmetic": Judged(one(decimal), "the exact value, rounded half up to the digits asked"),
     "decimal_chain_sum": _DECIMAL,
-    "dice": Kind(one(fraction), "the reduced fraction"),
+    "dice": Judged(one(fraction), "the reduced fraction"),
     "emoji_mystery": _EXACT,
     "family_relationships": _WORD,
     "figlet_font": _WORD,
-    "fraction_simplification": Kind(one(fraction), "the fraction in lowest terms"),
-    "futoshiki": Kind(grids.futoshiki, "any grid that keeps the rules, with or without the signs", SEVERAL),
+    "fraction_simplification": Judged(one(fraction), "the fraction in lowest terms"),
+    "futoshiki": Judged(grids.futoshiki, "any grid that keeps the rules, with or without the signs", SEVERAL),
     "game_of_life": _GRID,
     "game_of_life_halting": _WORD,
     "gcd": _INTEGER,
-    "graph_color": Kind(_coloring, "any coloring of exactly these vertices without two alike at an edge", SEVERAL),
-    "group_anagrams": Kind(one(_groups), "the groups, in any order"),
-    "gsm_symbolic": Kind(measured(one(decimal)), "the exact number, perhaps with the unit that the question counts"),
-    "jugs": Kind(moves.jugs, "any moves, all with effect, that end with the target in a jug", SEVERAL),
-    "kakurasu": Kind(grids.kakurasu, "any grid of 0 and 1 with these sums", SEVERAL),
-    "knights_knaves": Kind(one(singles.assignments), "who is what, each person once"),
+    "graph_color": Judged(_coloring, "any coloring of exactly these vertices without two alike at an edge", SEVERAL),
+    "group_anagrams": Judged(one(_groups), "the groups, in any order"),
+    "gsm_symbolic": Judged(measured(one(decimal)), "the exact number, perhaps with the unit that the question counts"),
+    "jugs": Judged(moves.jugs, "any moves, all with effect, that end with the target in a jug", SEVERAL),
+    "kakurasu": Judged(grids.kakurasu, "any grid of 0 and 1 with these sums", SEVERAL),
+    "knights_knaves": Judged(one(singles.assignments), "who is what, each person once"),
     "largest_island": _COUNT,
     "lcm": _INTEGER,
     "leg_counting": _COUNT,
@@ -220,54 +220,54 @@ KINDS: Mapping[str, Kind] = {
     "mahjong_puzzle": _WORD,
     "manipulate_matrix": _GRID,
     "maze": _COUNT,
-    "mini_sudoku": Kind(grids.sudoku, "any grid that keeps the rules", SEVERAL),
-    "modulo_grid": Kind(one(singles.picture), "every cell of the picture"),
-    "n_queens": Kind(grids.n_queens, "any board with the given queens and none attacked", SEVERAL),
+    "mini_sudoku": Judged(grids.sudoku, "any grid that keeps the rules", SEVERAL),
+    "modulo_grid": Judged(one(singles.picture), "every cell of the picture"),
+    "n_queens": Judged(grids.n_queens, "any board with the given queens and none attacked", SEVERAL),
     "needle_haystack": _WORD,
     "number_filtering": _DECIMALS,
-    "number_format": Kind(among(_candidates), "the candidate's exact value"),
+    "number_format": Judged(among(_candidates), "the candidate's exact value"),
     "number_sequence": _INTEGER,
     "number_sorting": _DECIMALS,
-    "palindrome_generation": Kind(_palindrome, "any palindrome of exactly these letters", SEVERAL),
-    "palindrome_partitioning": Kind(one(nested_strings), "all partitions, in any order"),
+    "palindrome_generation": Judged(_palindrome, "any palindrome of exactly these letters", SEVERAL),
+    "palindrome_partitioning": Judged(one(nested_strings), "all partitions, in any order"),
     "path_star": _INTEGERS,
-    "polynomial_equations": Kind(singles.solved_for(bag(items(decimal))), "all real solutions to 4 decimals, in any order"),
-    "pool_matrix": Kind(singles.pooled, "every cell, to 2 decimals"),
-    "power_function": Kind(among(_power), "the number to 3 significant digits"),
-    "prime_factorization": Kind(one(singles.factors), "the prime factors, in any order"),
+    "polynomial_equations": Judged(singles.solved_for(bag(items(decimal))), "all real solutions to 4 decimals, in any order"),
+    "pool_matrix": Judged(singles.pooled, "every cell, to 2 decimals"),
+    "power_function": Judged(among(_power), "the number to 3 significant digits"),
+    "prime_factorization": Judged(one(singles.factors), "the prime factors, in any order"),
     "products": _INTEGER,
-    "propositional_logic": Kind(
+    "propositional_logic": Judged(
         _concluded,
         "any formula of at most one ∧ ∨ → ↔ that follows, is no tautology and no premise again",
         SEVERAL,
         "Conclude something that no statement says alone, with at most one of the signs ∨ ∧ → ↔.",
     ),
-    "puzzle24": Kind(_puzzle24, "any expression of exactly these numbers with the value 24", SEVERAL),
-    "quantum_lock": Kind(moves.quantum_lock, "any shortest sequence of buttons, each pressed in its light", SEVERAL),
+    "puzzle24": Judged(_puzzle24, "any expression of exactly these numbers with the value 24", SEVERAL),
+    "quantum_lock": Judged(moves.quantum_lock, "any shortest sequence of buttons, each pressed in its light", SEVERAL),
     "rearc": _GRID,
     "rectangle_count": _COUNT,
     "rotate_matrix": _GRID,
     "rotten_oranges": _COUNT,
-    "rubiks_cube": Kind(moves.rubiks_cube, "any turns that end with the cube solved", SEVERAL),
-    "rush_hour": Kind(moves.rush_hour, "any moves, all possible, that end with the red car out", SEVERAL),
+    "rubiks_cube": Judged(moves.rubiks_cube, "any turns that end with the cube solved", SEVERAL),
+    "rush_hour": Judged(moves.rush_hour, "any moves, all possible, that end with the red car out", SEVERAL),
     "self_reference": _COUNT,
     "sentence_reordering": _EXACT,
-    "shortest_path": Kind(moves.shortest_path, 'any shortest path over open cells, or "infeasible"', SEVERAL),
-    "simple_equations": Kind(singles.solved_for(integer), "the whole number"),
+    "shortest_path": Judged(moves.shortest_path, 'any shortest path over open cells, or "infeasible"', SEVERAL),
+    "simple_equations": Judged(singles.solved_for(integer), "the whole number"),
     "simple_geometry": _COUNT,
-    "simple_integration": Kind(_antiderivative, "any polynomial whose derivative it is", SEVERAL),
-    "sokoban": Kind(moves.sokoban, "any steps, all possible, that end with every box on a goal", SEVERAL),
+    "simple_integration": Judged(_antiderivative, "any polynomial whose derivative it is", SEVERAL),
+    "sokoban": Judged(moves.sokoban, "any steps, all possible, that end with every box on a goal", SEVERAL),
     "spell_backward": _WORD,
     "spiral_matrix": _INTEGERS,
     "string_insertion": _EXACT,
     "string_manipulation": _EXACT,
     "string_splitting": _INTEGERS,
     "string_synthesis": _INTEGERS,
-    "sudoku": Kind(grids.sudoku, "any grid that keeps the rules", SEVERAL),
-    "survo": Kind(grids.survo, "any grid with these sums, of exactly the given numbers", SEVERAL),
+    "sudoku": Judged(grids.sudoku, "any grid that keeps the rules", SEVERAL),
+    "survo": Judged(grids.survo, "any grid with these sums, of exactly the given numbers", SEVERAL),
     "syllogism": _WORD,
-    "time_intervals": Kind(one(singles.duration), "the time span in the format asked"),
-    "tower_of_hanoi": Kind(moves.tower_of_hanoi, "any legal moves that end with the tower in its place", SEVERAL),
+    "time_intervals": Judged(one(singles.duration), "the time span in the format asked"),
+    "tower_of_hanoi": Judged(moves.tower_of_hanoi, "any legal moves that end with the tower in its place", SEVERAL),
     "tsumego": _WORD,
     "word_sequence_reversal": _WORDS,
     "word_sorting": _WORDS,
