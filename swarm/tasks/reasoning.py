@@ -23,8 +23,8 @@ from swarm.tasks.rewards.extracted import extract_answer
 from swarm.tasks.rewards.judged import JUDGED, is_right
 from swarm.tasks.rewards.own_answers import own_answer
 
-# Raise it whenever a level, the walk over seeds, a rendering or a judge changes: a recipe then means
-# another task.
+# Raise it whenever a level, the walk over seeds, a rendering or a judge changes: a recipe then
+# means another task.
 REVISION = 3
 INSTRUCTION = "Give only the final answer, between <answer> and </answer>, at the end of your response."
 
@@ -66,7 +66,7 @@ class ReasoningGym:
         return _build(name, seed, level)
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
-        """Return 1.0 for a right answer, else 0.0; `swarm.tasks.rewards.judged` says what is right."""
+        """Return 1.0 for a right answer, else 0.0; `rewards/judged.py` says what is right."""
         try:
             if rendering in ("compact", "scratch"):
                 text = without_scratch(completion) if rendering == "scratch" else completion

@@ -90,7 +90,7 @@ def quantum_lock(reading: str, item: Item) -> bool:
 
 
 def shortest_path(reading: str, item: Item) -> bool:
-    """Whether the steps lead over open cells to the end, as few as can be; or the word "infeasible"."""
+    """Whether the steps, as few as can be, lead over open cells; or the word is "infeasible"."""
     said: Any = items(word)(reading)
     shortest = item["answer"].split()
     if shortest == ["infeasible"] or not said or len(said) != len(shortest):
@@ -176,7 +176,7 @@ def _turned(cube: Any, turn: str) -> bool | None:
 
 
 def boxnet(reading: str, item: Item) -> bool:
-    """Whether the plan brings every box to its target, each step of it in a square that has the box."""
+    """Whether the plan brings every box to its target, and each agent moves a box that it has."""
     plan = parsed_json(reading)
     if not isinstance(plan, list) or not all(isinstance(step, dict) for step in plan) or len(plan) > MAX_MOVES:
         return False

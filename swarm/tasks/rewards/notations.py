@@ -24,7 +24,7 @@ _BRACKETS = re.compile(r"\[(.*)\]|\((.*)\)", re.DOTALL)
 
 
 def integer(text: str) -> str | None:
-    """Return a whole number's digits: no leading zeros, thousands in commas, at most ".0" behind."""
+    """Return a whole number's digits; it has no leading zeros, and at most ".0" behind."""
     match = _INTEGER.fullmatch(_latin(text))
     return match[1].replace(",", "") if match else None
 

@@ -52,7 +52,7 @@ def formula(text: str, variables: Sequence[str]) -> Formula | None:
 
 
 def conclusion(text: str, premises: Sequence[str], variables: Sequence[str]) -> bool:
-    """Whether the text is short, follows from the premises, and is neither empty nor one of them."""
+    """Whether the text is short, follows from the premises, and says more than any of them."""
     said = formula(text, variables)
     if said is None or said.connectives > MAX_CONNECTIVES or said.negations > MAX_NEGATIONS:
         return False

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 
 def nearest(value: Fraction, quantum: Fraction) -> frozenset[Fraction]:
-    """Return the multiple of `quantum` that is nearest to `value`; both of two equally near ones."""
+    """Return the multiple of `quantum` nearest to `value`; both of two equally near ones."""
     whole, rest = divmod(value, quantum)
     return frozenset((whole + up) * quantum for up in (0, 1) if abs(up * quantum - rest) * 2 <= quantum)
 

@@ -113,7 +113,7 @@ def complex_number(reading: str) -> tuple[Fraction, Fraction] | None:
 
 
 def duration(reading: str) -> str | None:
-    """Return a time span in lower case, of "days" even where it is one; a bare number is of days."""
+    """Return a time span in lower case, of "days" even if it is one; a bare number is of days."""
     text = word(reading)
     if text is None:
         return None
