@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import attacks
 from benchmarks.efficiency import Cost, cost, lines, table
 from benchmarks.experiment.cases import OVERSAMPLING, PAPER, PROTOCOL, SWARM, Case, lone_settings
 from benchmarks.experiment.table import figures, shown, summary
@@ -107,3 +108,16 @@ def test_every_lone_setting_is_one() -> None:
         config = config_of(lone_settings(per_round, local))
         assert (config.tasks.per_round, config.training.local, config.training.external) == (per_round, local, 0)
         assert not config.tasks.share
+
+
+def test_an_attack_is_compared_with_the_same_nodes_in_peace() -> None:
+    shares = [[0.2] * 13 + [0.5, 0.7, 0.8], [0.2] * 13 + [0.6, 0.5, 0.9]]
+    attack = {"name": "vanish", "weight_share": 0.4, "weight_share_per_third": [0.8, 0.4, 0.0]}
+    calm = {"attack": None, "patterns_last": {"turn": 0.01}, "eval_answer_chars_after": 8.0, "eval_after": 0.7}
+    hit = calm | {"attack": attack | {"honest_share_per_round_per_node": shares}, "eval_after": 0.63}
+    measured = attacks.figures(hit, calm)
+    assert measured["held_out"] == pytest.approx(0.9)
+    assert (measured["weight"], measured["weight_last"], measured["honest_back"]) == (0.4, 0.0, 2)
+    shares[0][13:] = [0.5, 0.5, 0.5]
+    assert attacks.figures(hit, calm)["honest_back"] is None, "a node that nobody honest reached again"
+    assert attacks.figures(calm, calm)["honest_back"] is None

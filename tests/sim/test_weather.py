@@ -60,6 +60,12 @@ def test_only_honest_nodes_are_counted(attacked: dict[str, Any]) -> None:
         count for i, row in enumerate(attacked["trained_from"]) for k, count in enumerate(row) if i != k
     )
     assert 0 < attack["trained_share"] < 1
+    shares = attack["honest_share_per_round_per_node"]
+    assert [len(rounds) for rounds in shares] == attacked["rounds_per_node"]
+    assert all(0 <= share <= 1 for rounds in shares for share in rounds)
+    assert max(map(max, shares)) > 0
+    assert len(attack["weight_share_per_third"]) == 3
+    assert attacked["rollbacks"] == 0
     assert attacked["patterns_last"].keys() == attacked["patterns_first"].keys() >= {"text", "statement", "suffix"}
     assert attacked["completion_tokens_first"] > 1
     assert "attacking peers" in attacked["page"]
