@@ -135,7 +135,7 @@ def test_newcomers_need_hours_whatever_they_send_and_however_many_they_are() -> 
 
 def test_who_is_gone_is_not_established_and_not_forgotten() -> None:
     standing, now_ms = grown_up(hours=12)
-    assert len(standing.established_signers(now_ms + 3 * MINUTE_MS)) == 8
+    assert len(standing.established_signers(now_ms + MINUTE_MS)) == 8
     now_ms += 8 * MINUTE_MS
     shared(standing, OLD[:5], now_ms)
     assert standing.established_signers(now_ms) == frozenset(OLD[:5])

@@ -15,7 +15,7 @@ HALF_LIFE_S = 600.0
 CREDIT_HALF_LIFE_S = 6 * 3600.0
 # A signer is gone once it was silent for this long, or for several times its usual silence where
 # that is longer, and after an hour in any case: then nothing of it can be drawn any more.
-SILENT_S = 300.0
+SILENT_S = 180.0
 SILENCES = 3.0
 GONE_S = 3600.0
 # Shares over which a signer's usual silence is averaged.
