@@ -153,6 +153,24 @@ def test_one_signer_gets_a_third_and_the_rest_stays_empty() -> None:
     assert len(within(ordered[:50], 1, quotas, something_own=True)) == 1
 
 
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32))
+def test_no_signer_fills_its_places_with_one_thing(places: int, environments: int, heard: int, seed: int) -> None:
+    quotas = SignerQuotas(heard=heard, signer_share=0.34)
+    pool = [
+        replace(candidate(key, OLD[key % 3]), environment=f"toy/{key // 3 % environments}")
+        for key in range(3 * 20 * environments)
+    ]
+    Random(seed).shuffle(pool)
+    chosen = within(pool, places, quotas, something_own=True)
+    of_signer = Counter(each.signer for each in chosen)
+    of_kind = Counter((each.signer, each.environment) for each in chosen)
+    assert max(of_kind.values()) <= max(1, 2 * quotas.places(places) / environments + 1)
+    assert sum(of_signer.values()) == min(places, 3 * quotas.places(places)), "with all tasks there, nobody loses a place by it"
+    one_thing = [each for each in pool if each.signer != OLD[0] or each.environment == "toy/0"]
+    flooded = Counter(each.signer for each in within(one_thing, places, quotas, something_own=True))
+    assert flooded[OLD[0]] <= max(1, 2 * quotas.places(places) / environments + 1)
+
+
 def test_who_is_there_counts_among_those_who_share_and_a_crowd_does_not(standing: PeerScores) -> None:
     assert quotas_of(standing, {OLD[0]}, DefencesSection(), END_MS).heard == 8
     assert quotas_of(standing, set(CROWD), DefencesSection(), END_MS).heard == 8, "or a crowd would leave the old a place each"

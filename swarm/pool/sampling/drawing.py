@@ -109,7 +109,7 @@ class Sampler:
             return math.log(1 - random.random()) / chance if chance > 0 else -math.inf
 
         ordered = sorted(zip(map(order, chances), candidates, strict=True), key=lambda pair: pair[0], reverse=True)
-        allowed = (each for chance, each in ordered if chance > -math.inf)
+        allowed = [each for chance, each in ordered if chance > -math.inf]
         something_own = any(group.informative for group in chosen)
         foreign = within(allowed, places, quotas, something_own=something_own)
         keys = tuple(each.key for each in foreign)

@@ -9,6 +9,8 @@ Applied between a sampler's order and its draw:
 3. No signer gets more than twice an equal part of the foreign places, nor more than a third
    (`defences.signer_share`), but always an equal part. What it leaves is for others, or stays
    empty. Equal parts are counted among the established signers, or else a crowd would shrink them.
+   Of its places no signer gets more than twice an equal part in any one environment: where others
+   have little new, it would fill the rest of the batch with one thing.
 4. Newcomers, that is everybody but the established signers, get at most a tenth of the batch's
    weight together (`defences.newcomer_share`). Places are too coarse for that: a batch of eight
    groups has no tenth. So they get one place in ten, at least one, and what is drawn for them is
@@ -73,6 +75,11 @@ class SignerQuotas:
             max(1, round(places * max(min(self.signer_share, EQUAL_PARTS * equal), equal))) if self.signer_share < 1 else places
         )
 
+    def places_of_one_kind(self, places: int, environments: int) -> int:
+        """Return how many of them one signer may have in one of so many environments."""
+        equal = self.places(places) / max(environments, 1)
+        return max(1, math.ceil(EQUAL_PARTS * equal)) if self.signer_share < 1 else places
+
     def newcomer(self, signer: bytes) -> bool:
         """Whether the signer is among those who share the newcomers' part."""
         return bool(self.established) and signer not in self.established
@@ -97,21 +104,25 @@ def quotas_of(standing: PeerScores, signers: Collection[bytes], settings: Defenc
     )
 
 
-def within(ordered: Iterable[Candidate], places: int, quotas: SignerQuotas, *, something_own: bool) -> list[Candidate]:
+def within(ordered: Sequence[Candidate], places: int, quotas: SignerQuotas, *, something_own: bool) -> list[Candidate]:
     """The first `places` of the sampler's order that keep to the quotas."""
     each = quotas.places(places)
+    of_one_kind = quotas.places_of_one_kind(places, len({candidate.environment for candidate in ordered}))
     newcomers = max(1, math.floor(places * quotas.newcomer_share))
     chosen: list[Candidate] = []
     taken: Counter[bytes] = Counter()
+    kinds: Counter[tuple[bytes, str]] = Counter()
     of_newcomers = 0
     for candidate in ordered:
         if len(chosen) == places:
             break
         new = quotas.newcomer(candidate.signer)
-        if taken[candidate.signer] >= each or (new and of_newcomers >= newcomers):
+        kind = candidate.signer, candidate.environment
+        if taken[candidate.signer] >= each or kinds[kind] >= of_one_kind or (new and of_newcomers >= newcomers):
             continue
         chosen.append(candidate)
         taken[candidate.signer] += 1
+        kinds[kind] += 1
         of_newcomers += new
     if something_own or of_newcomers < len(chosen):
         return chosen
