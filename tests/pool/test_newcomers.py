@@ -171,6 +171,16 @@ def test_no_signer_fills_its_places_with_one_thing(places: int, environments: in
     assert flooded[OLD[0]] <= max(1, 2 * quotas.places(places) / environments + 1)
 
 
+def test_who_teaches_little_of_what_is_drawn_has_few_places() -> None:
+    weights = {OLD[0]: 0.9, OLD[1]: 0.5, OLD[2]: 0.09}
+    pool = [candidate(key, OLD[key % 3]) for key in range(300)]
+    quotas = SignerQuotas(weights=weights, heard=6, signer_share=0.34)
+    chosen = Counter(each.signer for each in within(pool, 30, quotas, something_own=True))
+    assert chosen == {OLD[0]: 10, OLD[1]: 10, OLD[2]: 2}
+    strangers = replace(quotas, weights=dict.fromkeys(weights, 0.25))
+    assert set(Counter(each.signer for each in within(pool, 30, strangers, something_own=True)).values()) == {10}
+
+
 def test_who_is_there_counts_among_those_who_share_and_a_crowd_does_not(standing: PeerScores) -> None:
     assert quotas_of(standing, {OLD[0]}, DefencesSection(), END_MS).heard == 8
     assert quotas_of(standing, set(CROWD), DefencesSection(), END_MS).heard == 8, "or a crowd would leave the old a place each"

@@ -10,7 +10,8 @@ Applied between a sampler's order and its draw:
    (`defences.signer_share`), but always an equal part. What it leaves is for others, or stays
    empty. Equal parts are counted among the established signers, or else a crowd would shrink them.
    Of its places no signer gets more than twice an equal part in any one environment: where others
-   have little new, it would fill the rest of the batch with one thing.
+   have little new, it would fill the rest of the batch with one thing. And who has less than half
+   the weight of the best has fewer places in proportion: most of them would be left out.
 4. Newcomers, that is everybody but the established signers, get at most a tenth of the batch's
    weight together (`defences.newcomer_share`). Places are too coarse for that: a batch of eight
    groups has no tenth. So they get one place in ten, at least one, and what is drawn for them is
@@ -69,11 +70,17 @@ class SignerQuotas:
         return [chance(*pair) for pair in zip(candidates, usefulness, strict=True)]
 
     def places(self, places: int) -> int:
-        """Return how many of the foreign places one signer may have."""
+        """Return how many of the foreign places any signer may have."""
         equal = 1 / max(self.heard, 1)
         return (
             max(1, round(places * max(min(self.signer_share, EQUAL_PARTS * equal), equal))) if self.signer_share < 1 else places
         )
+
+    def places_of(self, signer: bytes, places: int) -> int:
+        """Return how many of the foreign places this signer may have."""
+        best = max(self.weights.values(), default=0.0)
+        worth = self.weights.get(signer, best) / best if best else 1.0
+        return max(1, round(self.places(places) * min(worth / ENOUGH_WORTH, 1.0))) if self.signer_share < 1 else places
 
     def places_of_one_kind(self, places: int, environments: int) -> int:
         """Return how many of them one signer may have in one of so many environments."""
@@ -87,6 +94,8 @@ class SignerQuotas:
 
 # A signer's part of the places, in equal parts of all that are heard.
 EQUAL_PARTS = 2
+# The part of the best signer's weight from which on a signer may have all its places.
+ENOUGH_WORTH = 0.5
 
 # Everybody counts in full, nobody is held back.
 NO_QUOTAS = SignerQuotas()
@@ -106,7 +115,7 @@ def quotas_of(standing: PeerScores, signers: Collection[bytes], settings: Defenc
 
 def within(ordered: Sequence[Candidate], places: int, quotas: SignerQuotas, *, something_own: bool) -> list[Candidate]:
     """The first `places` of the sampler's order that keep to the quotas."""
-    each = quotas.places(places)
+    each = {signer: quotas.places_of(signer, places) for signer in {candidate.signer for candidate in ordered}}
     of_one_kind = quotas.places_of_one_kind(places, len({candidate.environment for candidate in ordered}))
     newcomers = max(1, math.floor(places * quotas.newcomer_share))
     chosen: list[Candidate] = []
@@ -118,7 +127,7 @@ def within(ordered: Sequence[Candidate], places: int, quotas: SignerQuotas, *, s
             break
         new = quotas.newcomer(candidate.signer)
         kind = candidate.signer, candidate.environment
-        if taken[candidate.signer] >= each or kinds[kind] >= of_one_kind or (new and of_newcomers >= newcomers):
+        if taken[candidate.signer] >= each[candidate.signer] or kinds[kind] >= of_one_kind or (new and of_newcomers >= newcomers):
             continue
         chosen.append(candidate)
         taken[candidate.signer] += 1
