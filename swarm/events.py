@@ -82,6 +82,16 @@ class RolledBack:
 
 
 @dataclass(frozen=True, slots=True)
+class TooLong:
+    """Tasks of an environment were passed over for the first time: the policy's model has no room
+    for the prompt and an answer."""
+
+    peer_id: str
+    round: int
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartRestarted:
     """The supervisor restarted a part of the node after `error`."""
 
@@ -98,7 +108,7 @@ class NodeStopped:
     round: int
 
 
-Event = NodeStarted | RoundFinished | Refused | Checkpointed | RolledBack | PartRestarted | NodeStopped
+Event = NodeStarted | RoundFinished | Refused | Checkpointed | RolledBack | TooLong | PartRestarted | NodeStopped
 Listener = Callable[[Event], None]
 
 

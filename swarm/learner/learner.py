@@ -18,7 +18,7 @@ import trio
 
 from protocols.peer_id import peer_id, public_key
 from swarm.context import Context
-from swarm.events import Checkpointed, RolledBack, RoundFinished
+from swarm.events import Checkpointed, RolledBack, RoundFinished, TooLong
 from swarm.learner.activity import Activity
 from swarm.learner.company import Company
 from swarm.learner.device_turns import DeviceTurns
@@ -31,7 +31,7 @@ from swarm.policy import checkpoint
 from swarm.pool.pool import Pool
 from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store import standing_table
-from swarm.records import ScoredGroup, TrainReport
+from swarm.records import ScoredGroup, Task, TrainReport
 from swarm.roles.roles import Roles
 
 # Most records of signers written after a round; the rest wait for the next one.
@@ -61,6 +61,7 @@ class Learner:
         self.sampling = Sampling(context, pool, standing, roles, self.activity)
         self.freshness = Freshness(config.sampling, self.sampling, company, self.activity)
         self.reward_mean: float | None = None
+        self._too_long: set[str] = set()
         self._guard = RegressionGuard(roles.scorer, context.manifest, config.defences.canary_tasks, _secret_seed(context))
         self._pool = pool
         self._standing = standing
@@ -98,6 +99,14 @@ class Learner:
         # Newcomers' pass rates say nothing where established signers are known.
         self.roles.proposer.curriculum.hear(group for group in groups if not established or group.signer in established)
         self.freshness.arrived(len(groups))
+
+    def pass_over(self, tasks: Sequence[Task]) -> None:
+        """Count tasks for which the model has no room, so that fewer of their kind are proposed."""
+        self.totals["tasks_passed_over"] += len(tasks)
+        self.roles.proposer.curriculum.pass_over(tasks)
+        for environment in sorted({task.recipe.environment for task in tasks} - self._too_long):
+            self._too_long.add(environment)
+            self.context.emit(TooLong(self.context.identity.peer_id, self.round, environment))
 
     # The end of a round
 

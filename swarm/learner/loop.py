@@ -73,9 +73,10 @@ async def generate(learner: Learner, proposal: Proposal) -> list[SolvedGroup]:
     policy, view, settings = learner.policy, learner.roles.view, learner.context.config.generation
     async with learner.turns.generating:
         with learner.activity.doing("proposing"):
-            tasks = await select(policy, proposal.places, view)
+            selection = await select(policy, proposal.places, view)
+            learner.pass_over(selection.passed_over)
         with learner.activity.doing("generating"):
-            return await solve(policy, tasks, view, settings, proposal.random.getrandbits(63))
+            return await solve(policy, selection.tasks, view, settings, proposal.random.getrandbits(63))
 
 
 async def learn_from(learner: Learner, proposal: Proposal, solved: Sequence[SolvedGroup]) -> Learned:

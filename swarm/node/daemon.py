@@ -17,7 +17,7 @@ from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import Config
 from swarm.context import Context
 from swarm.errors import ConfigError, NetworkError, SwarmdError
-from swarm.events import Event, EventLog, PartRestarted, RoundFinished
+from swarm.events import Event, EventLog, PartRestarted, RoundFinished, TooLong
 from swarm.exchange.answering import MANIFEST_PROTOCOL
 from swarm.home import Home, write_atomically
 from swarm.identity import Identity
@@ -139,6 +139,13 @@ def _log_event(event: Event) -> None:
             event.trained_own,
             event.trained_foreign,
             event.peers,
+        )
+    elif isinstance(event, TooLong):
+        logger.warning(
+            "tasks of %s are passed over, whose prompts or answers are too long for the model; leave %s out of "
+            "tasks.environments, or take a model of more positions",
+            event.environment,
+            event.environment,
         )
     elif isinstance(event, PartRestarted):
         logger.warning("%s begins again after: %s", event.part, event.error)

@@ -38,6 +38,7 @@ async def status(node: Node) -> dict[str, Any]:
         "peers": exchange.connected(),
         "reward_mean": learner.reward_mean,
         "groups_proposed": learner.totals["groups_proposed"],
+        "tasks_passed_over": learner.totals["tasks_passed_over"],
         "groups_informative": learner.totals["groups_informative"],
         "groups_shared": learner.totals["groups_shared"],
         "groups_trained_own": learner.totals["groups_trained_own"],

@@ -116,10 +116,19 @@ class Policy:
         return groups
 
     async def answer(self, prompts: Sequence[Prompt], *, max_completion_length: int) -> list[str]:
-        """Return the greedy completion of each prompt as text."""
-        groups, seconds, _ = await self._sample(self._child, prompts, 1, max_completion_length, 0.0, 0)
+        """Return the greedy completion of each prompt as text, "" where the model has no room for
+        one."""
+        room = await self._fits(self._child, prompts, [None] * len(prompts), max_completion_length)
+        fitting = [prompt for prompt, fits in zip(prompts, room, strict=True) if fits]
+        groups, seconds, _ = await self._sample(self._child, fitting, 1, max_completion_length, 0.0, 0)
         self._count(answer_seconds=seconds)
-        return [group[0].completion.text for group in groups]
+        answers = (group[0].completion.text for group in groups)
+        return [next(answers) if fits else "" for fits in room]
+
+    async def fits(self, prompts: Sequence[Prompt], solutions: Sequence[str | None], max_tokens: int) -> list[bool]:
+        """Return for each prompt whether the model has positions for it and `max_tokens` more, and
+        whether its known solution is no longer than these."""
+        return await self._fits(await self._generating(), prompts, solutions, max_tokens)
 
     async def converse(
         self, prompts: Sequence[Prompt], *, num_generations: int, max_completion_length: int, temperature: float, seed: int
@@ -288,6 +297,14 @@ class Policy:
         groups = [tuple(Sample(Completion(*completion), tuple(ids)) for completion, ids in group) for group in answer["groups"]]
         self._count(out_of_memory=answer["out_of_memory"])
         return groups, answer["seconds"], PolicyTag(*answer["tag"])
+
+    async def _fits(
+        self, child: Child, prompts: Sequence[Prompt], solutions: Sequence[str | None], max_tokens: int
+    ) -> list[bool]:
+        if not prompts:
+            return []
+        room: list[bool] = await self._request("fits", [list(prompts), list(solutions), max_tokens], cost=0.0, of=child)
+        return room
 
     async def _request(self, kind: str, body: Any, *, cost: float, of: Child | None = None) -> Any:
         try:

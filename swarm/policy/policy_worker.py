@@ -30,6 +30,7 @@ from swarm.errors import HomeError, PolicyError
 from swarm.policy import checkpoint
 from swarm.policy.engine.choose import ends_of, open_engine
 from swarm.policy.engine.likelihood import log_likelihoods
+from swarm.policy.engine.room import fits
 from swarm.policy.fit.fitting import RATES, kind_of_training, recomputes
 from swarm.policy.fit.memory import Memory
 from swarm.policy.model.adapter import AdapterSpec
@@ -67,6 +68,7 @@ def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
         "hello": worker.hello,
         "generate": worker.generate,
         "converse": worker.converse,
+        "fits": worker.fits,
         "log_likelihoods": worker.log_likelihoods,
         "train": worker.train,
         "take": worker.take,
@@ -178,6 +180,11 @@ class Worker:
         ]
         shortages = self._memory.take_shortages()
         return {"tag": self._tag(), "groups": rows, "out_of_memory": shortages, "seconds": time.perf_counter() - started}
+
+    def fits(self, body: list[Any]) -> list[bool]:
+        """Return which tasks the model has room for; `body` is [prompts, solutions, max tokens]."""
+        prompts, solutions, max_tokens = body
+        return fits(self._policy, list(map(_prompt, prompts)), solutions, max_tokens)
 
     def log_likelihoods(self, body: list[list[Any]]) -> list[float]:
         """Return how likely texts are as answers to prompts; `body` is [prompts, texts]."""

@@ -29,7 +29,7 @@ from operator import mul
 from random import Random
 from typing import Any
 
-from swarm.records import ScoredGroup
+from swarm.records import ScoredGroup, Task
 
 Arm = tuple[str, int]
 # Per arm the sum of its groups' promises and their number, both faded.
@@ -93,8 +93,8 @@ class Curriculum:
     def hear(self, groups: Iterable[ScoredGroup]) -> None:
         """Take in admitted foreign groups; they count from the next `observe` on."""
         for group in groups:
-            if arm_of(group) in self._arms:
-                _count(self._heard.setdefault(group.signer, {}), arm_of(group), promise(group), 1.0)
+            if arm_of(group.task) in self._arms:
+                _count(self._heard.setdefault(group.signer, {}), arm_of(group.task), promise(group), 1.0)
 
     def observe(self, groups: Sequence[ScoredGroup]) -> None:
         """Count a round's own groups, and the foreign groups heard since the last call."""
@@ -109,11 +109,16 @@ class Curriculum:
                 _count(self._seen, arm, weight * promises, weight * seen)
         self._heard = {}
         for group in groups:
-            arm = arm_of(group)
+            arm = arm_of(group.task)
             _count(self._seen, arm, promise(group), 1.0)
             before = self._rates.get(arm, UNKNOWN)
             self._rates[arm] = before + RATE * (group.reward_mean - before)
             self._best[arm[0]] = max(self._best.get(arm[0], 0.0), *group.rewards)
+
+    def pass_over(self, tasks: Iterable[Task]) -> None:
+        """Count tasks that cannot be answered as groups that promise nothing."""
+        for task in tasks:
+            _count(self._seen, arm_of(task), 0.0, 1.0)
 
     def pass_rates(self) -> dict[str, float]:
         """Return the mean running pass rate per environment, over the levels seen."""
@@ -192,9 +197,9 @@ def promise(group: ScoredGroup) -> float:
     return (group.informative + 4 * mean * (1 - mean)) / 2 if group.informative else 0.0
 
 
-def arm_of(group: ScoredGroup) -> Arm:
-    """Return the environment and level of a group's task."""
-    recipe = group.task.recipe
+def arm_of(task: Task) -> Arm:
+    """Return the environment and level of a task."""
+    recipe = task.recipe
     return recipe.environment, int(dict(recipe.parameters).get("level", 0))
 
 

@@ -1,5 +1,8 @@
 """Selects, of several alternatives, the task that the own policy solves about half of the time.
 
+A task that does not fit is passed over: its prompt leaves no room for an answer, or its known
+solution is longer than answers may be.
+
 A group teaches by the spread of its rewards. Finding that out by trying costs G completions, one
 forward pass per token. The policy's likelihood of a task's solution costs one pass for all
 alternatives together. If a task has one right answer and no text around it, the likelihood *is* the
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from swarm.policy.policy import Policy
 from swarm.records import Task
@@ -23,13 +27,33 @@ from swarm.roles.view import View
 HALF = 0.5
 
 
-async def select(policy: Policy, places: Sequence[Sequence[Task]], view: View) -> list[Task]:
-    """Return one task of each place: its likelihood is nearest to a half.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The tasks to be solved, one of a place, and those for which the model has no room."""
 
-    A place's first task is returned if there is no choice, or no solution known in this rendering.
+    tasks: list[Task]
+    passed_over: list[Task]
+
+
+async def select(policy: Policy, places: Sequence[Sequence[Task]], view: View) -> Selection:
+    """Choose one task of each place that has any for which the model has room: its likelihood is
+    nearest to a half.
+
+    A place's first such task is taken if there is no choice, or no solution known in this
+    rendering.
     """
-    told = [task for place in places for task in place if len(place) > 1 and view.rendering in task.solutions]
+    everything = [task for place in places for task in place]
+    room = await policy.fits(
+        [view.prompt(task) for task in everything],
+        [task.solutions.get(view.rendering) for task in everything],
+        view.max_tokens,
+    )
+    passed_over = [task for task, fits in zip(everything, room, strict=True) if not fits]
+    outside = {task.recipe for task in passed_over}
+    fitting = [[task for task in place if task.recipe not in outside] for place in places]
+    told = [task for place in fitting for task in place if len(place) > 1 and view.rendering in task.solutions]
     prompts, solutions = [view.prompt(task) for task in told], [task.solutions[view.rendering] for task in told]
     found = await policy.log_likelihoods(prompts, solutions)
     distance = {task.recipe: abs(math.exp(each) - HALF) for task, each in zip(told, found, strict=True)}
-    return [min(place, key=lambda task: distance.get(task.recipe, HALF)) for place in places]
+    chosen = [min(place, key=lambda task: distance.get(task.recipe, HALF)) for place in fitting if place]
+    return Selection(chosen, passed_over)

@@ -281,6 +281,7 @@ def test_large_models_are_hashed_at_checkpoints_only(model_folder, tmp_path, mon
         "foreign": True,
         "token_ids": None,
         "min_probability": 0.0,
+        "max_tokens": 0,
     }
     _, digest, step = handlers["train"]([{**fields, "completions": [("2", True, 2, -1.0), ("3", True, 2, -1.0)]}])["tag"]
     assert (digest, step) == (before, 1)
@@ -293,3 +294,12 @@ async def test_the_embedded_model_is_the_default():
     async with Policy(Config(policy=PolicySection(device="cpu")), WallClock(), checkpoint=None) as handle:
         assert handle.tag.model == "embedded"
         assert len(await handle.answer(PROMPTS, max_completion_length=4)) == 2
+
+
+async def test_a_prompt_that_does_not_fit_is_told_and_left_without_an_answer(tmp_path):
+    folder = write_model(tmp_path / "m", hidden=32, layers=2, positions=32)
+    async with policy(folder) as handle:
+        assert await handle.fits(["1+1=", "1" * 25, "1+1="], [None, None, "1" * 12], 10) == [True, False, False]
+        answers = await handle.answer(["1" * 25, "1+1="], max_completion_length=10)
+        assert answers[0] == ""
+        assert answers[1] == (await handle.answer(["1+1="], max_completion_length=10))[0]

@@ -196,3 +196,11 @@ def test_a_promise_is_a_share_and_nothing_where_nothing_can_be_learned(rewards: 
     worth = promise(group(ARMS[0], tuple(rewards)))
     assert 0 <= worth <= 1
     assert (worth > 0) == (min(rewards) != max(rewards))
+
+
+def test_a_level_whose_tasks_do_not_fit_the_model_is_hardly_proposed() -> None:
+    curriculum = Curriculum(ARMS, adaptive=True)
+    for _ in range(4):
+        curriculum.pass_over([group(ARMS[2], HALF).task] * 2)
+    counts = choices(curriculum)
+    assert counts[ARMS[2]] < 100 < counts[ARMS[1]]

@@ -20,6 +20,10 @@ class Opinion:
     def __init__(self, **likelihoods: float) -> None:
         self.likelihoods = likelihoods
         self.asked: list[Conversation] = []
+        self.too_long: set[str | None] = set()
+
+    async def fits(self, prompts: list[Conversation], solutions: list[str | None], max_tokens: int) -> list[bool]:
+        return [solution not in self.too_long for solution in solutions]
 
     async def log_likelihoods(self, prompts: list[Conversation], texts: list[str]) -> list[float]:
         self.asked += prompts
@@ -38,7 +42,7 @@ def places(*rows: str) -> list[list[Task]]:
 
 
 async def chosen(policy: Opinion, rows: list[list[Task]]) -> list[int]:
-    return [task.recipe.index for task in await select(policy, rows, View("compact", 9))]  # type: ignore[arg-type]
+    return [task.recipe.index for task in (await select(policy, rows, View("compact", 9))).tasks]  # type: ignore[arg-type]
 
 
 async def test_the_nearest_to_a_half_is_chosen_of_every_place():
@@ -69,3 +73,11 @@ async def test_the_policy_is_asked_about_what_it_will_be_shown():
     view = View("compact", 9, Examples({("toy/add", (("level", 0),)): before}))
     await select(policy, [row], view)  # type: ignore[arg-type]
     assert policy.asked == [(*before, Turn("user", prompt)) for prompt in prompts]
+
+
+async def test_tasks_that_do_not_fit_the_model_are_passed_over():
+    policy = Opinion(even=0.5, likely=0.7, long=0.5)
+    policy.too_long = {"long"}
+    selection = await select(policy, places("long likely", "long", "long even likely"), View("compact", 9))  # type: ignore[arg-type]
+    assert [task.recipe.index for task in selection.tasks] == [1, 4]
+    assert [task.recipe.index for task in selection.passed_over] == [0, 2, 3]
