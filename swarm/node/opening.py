@@ -117,6 +117,6 @@ async def _check_environments(manifest: Manifest, config: Config, scorer: Scorer
                 "a swarm of yours"
             )
     try:
-        await scorer.check([rule.name for rule in rules])
+        await scorer.check(rules, manifest.renderings)
     except ChildFailed as error:
         raise ConfigError(f"the swarm {manifest.name} cannot be joined here: {error}") from None

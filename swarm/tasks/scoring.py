@@ -19,6 +19,7 @@ from typing import Any, Self
 import trio
 
 from protocols.recipe import Parameter, Recipe
+from protocols.rules import EnvironmentRule, Range
 from swarm.child import Child
 from swarm.clock import Clock
 from swarm.errors import ChildDied, ChildError, ChildTimeout
@@ -148,9 +149,11 @@ class Scorer:
         """
         return self._limit_s * max(count, 1), PROBLEM_COST_S * max(count, 1)
 
-    async def check(self, environments: Sequence[str]) -> None:
-        """Raise `ChildFailed`, with the reason, if an environment cannot be used here."""
-        await self._request("check", {"environments": list(environments)}, self._limit_s, 0.0)
+    async def check(self, rules: Sequence[EnvironmentRule], renderings: Sequence[str]) -> None:
+        """Raise `ChildFailed`, with the reason, if a rule cannot be played here."""
+        plain = [(rule.name, rule.version, [(name, _plain(value)) for name, value in rule.parameters.items()]) for rule in rules]
+        body = {"rules": plain, "renderings": list(renderings)}
+        await self._request("check", body, self._limit_s * max(len(rules), 1), 0.0)
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of the installed families, which a recipe must name to be rebuilt."""
@@ -220,6 +223,10 @@ class Scorer:
     def _kill(self) -> None:
         for child in self._children:
             child.kill()
+
+
+def _plain(value: Range | Parameter) -> list[int] | Parameter:
+    return [value.min, value.max] if isinstance(value, Range) else value
 
 
 def _body(recipe: Recipe, seed: int) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from typing import Any
 
 import reasoning_gym  # noqa: F401 - slow to import: the fork server does so once, with this module
 
+from protocols.rules import EnvironmentRule, Range
 from swarm.child import Handlers
 from swarm.errors import EnvironmentRefused
 from swarm.tasks.environment import Environment, Problem, VerifierError, find, load_environments
 from swarm.tasks.held_out import evaluation_seeds, example_problems, training_problem
+from swarm.tasks.playable import check_playable
 
 HUNG = 8  # times the CPU limit by the clock; later than a parent on the wall clock gives the request up
 Body = Mapping[str, Any]
@@ -42,7 +44,8 @@ def main(arguments: Any) -> Handlers:
     - `examples`, with `rendering` and `count` → a list of [prompt, a completion worth 1], none of
       them held out
     - `ready`, with None → the versions of the families, {family: version}
-    - `check`, with `environments` and `limit_s` → None if all of them can be used
+    - `check`, with `rules` ([[name, version, [[parameter, value or [min, max]], …]], …]), `renderings`
+      and `limit_s` → None if all of them can be played
     """
     families = load_environments()
 
@@ -86,8 +89,13 @@ def main(arguments: Any) -> Handlers:
 
     def check(body: Body) -> None:
         with _guarded(body):
-            for environment in body["environments"]:
-                find(families, environment)
+            rules = [
+                EnvironmentRule(
+                    name, version, {each: Range(*value) if type(value) is list else value for each, value in parameters}
+                )
+                for name, version, parameters in body["rules"]
+            ]
+            check_playable(families, rules, body["renderings"])
 
     return {
         "build": build,

@@ -5,10 +5,9 @@ Two things are arranged, because a plain random model would leave both systems n
 - It never ends a completion by itself, so that every completion costs exactly the token cap.
   (Embedding channel 0 is a large constant, hence positive after the last norm; the output rows of
   the special tokens are strongly negative there.)
-- Eight of its tokens are whole answers: digit strings of different lengths that contain every
-  digit. reasoning-gym's verifier gives partial credit, one over the length, to an answer that
-  contains a one-digit truth; so the rewards inside a group differ, and neither system can skip the
-  update or the sharing.
+- Eight of its tokens are whole answers of one digit each. Where the truth is one of them, some of a
+  group's answers are right; so the rewards differ, and neither system can skip the update or the
+  sharing.
 
 Every token but these is one printable character, so text re-encodes to exactly the tokens it was
 decoded from.
@@ -26,7 +25,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 CHARACTERS = ("\n", *(chr(code) for code in range(32, 127)))
-ANSWERS = tuple(f"<answer>0123456789{'0' * extra}</answer>" for extra in range(8))
+ANSWERS = tuple(f"<answer>{digit}</answer>" for digit in range(8))
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"
