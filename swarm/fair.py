@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
@@ -194,10 +194,23 @@ class Turns(Generic[T]):
         """Take an item back from its queue. Raises `KeyError` if it is not there."""
         del self._queues[established][item]
 
-    def next(self, allowed: Container[bool] = (True, False)) -> T | None:
-        """Remove and return the item whose turn it is; None if the `allowed` queues are empty."""
+    def next(self) -> T | None:
+        """Remove and return the item whose turn it is; None if both queues are empty."""
         for queue in (not self._served_last, self._served_last):
-            if self._queues[queue] and queue in allowed:
+            if self._queues[queue]:
                 self._served_last = queue
                 return self._queues[queue].popitem(last=False)[0]
+        return None
+
+    def cheapest(self, cost: Callable[[T], float]) -> T | None:
+        """Do as `next`, but choose the least cost within the queue, and nothing of infinite cost.
+
+        Of several, the one that has waited longest is chosen.
+        """
+        for queue in (not self._served_last, self._served_last):
+            item = min(self._queues[queue], key=cost, default=None)
+            if item is not None and cost(item) < math.inf:
+                self._served_last = queue
+                del self._queues[queue][item]
+                return item
         return None

@@ -3,6 +3,7 @@ is counted."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -167,8 +168,18 @@ def test_turns_alternate_and_lose_nothing(steps: list[bool | None]) -> None:
     for queue, others in waiting.items():
         for number in others[1:]:
             turns.remove(number, established=queue)
-        assert turns.next(allowed=(queue,)) == (others[0] if others else None)
-        assert turns.next(allowed=(queue,)) is None
+    left = [others[0] for others in waiting.values() if others]
+    assert {turns.next() for _ in left} == set(left)
+    assert turns.next() is None
+
+
+def test_the_cheapest_comes_first_and_the_priceless_never() -> None:
+    turns: Turns[int] = Turns()
+    for item in (5, 3, 4, 3, 8):
+        turns.put(item, established=item == 8)
+    costs = {5: 2.0, 3: 1.0, 4: 1.0, 8: math.inf}
+    assert [turns.cheapest(costs.__getitem__) for _ in range(4)] == [3, 4, 5, None]
+    assert turns.cheapest(float) == 8
 
 
 # Newest

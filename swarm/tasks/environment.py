@@ -63,7 +63,8 @@ class Environment(Protocol):
         """Return the reward in [0, 1] of a completion of `problem.prompts[rendering]`.
 
         A completion without an answer is worth 0.0. `completion` is text from the network: the only
-        exception that it may cause is `VerifierError`.
+        exception that it may cause is `VerifierError`, and it may not cost more than a tenth of a
+        second of this process's CPU time.
         """
 
 

@@ -1,9 +1,9 @@
 """The scoring worker, a child process: rebuilds problems and runs the environments' verifiers.
 
 It is the only place where environments run. A verifier that hangs is stopped in two ways. The
-kernel ends this process when one request has used its CPU seconds. The parent ends it when the
-answer is late by the clock. A simulation's clock stands still meanwhile; then the kernel ends a
-late request too.
+kernel ends this process when one answer or one request has used its CPU seconds. The parent ends it
+when the answer is late by the clock. A simulation's clock stands still meanwhile; then the kernel
+ends a late request too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from swarm.tasks.environment import Environment, Problem, VerifierError, find, l
 from swarm.tasks.held_out import evaluation_seeds, example_problems, training_problem
 from swarm.tasks.playable import check_playable
 
+MOMENT_S = 1e-6  # no time left: a timer that is set to 0 would be off
+ANSWER_LIMIT_S = 0.1  # CPU seconds of a verifier for one answer; its group is then refused
 HUNG = 8  # times the CPU limit by the clock; later than a parent on the wall clock gives the request up
 Body = Mapping[str, Any]
 
@@ -44,8 +46,8 @@ def main(arguments: Any) -> Handlers:
     - `examples`, with `rendering` and `count` → a list of [prompt, a completion worth 1], none of
       them held out
     - `ready`, with None → the versions of the families, {family: version}
-    - `check`, with `rules` ([[name, version, [[parameter, value or [min, max]], …]], …]), `renderings`
-      and `limit_s` → None if all of them can be played
+    - `check`, with `rules` ([[name, version, [[parameter, value or [min, max]], …]], …]),
+      `renderings` and `limit_s` → None if all of them can be played
     """
     families = load_environments()
 
@@ -128,6 +130,19 @@ def _guarded(body: Body) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+@contextmanager
+def _guarded_answer() -> Iterator[None]:
+    """Within `_guarded`, let the kernel end this process after `ANSWER_LIMIT_S` of the block."""
+    left = signal.getitimer(signal.ITIMER_PROF)[0]
+    given = min(left, ANSWER_LIMIT_S)
+    signal.setitimer(signal.ITIMER_PROF, given)
+    try:
+        yield
+    finally:
+        used = given - signal.getitimer(signal.ITIMER_PROF)[0]
+        signal.setitimer(signal.ITIMER_PROF, max(left - used, MOMENT_S))
+
+
 def _resolve(families: Mapping[str, Environment], body: Body) -> tuple[Environment, str, str, int]:
     environment, name = find(families, body["environment"])
     if body["version"] != environment.version:
@@ -159,7 +174,8 @@ def _judge(families: Mapping[str, Environment], body: Body, pairs: Iterable[tupl
             known = ", ".join(problem.prompts)
             raise EnvironmentRefused(f"{body['environment']} has no rendering {rendering!r}; it has {known}")
         try:
-            rewards.append(environment.score(name, problem, rendering, text))
+            with _guarded_answer():
+                rewards.append(environment.score(name, problem, rendering, text))
         except VerifierError:
             rewards.append(0.0)
             errors += 1

@@ -14,6 +14,7 @@ from swarm.clock import VirtualClock, WallClock
 from swarm.errors import ChildDied, ChildError, ChildFailed, ChildTimeout
 from swarm.tasks.held_out import held_out
 from swarm.tasks.scoring import Scorer
+from swarm.tasks.task_worker import ANSWER_LIMIT_S
 
 # A plug-in as another package would bring it, whose verifier does what the completion says.
 PLUGIN = """
@@ -45,6 +46,10 @@ class Obedient:
             try:
                 sum(range(1000))
             except:
+                pass
+        if completion.startswith("busy "):
+            end = time.process_time() + float(completion[5:])
+            while time.process_time() < end:
                 pass
         if completion == "sleep":
             time.sleep(3600)
@@ -185,6 +190,17 @@ async def test_a_verifier_that_hangs_or_dies_costs_its_own_item_only(plugin, tex
         statistics = scorer.statistics()
         assert statistics.restarts == 1
         assert statistics.timeouts + statistics.deaths == 1
+
+
+async def test_one_answer_has_a_tenth_of_a_second_however_much_its_group_has(plugin):
+    async with Scorer(1, 30, WallClock()) as scorer:
+        begun = trio.current_time()
+        with pytest.raises(ChildDied):
+            await scorer.score(obedient(), 1, "prose", ["fine", "spin"])
+        assert trio.current_time() - begun < 15, "long before the group's 30 s"
+        (task,) = await scorer.build([(obedient(), 1)])
+        texts = [f"busy {ANSWER_LIMIT_S / 2}"] * 6 + [task.answer]
+        assert (await scorer.score(task.recipe, 1, "prose", texts)).rewards[-1] == 1.0, "each answer has its own"
 
 
 async def test_a_worker_that_cannot_be_started_again_is_not_held_against_the_item(plugin, monkeypatch):

@@ -20,6 +20,7 @@ BYTES_PER_S = 256.0 * 1024
 VERIFICATION = 0.2
 # The burst, in seconds of the rate.
 BURST_S = 60.0
+NEWCOMER_BURST_S = 10.0  # of the verifiers, for signers who are not established
 FRESH_MS = 120_000
 MAX_SIGNERS = 10_000
 
@@ -38,13 +39,14 @@ class Budgets:
     def __init__(self, clock: Clock) -> None:
         begun_ms = clock.now_ms()  # seconds since then are small enough to be exact to a millisecond
 
-        def buckets(rate: float) -> Buckets[bytes]:
-            return Buckets(rate, rate * BURST_S, lambda: (clock.now_ms() - begun_ms) / 1000, MAX_SIGNERS)
+        def buckets(rate: float, burst_s: float = BURST_S) -> Buckets[bytes]:
+            return Buckets(rate, rate * burst_s, lambda: (clock.now_ms() - begun_ms) / 1000, MAX_SIGNERS)
 
         self._clock = clock
         self._fresh = buckets(MESSAGES_PER_S), buckets(BYTES_PER_S)
         self._late = buckets(MESSAGES_PER_S), buckets(BYTES_PER_S)
-        self.verification = buckets(VERIFICATION)
+        # By whether a signer is established; what it spends counts in both.
+        self.verification = {True: buckets(VERIFICATION), False: buckets(VERIFICATION, NEWCOMER_BURST_S)}
 
     def charge(self, envelope: Envelope, size: int) -> Charged:
         """Charge an envelope to its signer; `size` (bytes) includes the body that it announces."""

@@ -80,9 +80,8 @@ class Shares:
         value = self._beacon(group.recipe.epoch)
         if value is None:
             raise TurnedAway(Reason.BEACON)
-        # While nobody is established, all signers may use every worker.
-        known = not self._standing.established_signers(now_ms) or self._standing.established(envelope.key, now_ms)
-        judged = await self._verification.judge(group, value, envelope.key, established=known)
+        known, young = self._standing.established(envelope.key, now_ms), not self._standing.established_signers(now_ms)
+        judged = await self._verification.judge(group, value, envelope.key, established=known, young=young)
         if isinstance(judged, Reason):
             raise TurnedAway(judged)
         task, rewards = judged

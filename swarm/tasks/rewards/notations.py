@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Hashable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 Form = Callable[[str], Any]  # text → normal form, None for no answer
@@ -23,6 +24,7 @@ _FRACTION = re.compile(r"(-?)\s*\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|
 _BRACKETS = re.compile(r"\[(.*)\]|\((.*)\)", re.DOTALL)
 
 
+@lru_cache(maxsize=4096)
 def integer(text: str) -> str | None:
     """Return a whole number's digits; it has no leading zeros, and at most ".0" behind."""
     match = _INTEGER.fullmatch(_latin(text))
@@ -132,5 +134,7 @@ def _latin(text: str) -> str:
 
 
 def _unquoted(text: str) -> str:
+    if text[:1] not in "\"'“ ":  # most cells of a grid
+        return text.strip()
     match = re.fullmatch(r"\s*(?:\"([^\"]*)\"|'([^']*)'|“([^”]*)”)\s*", text)
     return next(group for group in match.groups() if group is not None) if match else text.strip()
