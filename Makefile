@@ -10,8 +10,8 @@ DEVELOP := .venv/.installed-for-development
 export OMP_NUM_THREADS ?= 1
 
 # What takes half an hour and more, one after the other; the matrix of attacks takes hours, and goes on where it was stopped.
-SOAKS := crash soak attacks
-modules = $(filter-out __init__ make_% %_attacker smollm2 $(SOAKS),$(basename $(notdir $(wildcard $(1)/*.py))))
+SOAKS := crash soak attacks cost.beside cost.disk
+modules = $(filter-out __init__ make_% %_attacker smollm2 $(SOAKS:cost.%=%),$(basename $(notdir $(wildcard $(1)/*.py))))
 BENCHMARKS := $(call modules,benchmarks) $(addprefix cost.,$(call modules,benchmarks/cost)) zoo
 
 .PHONY: help sim test lint format bench soak docs clean

@@ -31,7 +31,8 @@ from protocols.vectors import make as make_vectors
 from protocols.vectors.faults import MANIFEST
 from swarm.clock import WallClock
 from swarm.config.schema import PoolSection
-from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store
+from swarm.pool.store.tables import StoredEnvelope
 
 MAX_FRAME_BYTES = 1000
 STRANGER = peer_id(make_vectors.BOB)

@@ -37,7 +37,8 @@ from swarm.pool.admission.admission import Admission
 from swarm.pool.admission.opened import Opened
 from swarm.pool.pool import Pool
 from swarm.pool.standing.peer_scores import PeerScores
-from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store
+from swarm.pool.store.tables import StoredEnvelope
 from swarm.records import ScoredGroup, Task
 from swarm.sim.cpu import tree_cpu_s
 from swarm.tasks.scoring import Scorer

@@ -37,6 +37,7 @@ def defaults() -> tuple[str, ...]:
         "checkpoint.every_rounds": plain.checkpoint.every_rounds,
         "checkpoint.every_minutes": plain.checkpoint.every_minutes,
         "checkpoint.keep": plain.checkpoint.keep,
+        "pool.commit_every_s": plain.pool.commit_every_s,
     }
     return tuple(f"{name}={value}" for name, value in named.items())
 
@@ -102,7 +103,7 @@ def main() -> int:
     """Print the report; return 1 when the node writes more than `--most`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settle", type=float, default=60.0, help="seconds before it counts (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=240.0, help="that are measured (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1260.0, help="that are measured (default: %(default)s)")
     parser.add_argument("--most", type=float, default=2.0, help="GB a day that are allowed (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of both daemons")
     options = parser.parse_args()

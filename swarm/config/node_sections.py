@@ -19,8 +19,8 @@ class NodeSection:
     )
     rounds: int = setting(0, "Rounds after which the node stops by itself; 0 never stops.", Allowed(minimum=0))
     min_round_s: float = setting(
-        0.0,
-        "Least seconds per round: a pace for tests and simulations. Owners lower the load with guest.duty.",
+        2.0,
+        "Least seconds per round. The embedded model would do seven a second, and write and send a dozen times as much; larger models take longer anyway. Owners lower the load with guest.duty.",
         Allowed(minimum=0),
     )
     seed: int = setting(0, "Seed of sampling and proposing; 0 takes a fresh one at each start.", Allowed(minimum=0))

@@ -60,6 +60,11 @@ class PoolSection:
         Allowed(minimum=2**20),
         owner=True,
     )
+    commit_every_s: float = setting(
+        30.0,
+        "Seconds of changes that are written at once; 0 writes each at once, ten times as much in all. A kill loses that much of what peers have sent, and they send it again; nothing of the own log.",
+        Allowed(minimum=0, maximum=3600),
+    )
     groups_per_peer: int = setting(
         2000, "Groups kept of any one signer, so that one cannot push out the others.", Allowed(minimum=1)
     )

@@ -23,7 +23,8 @@ from swarm.context import Context
 from swarm.pool.indices import IndexRange, Indices, Reached
 from swarm.pool.pool import Pool
 from swarm.pool.store import log_table
-from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store
+from swarm.pool.store.tables import StoredEnvelope
 from swarm.records import ScoredGroup
 
 logger = logging.getLogger(__name__)

@@ -68,8 +68,8 @@ def run_simulation(options: SimulationOptions) -> dict[str, Any]:
 def node_configs(options: SimulationOptions) -> tuple[list[Config], Manifest]:
     """Return one configuration per honest node, and the swarm's manifest."""
     _check(options)
-    # Checkpoints by rounds alone: simulated rounds pass too fast for the default's minutes.
-    overrides = {"node.rounds": str(options.rounds), "checkpoint.every_minutes": "0"}
+    # As fast as it goes, and checkpoints by rounds alone.
+    overrides = {"node.rounds": str(options.rounds), "node.min_round_s": "0", "checkpoint.every_minutes": "0"}
     if options.attack is not None:
         overrides["swarm.manifest"] = "scratch"
         if options.network == "memory":

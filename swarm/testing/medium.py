@@ -42,6 +42,7 @@ SETTINGS = {
     "training.local": "2",
     "training.external": "4",
     "generation.num_generations": "4",
+    "node.min_round_s": "0",
     "checkpoint.every_rounds": "1000",
     "checkpoint.every_minutes": "0",
     "network.request_timeout_s": "3",

@@ -16,7 +16,8 @@ from swarm.audit.groups import Groups
 from swarm.audit.refusals import Refusals
 from swarm.config.schema import PoolSection
 from swarm.pool.store.damage import copied
-from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store
+from swarm.pool.store.tables import StoredEnvelope
 from swarm.records import Refusal
 
 

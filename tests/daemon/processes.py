@@ -41,6 +41,7 @@ SETTINGS = (
     "checkpoint.every_rounds=4",
     "checkpoint.every_minutes=0",
     "checkpoint.keep=2",
+    "pool.commit_every_s=0",
 )
 
 _LIBC = ctypes.CDLL(None)

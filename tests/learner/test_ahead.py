@@ -22,7 +22,8 @@ from swarm.node.node import Node
 from swarm.node.status import status
 from swarm.policy import checkpoint
 from swarm.policy.policy import Policy
-from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store
+from swarm.pool.store.tables import StoredEnvelope
 from swarm.records import ScoredGroup
 from swarm.roles.evaluator import evaluate
 

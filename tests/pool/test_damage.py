@@ -16,16 +16,18 @@ from protocols.reasons import Reason
 from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
 from swarm.pool.store.damage import Search, copied, search
+from swarm.pool.store.journal import journal_path
 from swarm.pool.store.page_sums import sums_path
-from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store
+from swarm.pool.store.tables import StoredEnvelope
 from swarm.pool.store.wal import wal_path
 from swarm.records import Refusal
 
 ONE, OWN = bytes([1]) * 32, bytes([9]) * 32
 
 
-def opened(path: Path) -> Store:
-    return Store(path, PoolSection(max_groups=10**6, max_bytes=2**30, groups_per_peer=10**6))
+def opened(path: Path, commit_every_s: float = 0) -> Store:
+    return Store(path, PoolSection(max_groups=10**6, max_bytes=2**30, groups_per_peer=10**6, commit_every_s=commit_every_s))
 
 
 def fill(store: Store, first: int, count: int) -> None:
@@ -63,6 +65,23 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def collecting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store as a kill leaves it before it has written what it had collected."""
+    folder = tmp_path_factory.mktemp("damage")
+    with closing(opened(folder / "pool.sqlite")) as store:
+        fill(store, 0, 60)
+    store = opened(folder / "pool.sqlite", 3600)
+    fill(store, 60, 3)
+    (folder / "killed").mkdir()
+    for file in folder.glob("pool.sqlite*"):
+        shutil.copy(file, folder / "killed")
+    store.close()
+    assert journal_path(folder / "killed" / "pool.sqlite").stat().st_size > 9000
+    assert journal_path(folder / "pool.sqlite").stat().st_size == 0
+    return folder / "killed" / "pool.sqlite"
+
+
+@pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("damage") / "pool.sqlite"
     with closing(opened(path)) as store:
@@ -81,7 +100,7 @@ def flipped(path: Path, place: int, bit: int) -> Iterator[None]:
         file.write(bytes([before]))
 
 
-@pytest.mark.parametrize("store", ["killed", "stopped"])
+@pytest.mark.parametrize("store", ["killed", "stopped", "collecting"])
 def test_any_flipped_byte_is_found_and_its_file_named(store: str, request: pytest.FixtureRequest) -> None:
     pool: Path = request.getfixturevalue(store)
     found = looked_through(pool)
@@ -89,8 +108,10 @@ def test_any_flipped_byte_is_found_and_its_file_named(store: str, request: pytes
     assert found.pages > 50
     assert found.rows > 150
     random = Random(7)
-    files = [path for path in (pool, wal_path(pool), sums_path(pool)) if path.exists() and path.stat().st_size]
-    assert len(files) == (3 if store == "killed" else 2)
+    files = [
+        path for path in (pool, wal_path(pool), sums_path(pool), journal_path(pool)) if path.exists() and path.stat().st_size
+    ]
+    assert len(files) == (2 if store == "stopped" else 3)
     for path in files:
         size = path.stat().st_size
         places = {*range(0, 100, 4), *(random.randrange(size) for _ in range(30)), size - 1}
@@ -172,7 +193,7 @@ def test_no_room_for_the_sums_at_the_end(tmp_path: Path, monkeypatch: pytest.Mon
         raise HomeError("full")
 
     with monkeypatch.context() as during:
-        during.setattr("swarm.pool.store.store.renew_sums", full)
+        during.setattr("swarm.pool.store.pool_file.renew_sums", full)
         store.close()
         with suppress(HomeError):
             opened(path)
@@ -203,7 +224,7 @@ def test_a_reader_beside_the_writer_leaves_the_log_alone(tmp_path: Path) -> None
 
 def test_a_reader_that_takes_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log cannot be cut meanwhile, and may be written from its beginning again after that."""
-    monkeypatch.setattr("swarm.pool.store.store.SETTLED_BYTES", 100_000)
+    monkeypatch.setattr("swarm.pool.store.pool_file.SETTLED_BYTES", 100_000)
     path = tmp_path / "pool.sqlite"
     with closing(opened(path)) as store:
         fill(store, 0, 5)
@@ -220,10 +241,61 @@ def test_a_reader_that_takes_its_time(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_log_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.pool.store.store.SETTLED_BYTES", 100_000)
+    monkeypatch.setattr("swarm.pool.store.pool_file.SETTLED_BYTES", 100_000)
     path = tmp_path / "pool.sqlite"
     with closing(opened(path)) as store:
         for first in range(0, 60, 5):
             fill(store, first, 5)
             assert wal_path(path).stat().st_size < 400_000
             assert looked_through(path).damage == []
+
+
+def test_own_envelopes_survive_a_kill_before_they_are_written(tmp_path: Path, collecting: Path) -> None:
+    for file in collecting.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    with copied(tmp_path / "pool.sqlite") as copy:
+        assert len(list(copy.rows("envelopes", "id", "WHERE own = 1"))) == 63, "the audit sees them"
+    path = journal_path(tmp_path / "pool.sqlite")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert "unfinished write" in " ".join(looked_through(tmp_path / "pool.sqlite").notes)
+    path.write_bytes(whole)
+    for commit_every_s in (3600, 0):
+        with closing(opened(tmp_path / "pool.sqlite", commit_every_s)) as store:
+            assert [entry.sequence for entry in store.own_log()] == list(range(63))
+    assert looked_through(tmp_path / "pool.sqlite").damage == []
+
+
+def test_changes_are_written_when_their_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, now = tmp_path / "pool.sqlite", [1000.0]
+    monkeypatch.setattr("swarm.pool.store.pool_file.time.monotonic", lambda: now[0])
+
+    def seen() -> int:
+        with closing(Store(path, PoolSection(), read_only=True)) as reader:
+            return reader.statistics().foreign_envelopes
+
+    with closing(opened(path, 30)) as store:
+        fill(store, 0, 1)
+        now[0] += 29
+        fill(store, 1, 1)
+        assert (store.statistics().foreign_envelopes, seen()) == (2, 0)
+        now[0] += 1
+        fill(store, 2, 1)
+        assert seen() > 1
+        with pytest.raises(HomeError):
+            fill(store, 1, 1)  # its second part is refused: the own log has this number
+        assert len(list(store.own_log())) == 3, "a piece that failed takes nothing else with it"
+    assert seen() == 3
+
+
+def test_a_write_that_fails_loses_no_own_envelope(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    with closing(opened(path, 3600)) as store:
+        fill(store, 0, 3)
+        store._file._db.execute("ROLLBACK")  # as SQLite does when the disk is full
+        store._file._lost()
+        assert [entry.sequence for entry in store.own_log()] == [0, 1, 2]
+        assert store.statistics().foreign_envelopes == store.foreign_bytes == 0
+        fill(store, 3, 1)
+    with closing(opened(path)) as store:
+        assert [entry.sequence for entry in store.own_log()] == [0, 1, 2, 3]

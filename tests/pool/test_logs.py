@@ -14,7 +14,8 @@ from protocols.sync import Head, LogRequest, pack_log, read_log
 from swarm.config.schema import PoolSection
 from swarm.pool.store import log_table
 from swarm.pool.store.log_table import Stretch
-from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store
+from swarm.pool.store.tables import StoredEnvelope
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from protocols.reasons import Reason
 from swarm.config.schema import PoolSection
 from swarm.errors import HomeError
 from swarm.pool.store.candidates import Eligible, candidates
-from swarm.pool.store.store import KEPT_REFUSALS, Store, StoredEnvelope
-from swarm.pool.store.tables import SCHEMA_VERSION
+from swarm.pool.store.store import KEPT_REFUSALS, Store
+from swarm.pool.store.tables import SCHEMA_VERSION, StoredEnvelope
 from swarm.records import Refusal
 
 ELIGIBLE = Eligible(max_uses=1, since_ms=0, max_policy_age=100, rendering="compact", environments=("toy/add",))
@@ -54,7 +54,8 @@ from swarm_shapes import Peer, RULES, scored
 from protocols.envelope import open_envelope
 from swarm.errors import HomeError
 from swarm.config.schema import PoolSection
-from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store
+from swarm.pool.store.tables import StoredEnvelope
 
 limit = int(sys.argv[2])
 if limit:

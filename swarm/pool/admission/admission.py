@@ -38,7 +38,8 @@ from swarm.pool.admission.verification import Rescore, Verification
 from swarm.pool.pool import Pool
 from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store import log_table, proof_table
-from swarm.pool.store.store import Store, StoredEnvelope
+from swarm.pool.store.store import Store
+from swarm.pool.store.tables import StoredEnvelope
 from swarm.records import Refusal, ScoredGroup
 
 # The result for one body: the groups let in, and the refusals of others.

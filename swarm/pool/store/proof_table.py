@@ -27,7 +27,7 @@ def keep(store: Store, signer: bytes, proof: Proof, found_ms: int, carrier: byte
 
     `carrier` is the id of the envelope that holds one, or `NOT_CARRIED`.
     """
-    with store.transaction() as db:
+    with store.transaction(durable=True) as db:
         new = db.execute(
             "INSERT OR IGNORE INTO proofs VALUES (?, ?, ?, ?, ?)", (signer, found_ms, proof.one, proof.other, NOT_CARRIED)
         )

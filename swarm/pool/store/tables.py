@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from dataclasses import dataclass
 
 import msgpack
 
@@ -64,6 +65,38 @@ def _table(name: str) -> str:
 
 
 SCHEMA = "".join(map(_table, _TABLES)) + _INDEXES
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEnvelope:
+    """An envelope as it travelled.
+
+    `body` and its SHA-256 are None unless the envelope only announces its body.
+    """
+
+    id: bytes
+    signer: bytes
+    sequence: int
+    received_ms: int
+    envelope: bytes
+    body_hash: bytes | None = None
+    body: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Its bytes, an announced body's included."""
+        return len(self.envelope) + len(self.body or b"")
+
+
+def insert_envelope(db: sqlite3.Connection, entry: StoredEnvelope, *, own: bool) -> None:
+    """Write an envelope's row."""
+    db.execute(
+        "INSERT INTO envelopes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            entry.id, own, entry.signer, entry.sequence, entry.received_ms,
+            entry.size, entry.envelope, entry.body_hash, entry.body,
+        ),
+    )  # fmt: skip
 
 
 def row_digest(table: str, *values: int | float | str | bytes | None) -> bytes:
