@@ -55,7 +55,7 @@ def test_a_policy_that_only_answers_has_memory_for_it(tmp_path):
     kept = []
     for trained in (True, False):
         memory = Memory(language_model, 1 + gib, trained=trained)
-        memory.most_tokens = 1 << 60
+        memory.most_tokens.now = 1 << 60
         kept.append(memory.micro_batch_tokens())
     assert kept[1] - kept[0] == pytest.approx(3 * size * 0.9 / Memory(language_model, 2)._token_bytes, rel=0.01)
 
@@ -63,7 +63,7 @@ def test_a_policy_that_only_answers_has_memory_for_it(tmp_path):
 def test_what_generation_keeps_training_does_not_have(tmp_path):
     language_model = load_base(PolicySection(model=str(write_model(tmp_path / "m", hidden=32, layers=2)), device="cpu"))
     memory = Memory(language_model, 2)
-    memory.most_tokens = 1 << 60
+    memory.most_tokens.now = 1 << 60
     whole = memory.micro_batch_tokens()
     assert memory.holds(2**28)
     assert whole - memory.micro_batch_tokens() == pytest.approx(2**28 / memory._token_bytes, abs=1)

@@ -9,9 +9,11 @@ import torch
 from tiny_models import UNK, write_model
 
 from swarm.config.schema import PolicySection
+from swarm.policy.engine import likelihood
 from swarm.policy.engine.cache import CacheEngine
 from swarm.policy.engine.likelihood import log_likelihoods
 from swarm.policy.fit.memory import SCORED_ROWS as ROWS
+from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import LanguageModel, load_base
 
 PROMPTS = ["1+1=", "what is 12*12?", "x", "a prompt longer than the window: 3"]
@@ -55,3 +57,21 @@ def test_it_leaves_no_gradient(language_model):
     log_likelihoods(language_model, ["1="], ["1"], 1.0)
     assert all(parameter.grad is None for _, parameter in language_model.parameters)
     assert torch.is_grad_enabled()
+
+
+def test_passes_are_bounded_in_tokens_and_hold_texts_of_one_length(language_model, monkeypatch):
+    prompts = ["1="] * 6 + ["1" * 60] + ["12="] * 6
+    texts = [str(number) for number in range(6)] + ["2" * 50] + ["7" * number for number in range(1, 7)]
+    whole = log_likelihoods(language_model, prompts, texts, 1.0)
+    passes, scored = [], likelihood._scored
+    monkeypatch.setattr(
+        likelihood,
+        "_scored",
+        lambda lm, asked, said, t: (passes.append((len(said), max(map(len, said)))), scored(lm, asked, said, t))[1],
+    )
+    memory = Memory(language_model, 0.0)
+    memory.most_scored.now = 40
+    assert log_likelihoods(language_model, prompts, texts, 1.0, memory) == pytest.approx(whole, abs=1e-4)
+    assert passes[0] == (1, 51), "what exceeds the bound goes alone"
+    assert len(passes) < 6
+    assert all(rows * width <= 40 for rows, width in passes[1:])

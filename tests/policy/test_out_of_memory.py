@@ -14,10 +14,12 @@ from swarm.policy.engine import likelihood
 from swarm.policy.engine.cache import CacheEngine
 from swarm.policy.engine.choose import ends_of
 from swarm.policy.engine.continuous import SlotEngine
+from swarm.policy.fit.limit import Limit
 from swarm.policy.fit.memory import Memory, ran_out
 from swarm.policy.model.model import load_base
 from swarm.policy.policy_worker import Worker
 from swarm.policy.update import update as update_module
+from swarm.policy.update.batch import make_batch
 from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.rounds import train
 from swarm.policy.update.trainer import Trainer
@@ -75,7 +77,7 @@ def trained(folder, break_it=lambda lm, optimizer: None):
     lm = open_model(folder)
     settings = TrainingSection(learning_rate=1e-2, warmup_steps=0, num_iterations=2, groups_per_update=2)
     optimizer, memory = Optimizer(lm.parameters, settings), Memory(lm, 0.0)
-    memory.most_tokens = 45
+    memory.most_tokens.now = 45
     break_it(lm, optimizer)
     figures = train(Trainer(lm, optimizer, settings, memory), GROUPS)
     assert figures.skipped == 0
@@ -217,3 +219,74 @@ def test_while_sampling_with_a_growing_cache(folder, monkeypatch):
     groups = engine.sample(lm.encode_prompts(["1", "2", "3"]), num_generations=4, max_tokens=5, temperature=1.0, seed=1)
     assert [len(group) for group in groups] == [4, 4, 4]
     assert memory.take_shortages() == 2
+
+
+def test_one_shortage_and_then_none_gives_the_full_batch_again(folder, monkeypatch):
+    lm = open_model(folder)
+    settings = TrainingSection(learning_rate=1e-3, warmup_steps=0, groups_per_update=0)
+    memory = Memory(lm, 0.0)
+    trainer = Trainer(lm, Optimizer(lm.parameters, settings), settings, memory)
+    passes = []
+    inner = update_module.micro_batch_logprobs
+    monkeypatch.setattr(update_module, "micro_batch_logprobs", lambda *given: (passes.append(1), inner(*given))[1])
+    full = memory.micro_batch_tokens()
+
+    def round_():
+        passes.clear()
+        train(trainer, GROUPS)
+        return len(passes)
+
+    assert round_() == 1
+    monkeypatch.setattr(update_module, "micro_batch_logprobs", Fails(update_module.micro_batch_logprobs, ERRORS[0], 1, 2))
+    train(trainer, GROUPS)
+    assert memory.take_shortages() == 2
+    assert memory.micro_batch_tokens() < full / 100, "a quarter of what this small batch had"
+    counts = [round_() for _ in range(20)]
+    assert counts[0] > 1, "the smaller size stays for a while"
+    assert counts[-1] == 1
+    assert memory.micro_batch_tokens() == full
+    memory.fewer_slots(8)
+    memory.fewer_scored(400, 2)
+    engine = CacheEngine(lm, ends_of(lm, GenerationSection()), memory)
+    for _ in range(20):
+        engine.sample(lm.encode_prompts(["1"]), num_generations=2, max_tokens=2, temperature=1.0, seed=1)
+        likelihood.log_likelihoods(lm, ["1"], ["2"], 1.0, memory)
+    assert memory.slots(20) > 8
+    assert memory.scored_tokens() > 400
+
+
+def test_a_size_that_runs_out_again_is_tried_ever_later():
+    limit = Limit(1000)
+    tries, since = [], 0
+    for _ in range(600):
+        since += 1
+        if limit.now > 600:  # the memory is too small for more, and stays so
+            limit.lower(limit.now)
+            tries.append(since)
+            since = 0
+        limit.passed()
+    assert tries == sorted(tries)
+    assert tries[:4] == [1, 9, 17, 33]
+    assert len(tries) < 10
+    for _ in range(200):  # the other program has ended
+        limit.passed()
+    limit.lower(1000)
+    for _ in range(10):
+        limit.passed()
+    assert limit.now == 1000, "it is as patient as at first"
+
+
+def test_a_part_counts_the_tokens_that_its_layout_holds(folder):
+    lm = open_model(folder)
+    long = "7" * 50
+    groups = [group(long, ["1", "2", "3", "4"], [1, 0, 0, 0])]
+    (packed,) = make_batch(lm, groups, TrainingSection()).micro_batches
+    assert packed.tokens == packed.packing.ids.numel() < 60
+    lm.recompute()
+    try:
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr("swarm.policy.update.layout.MAX_ROW_TOKENS", 10)
+        (plain,) = make_batch(lm, groups, TrainingSection()).micro_batches
+    finally:
+        monkey.undo()
+    assert plain.tokens == plain.packing.ids.numel() > 200, "each row has the prompt"

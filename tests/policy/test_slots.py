@@ -9,7 +9,7 @@ from tiny_models import EOS, write_model
 
 from swarm.config.schema import GenerationSection, PolicySection
 from swarm.errors import PolicyError
-from swarm.policy.engine import choose
+from swarm.policy.engine import choose, continuous
 from swarm.policy.engine.cache import CacheEngine
 from swarm.policy.engine.choose import ends_of, open_engine
 from swarm.policy.engine.continuous import SlotEngine
@@ -28,7 +28,7 @@ def lm(model_folder):
 
 def open_slots(lm, most=1024, stop=()):
     memory = Memory(lm, 0.0)
-    memory.most_slots = most
+    memory.most_slots.now = most
     return SlotEngine(lm, ends_of(lm, GenerationSection(stop=stop)), memory)
 
 
@@ -121,3 +121,28 @@ def test_broken_weights_are_named_here_too(model_folder):
         lm.model.model.norm.weight[0] = float("nan")
     with pytest.raises(PolicyError, match="no finite"):
         sample(open_slots(lm), lm)
+
+
+def test_one_long_prompt_makes_no_other_row_longer(lm, monkeypatch):
+    """Where the rows do not all fit at its length; the completions stay the same."""
+    prompts = lm.encode_prompts(["1", "2" * 60, "3", "4"])
+
+    def drawn(room):
+        made = []
+        slots = continuous.Slots
+        monkeypatch.setattr(
+            continuous, "Slots", lambda lm, count, length: (made.append((count, length)), slots(lm, count, length))[1]
+        )
+        memory = Memory(lm, 0.0)
+        monkeypatch.setattr(memory, "slots", lambda length: room // length)
+        engine = SlotEngine(lm, ends_of(lm, GenerationSection()), memory)
+        groups = engine.sample(prompts, num_generations=4, max_tokens=10, temperature=1.0, seed=5)
+        monkeypatch.undo()
+        return [[each.token_ids for each in group] for group in groups], made
+
+    together, made = drawn(10_000)
+    assert [count for count, _ in made] == [16]
+    apart, made = drawn(300)
+    assert apart == together
+    assert made[0] == (12, len(prompts[0]) + 10)
+    assert made[1] == (4, len(prompts[1]) + 10)

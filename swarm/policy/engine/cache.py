@@ -87,18 +87,35 @@ class CacheEngine:
         """
         if not prompts:
             return []
-        length = check_room(self._lm, prompts, max_tokens)
+        check_room(self._lm, prompts, max_tokens)
         generator = torch.Generator(self._lm.device).manual_seed(seed)
         groups: list[list[Sampled]] = []
         while len(groups) < len(prompts):
-            slots = min(self._memory.slots(length), (len(prompts) - len(groups)) * num_generations)
-            # Groups stay whole; one that alone is too many rows is sampled a few rows at a time.
-            part = prompts[len(groups) : len(groups) + max(1, slots // num_generations)]
+            part, slots = self._part(prompts[len(groups) :], num_generations, max_tokens)
             with Attempt() as tried:
                 groups += self._groups(part, num_generations, min(slots, num_generations), max_tokens, temperature, generator)
             if tried.ran_out:
                 self._memory.fewer_slots(slots)
+        self._memory.most_slots.passed()
         return groups
+
+    def _part(
+        self, prompts: Sequence[Sequence[int]], num_generations: int, max_tokens: int
+    ) -> tuple[Sequence[Sequence[int]], int]:
+        """Return the first prompts whose groups fit into the memory at once, and their rows.
+
+        Groups stay whole; one that alone is too many rows is sampled a few rows at a time. A long
+        prompt makes rows longer only in its own part.
+        """
+        longest, count = len(prompts[0]), 1
+        slots = min(self._memory.slots(longest + max_tokens), num_generations)
+        for prompt in prompts[1:]:
+            longest = max(longest, len(prompt))
+            rows = (count + 1) * num_generations
+            if rows > self._memory.slots(longest + max_tokens):
+                break
+            count, slots = count + 1, rows
+        return prompts[:count], slots
 
     def release(self) -> None:
         """Nothing is kept between two calls."""

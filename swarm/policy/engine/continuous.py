@@ -13,7 +13,7 @@ completions that had not ended begin anew, and come out the same (slots.py says 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -32,6 +32,10 @@ PREFILL_TOKENS = 16384
 # Steps of a GPU between two looks at what has ended: the host's work then hides behind the
 # device's.
 STRIDE = 8
+
+
+# A prompt's number, and the numbers of its completions that are to be sampled.
+Waiting = tuple[int, list[int]]
 
 
 @dataclass(slots=True)
@@ -70,20 +74,40 @@ class SlotEngine:
         """
         if not prompts:
             return []
-        length = check_room(self._lm, prompts, max_tokens)
+        check_room(self._lm, prompts, max_tokens)
         count = len(prompts) * num_generations
         generator = torch.Generator().manual_seed(seed)
         uniforms = torch.rand(count, max_tokens, dtype=torch.float64, generator=generator).to(self._lm.device)
         done: dict[int, Sampled] = {}
-        while len(done) < count:
-            slots = min(count - len(done), self._memory.slots(length))
-            with Attempt() as tried:
-                self._run(slots, length, prompts, num_generations, max_tokens).finish(done, uniforms, temperature)
-            if tried.ran_out:
-                self._memory.fewer_slots(slots)
+        for part in self._parts(prompts, num_generations, max_tokens):
+            length = max(len(prompts[number]) for number in part) + max_tokens
+            while waiting := _waiting(part, num_generations, done):
+                slots = min(sum(len(numbers) for _, numbers in waiting), self._memory.slots(length))
+                with Attempt() as tried:
+                    run = self._run(slots, length, prompts, num_generations, max_tokens)
+                    run.finish(waiting, done, uniforms, temperature)
+                if tried.ran_out:
+                    self._memory.fewer_slots(slots)
+        self._memory.most_slots.passed()
         if self._slots is not None and not self._memory.holds(self._slots.size):
             self.release()
         return [[done[i] for i in range(first, first + num_generations)] for first in range(0, count, num_generations)]
+
+    def _parts(self, prompts: Sequence[Sequence[int]], num_generations: int, max_tokens: int) -> list[list[int]]:
+        """Divide the prompts, by number, among runs.
+
+        One run, unless its rows do not all fit at the length of the longest. Then no row is more
+        than twice as long as the shortest of its run, so that a long prompt takes no room of
+        others.
+        """
+        needs = [len(prompt) + max_tokens for prompt in prompts]
+        if len(prompts) * num_generations <= self._memory.slots(max(needs)):
+            return [list(range(len(prompts)))]
+        shortest = min(needs)
+        classes: dict[int, list[int]] = {}
+        for number, need in enumerate(needs):
+            classes.setdefault((need // shortest).bit_length(), []).append(number)
+        return [classes[size] for size in sorted(classes)]
 
     def _run(self, count: int, length: int, prompts: Sequence[Sequence[int]], num_generations: int, max_tokens: int) -> _Run:
         slots = self._slots
@@ -91,6 +115,13 @@ class SlotEngine:
             self._slots = slots = None  # before its successor is made
             self._slots = slots = Slots(self._lm, count, length)
         return _Run(self._lm, self._ends, slots, prompts, num_generations, max_tokens)
+
+
+def _waiting(part: Sequence[int], num_generations: int, done: dict[int, Sampled]) -> deque[Waiting]:
+    """Return the prompts of `part`, each with its completions that are not in `done`."""
+    all_ = ((prompt, range(prompt * num_generations, (prompt + 1) * num_generations)) for prompt in part)
+    left = ((prompt, [number for number in numbers if number not in done]) for prompt, numbers in all_)
+    return deque((prompt, numbers) for prompt, numbers in left if numbers)
 
 
 class _Run:
@@ -115,9 +146,8 @@ class _Run:
         self._rows: list[_Occupied | None] = [None] * slots.count
         self._ready: deque[tuple[list[int], Tensor, Tensor]] = deque()  # completions to begin, keys and values, logits
 
-    def finish(self, done: dict[int, Sampled], uniforms: Tensor, temperature: float) -> None:
-        """Sample every completion that is not in `done`, and put it there."""
-        waiting = deque(self._waiting(done))
+    def finish(self, waiting: deque[Waiting], done: dict[int, Sampled], uniforms: Tensor, temperature: float) -> None:
+        """Sample the completions of `waiting`, and put them into `done`."""
         while True:
             self._admit(waiting)
             if not any(self._rows):
@@ -143,14 +173,7 @@ class _Run:
         kept = self._max_tokens if length is None else length
         return Sampled(row.ids[:kept], length is not None, sum(row.logprobs[:kept]))
 
-    def _waiting(self, done: dict[int, Sampled]) -> Iterator[tuple[int, list[int]]]:
-        """Yield each prompt with the numbers of its completions that are not done."""
-        for prompt in range(len(self._prompts)):
-            first = prompt * self._generations
-            if left := [number for number in range(first, first + self._generations) if number not in done]:
-                yield prompt, left
-
-    def _admit(self, waiting: deque[tuple[int, list[int]]]) -> None:
+    def _admit(self, waiting: deque[Waiting]) -> None:
         """Fill the free slots."""
         free = deque(slot for slot, row in enumerate(self._rows) if row is None)
         while free and (self._ready or waiting):
@@ -164,10 +187,10 @@ class _Run:
             if not numbers:
                 self._ready.popleft()
 
-    def _prefill(self, waiting: deque[tuple[int, list[int]]], free: int) -> None:
+    def _prefill(self, waiting: deque[Waiting], free: int) -> None:
         """Forward the next groups' prompts: enough for the free slots, and a few ahead."""
         most = max(-(-free // self._generations), min(AHEAD, self._slots.count // self._generations))
-        part: list[tuple[int, list[int]]] = []
+        part: list[Waiting] = []
         width = 0
         while waiting and len(part) < most:
             width = max(width, len(self._prompts[waiting[0][0]]))

@@ -1,4 +1,8 @@
-"""How likely a policy is to say given texts: one batched pass without sampling."""
+"""How likely a policy is to say given texts: batched passes without sampling.
+
+A pass has as many tokens at most as the memory allows, padding included, and texts of similar
+length together: one long one would make all others as long.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from swarm.policy.fit.memory import Attempt, Memory
+from swarm.policy.fit.memory import SCORED_ROWS, Attempt, Memory
 from swarm.policy.model.model import LanguageModel
 from swarm.policy.model.prefix import completion_logprobs
 from swarm.records import Prompt
@@ -32,16 +36,36 @@ def log_likelihoods(
     result = [float("-inf")] * len(texts)
     fit = [n for n, ids in enumerate(completions) if 0 < len(ids) <= language_model.max_length - len(encoded[n])]
     memory = memory or Memory(language_model, 0.0)
+    sizes = [(len(prompt), len(ids)) for prompt, ids in zip(encoded, completions, strict=True)]
     while fit:
-        part = fit[: memory.most_scored]
+        part = _part(fit, sizes, memory.scored_tokens())
         with Attempt() as tried:
             totals = _scored(language_model, [encoded[n] for n in part], [completions[n] for n in part], temperature)
             for number, total in zip(part, totals, strict=True):
                 result[number] = total
-            fit = fit[len(part) :]
+            done = set(part)
+            fit = [n for n in fit if n not in done]
         if tried.ran_out:
-            memory.fewer_scored(len(part))
+            memory.fewer_scored(_tokens(part, sizes), len(part))
+    memory.most_scored.passed()
     return result
+
+
+def _part(numbers: Sequence[int], sizes: Sequence[tuple[int, int]], tokens: int) -> Sequence[int]:
+    """Return all texts in their order where they fit one pass, else the longest that do, at least
+    one."""
+    if len(numbers) <= SCORED_ROWS and _tokens(numbers, sizes) <= tokens:
+        return numbers
+    longest_first = sorted(numbers, key=lambda n: (-sum(sizes[n]), n))
+    count = 1
+    while count < min(len(numbers), SCORED_ROWS) and _tokens(longest_first[: count + 1], sizes) <= tokens:
+        count += 1
+    return longest_first[:count]
+
+
+def _tokens(numbers: Sequence[int], sizes: Sequence[tuple[int, int]]) -> int:
+    """Return the tokens of a pass over these texts, padding included."""
+    return len(numbers) * (max(sizes[n][0] for n in numbers) + max(sizes[n][1] for n in numbers))
 
 
 def _scored(

@@ -80,6 +80,10 @@ class Shape:
         layer = (16 * self.hidden + 4 * self.inner) * item
         return layer + self.layers * self.hidden * item if recompute else layer * self.layers
 
+    def scored_bytes(self, item: int) -> int:
+        """Bytes of one token in a pass without a gradient."""
+        return self.cache_bytes(item) + (16 * self.hidden + 4 * self.inner) * item
+
     def cache_bytes(self, item: int) -> int:
         """Bytes of one token's keys and values."""
         return 2 * self.layers * self.cached * item

@@ -5,8 +5,8 @@ always take their part. The rest decides how many completions are sampled at onc
 many tokens a training pass has (`micro_batch_tokens`). Both are estimates from the model's shape.
 Where an estimate was too high, or another program took the memory, the device runs out. Then the
 work at hand is dropped (`Attempt`), the size is lowered (`fewer_slots`, `smaller_micro_batch`), and
-the same work is done in smaller pieces. It costs only time; every shortage is counted, and the
-smaller size stays.
+the same work is done in smaller pieces. It costs only time, and every shortage is counted. After
+some work without one the size grows again (limit.py).
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ import torch
 
 from swarm.errors import PolicyError
 from swarm.policy.fit.estimate import GIB, TRAINED_BYTES, Shape, shape_of
+from swarm.policy.fit.limit import Limit
 from swarm.policy.model.model import LanguageModel
 
-# Rows sampled at once: more need memory and gain nothing, since the arithmetic is busy by then. And
-# texts scored at once.
+# Rows sampled at once: more need memory and gain nothing, since the arithmetic is busy by then.
 MAX_ROWS = 1024
-SCORED_ROWS = 64
+# Texts scored at once at most, and their tokens with prompts and padding: of 16,384 the mask of a
+# pass takes up to half a GiB.
+SCORED_ROWS, SCORED_TOKENS = 64, 16_384
 # Tokens of a training pass at most, padding included.
 PASS_TOKENS, PASS_TOKENS_CUDA = 16_384, 32_768
 # The part that estimates leave free for fragments, the libraries' workspaces and one slice of
@@ -47,9 +49,10 @@ class Memory:
         self._free = spare * (1 - MARGIN)  # bytes for what comes and goes
         self._slot_bytes, self._place_bytes = slot_bytes(language_model)
         self._token_bytes = token_bytes(language_model)
-        self.most_slots = MAX_ROWS
-        self.most_scored = SCORED_ROWS
-        self.most_tokens = PASS_TOKENS_CUDA if language_model.device.type == "cuda" else PASS_TOKENS
+        self._scored_bytes = scored_bytes(language_model)
+        self.most_slots = Limit(MAX_ROWS)
+        self.most_scored = Limit(SCORED_TOKENS)
+        self.most_tokens = Limit(PASS_TOKENS_CUDA if language_model.device.type == "cuda" else PASS_TOKENS)
         self._shortages = 0
         self._kept = 0  # bytes that stay while something else is done
         self._held: list[Callable[[], None]] = []
@@ -66,7 +69,7 @@ class Memory:
     def slots(self, length: int) -> int:
         """Return how many completions may be sampled at once, each with its prompt of at most
         `length` tokens."""
-        return max(1, min(self.most_slots, int(self._free // (self._slot_bytes + self._place_bytes * length))))
+        return max(1, min(self.most_slots.now, int(self._free // (self._slot_bytes + self._place_bytes * length))))
 
     def share(self) -> float:
         """Return the part of a GPU's memory that generation may take beside the policy's own
@@ -85,7 +88,11 @@ class Memory:
 
     def micro_batch_tokens(self) -> int:
         """Return the tokens of one forward and backward pass."""
-        return max(1, min(self.most_tokens, int((self._free - self._kept) // self._token_bytes)))
+        return max(1, min(self.most_tokens.now, int((self._free - self._kept) // self._token_bytes)))
+
+    def scored_tokens(self) -> int:
+        """Return the tokens of texts scored in one pass, prompts and padding included."""
+        return max(1, min(self.most_scored.now, int((self._free - self._kept) // self._scored_bytes)))
 
     def fewer_slots(self, now: int) -> None:
         """Halve the slots after `now` of them ran out of memory.
@@ -98,19 +105,19 @@ class Memory:
                 "the device has too little memory to sample even one completion; lower generation.max_completion_length, give "
                 "policy.memory more, or take a smaller policy.model"
             )
-        self.most_slots = now // 2
+        self.most_slots.lower(now)
 
-    def fewer_scored(self, now: int) -> None:
-        """Halve the texts scored at once after `now` of them ran out of memory.
+    def fewer_scored(self, tokens: int, texts: int) -> None:
+        """Halve the pass that scores texts after one of `tokens` tokens ran out of memory.
 
-        Raises `PolicyError` if it was one.
+        Raises `PolicyError` if it had one text only.
         """
         self._shortage()
-        if now <= 1:
+        if texts <= 1:
             raise PolicyError(
                 "the device has too little memory for even one answer; give policy.memory more, or take a smaller policy.model"
             )
-        self.most_scored = now // 2
+        self.most_scored.lower(tokens)
 
     def smaller_micro_batch(self, tokens: int, rows: int, *, again: bool) -> None:
         """Halve the micro-batch after a pass ran out of memory.
@@ -123,7 +130,7 @@ class Memory:
                 "the device has too little memory to train on even one completion; lower generation.max_completion_length, give "
                 "policy.memory more, or train adapters instead of all weights, or a smaller policy.model"
             )
-        self.most_tokens = max(1, tokens // 2)
+        self.most_tokens.lower(tokens)
 
     def step_failed(self, again: bool) -> None:
         """Free memory after the optimizer's step ran out of it.
@@ -228,6 +235,12 @@ def slot_bytes(language_model: LanguageModel) -> tuple[int, int]:
 def token_bytes(language_model: LanguageModel) -> int:
     """Bytes that a training pass keeps for each token, roughly."""
     return _shape(language_model).pass_bytes(language_model.dtype.itemsize, recompute=checkpoints_layers(language_model))
+
+
+def scored_bytes(language_model: LanguageModel) -> int:
+    """Bytes of a token that is scored without a gradient: its keys and values, and one layer's
+    work."""
+    return _shape(language_model).scored_bytes(language_model.dtype.itemsize)
 
 
 def checkpoints_layers(language_model: LanguageModel) -> bool:

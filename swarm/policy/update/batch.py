@@ -39,7 +39,10 @@ class MicroBatch:
 
     @property
     def tokens(self) -> int:
-        """The size that the budget limits: tokens with padding, each prompt once."""
+        """The size that the budget limits: tokens with padding as the layout holds them, each prompt
+        once or once per row."""
+        if self.packing is not None:
+            return self.packing.ids.numel()
         return len(self.prompts) * max(map(len, self.prompts)) + self.ids.numel()
 
 

@@ -51,6 +51,7 @@ def train(trainer: Trainer, groups: Sequence[TrainingGroup]) -> RoundFigures:
         figures.append(update(trainer, batch))
         for place, share in zip(part, figures[-1].plausible, strict=True):
             plausible[place] = share
+    trainer.memory.most_tokens.passed()
     trained = [each for each, batch in zip(figures, batches, strict=True) if batch.micro_batches] or figures
     return RoundFigures(
         updates=len(parts),
