@@ -39,8 +39,7 @@ class MicroBatch:
 
     @property
     def tokens(self) -> int:
-        """The size that the budget limits: tokens with padding as the layout holds them, each prompt
-        once or once per row."""
+        """The size that the budget limits: tokens with padding as the layout holds them."""
         if self.packing is not None:
             return self.packing.ids.numel()
         return len(self.prompts) * max(map(len, self.prompts)) + self.ids.numel()
