@@ -10,7 +10,8 @@ half in `HALF_LIFE` rounds, since each round's update moves the policy.
 
 A node of few groups a round cannot try dozens of arms in that time, so it listens to others. Only
 their informative groups travel, so these tell where to look, never where not to. A signer's groups
-of one round count together as at most `OTHER` of an own round, and all signers' as one own round.
+of one round count together as at most `OTHER` of an own round, those of one arm as at most `OTHER`
+of an own group, and all signers' as one own round. So a flood of one arm says no more than a group.
 A peer that sends groups of a hopeless arm makes a node look there until the node's own groups
 outweigh them: with two groups a round that is a few percent of its proposals (tests/roles).
 
@@ -106,7 +107,8 @@ class Curriculum:
             sent = sum(seen for _, seen in theirs.values())
             weight = min(OTHER, 1 / len(self._heard)) * min(1.0, len(groups) / sent)
             for arm, (promises, seen) in theirs.items():
-                _count(self._seen, arm, weight * promises, weight * seen)
+                each = min(weight, OTHER / seen)
+                _count(self._seen, arm, each * promises, each * seen)
         self._heard = {}
         for group in groups:
             arm = arm_of(group.task)

@@ -112,11 +112,12 @@ def test_what_others_learn_from_is_tried_sooner() -> None:
     assert curriculum.best() == deaf.best()
 
 
-def test_whoever_sends_more_says_no_more() -> None:
+@pytest.mark.parametrize("own", [1, 4])
+def test_whoever_sends_more_says_no_more(own: int) -> None:
     one, many = (observed(Curriculum(ARMS, adaptive=True), dict.fromkeys(ARMS, HALF), times=5) for _ in range(2))
     for curriculum, times in ((one, 1), (many, 500)):
         curriculum.hear([group(ARMS[3], HALF, bytes([1]) * 32)] * times)
-        curriculum.observe([group(ARMS[0], HALF)])
+        curriculum.observe([group(ARMS[0], HALF)] * own)
     assert [row[:3] for row in one.state()] == [row[:3] for row in many.state()]
     assert [each for row in one.state() for each in row[3:]] == pytest.approx([each for row in many.state() for each in row[3:]])
 
