@@ -61,7 +61,7 @@ YOUNG_MINUTES = 15.0
 FEW = 3
 OF_AVERAGE = 0.25
 # A change of held-out reward that doubles the credit of its window, or takes it back.
-HELP_SCALE = 0.05
+HELP_SCALE = 0.2
 MOST_HARM = 4.0
 HARM = "harm"
 HARM_POINTS = 2.0
