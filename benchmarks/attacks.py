@@ -23,6 +23,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.experiment.cases import NOT_NICE
 from benchmarks.experiment.program import add_settings, end, experiment_parser, given, positive
 from benchmarks.experiment.runs import Command, make_rows, sim_command
 from benchmarks.experiment.table import summaries, summary
@@ -46,7 +47,7 @@ def command(attack: str, side: bool, seed: int, options: argparse.Namespace) -> 
     else:
         who = {"--nodes": options.nodes, "--attack": attack, "--attackers": options.attackers}
     asked = {"--rounds": options.rounds, "--seed": seed, "--network": "memory"}
-    settings = {"swarm.manifest": "scratch", **ATTACK_PACE, **given(options)}
+    settings = {"swarm.manifest": "scratch", **ATTACK_PACE, **NOT_NICE, **given(options)}
     return sim_command(who | asked | ({} if side else {"--undefended": True}), settings)
 
 
