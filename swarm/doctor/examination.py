@@ -86,13 +86,25 @@ async def _examine(patient: Patient) -> list[Finding]:
         with trio.move_on_after(WITHIN_S):
             try:
                 findings[name] = await part()
-            except SwarmdError as error:
-                findings[name] = [fail(name, str(error), "mend what it says")]
+            except Exception as error:  # noqa: BLE001 - whatever breaks in one part, the others are told
+                findings[name] = [_broken(name, error)]
 
     async with trio.open_nursery() as nursery:
         for name, part in parts.items():
             nursery.start_soon(look, name, part)
     return [finding for name in parts for finding in findings[name]]
+
+
+def _broken(name: str, error: BaseException) -> Finding:
+    """Return the finding of a part that ended with an error, or with a group of them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, trio.TooSlowError):
+        return warn(name, f"no answer within {hardware.ANSWERS_WITHIN_S:g} s", LESS_TO_DO)
+    if isinstance(error, SwarmdError):
+        return fail(name, str(error), "mend what it says")
+    words = f"it could not be examined: {type(error).__name__}: {error}"
+    return fail(name, words, "mend what it says, or report it with this sentence")
 
 
 async def _home(patient: Patient) -> list[Finding]:

@@ -30,7 +30,7 @@ async def ask_module(module: str, question: Any = None) -> tuple[dict[str, Any] 
     command, body = [sys.executable, "-m", module], json.dumps(question).encode()
     with trio.fail_after(ANSWERS_WITHIN_S):
         done = await trio.run_process(command, stdin=body, capture_stdout=True, capture_stderr=True, check=False)
-    if done.returncode:
+    if done.returncode or not done.stdout.strip():
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         return None, lines[-1] if lines else f"{module} ended with {done.returncode}"
     return json.loads(done.stdout.splitlines()[-1]), ""

@@ -27,6 +27,7 @@ from swarm.doctor import cards as gpu
 from swarm.doctor import connectivity as network
 from swarm.doctor import examination as doctor_module
 from swarm.doctor.finding import Finding, Severity
+from swarm.errors import HomeError
 from swarm.home import Home
 from swarm.identity import create
 from swarm.net.libp2p import open_libp2p
@@ -228,6 +229,38 @@ def test_what_is_broken_hides_nothing_else(tmp_path: Path, quick: dict[str, Any]
     home.node_toml.write_text("nonsense = 1\n")
     assert examine(home.path)[1]["settings"] == "fail"
     assert PolicySection().model == "embedded"
+
+
+SLOW = trio.TooSlowError()
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (SLOW, "warn"),
+        (ExceptionGroup("of a nursery", [SLOW]), "warn"),
+        (ExceptionGroup("of a nursery", [ExceptionGroup("inside", [HomeError("not readable; mend it")])]), "fail"),
+        (PermissionError(13, "denied"), "fail"),
+        (json.JSONDecodeError("no JSON", "x", 0), "fail"),
+    ],
+)
+@pytest.mark.parametrize("module", ["swarm.tasks.installed", "swarm.policy.fit.devices"])
+def test_what_breaks_in_one_part_is_a_finding(
+    tmp_path: Path, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch, module: str, error: Exception, verdict: str
+) -> None:
+    answer = doctor_module.hardware.ask_module
+
+    async def ask(asked: str, question: Any = None) -> tuple[Any, str]:
+        if asked == module:
+            raise error
+        return await answer(asked, question)
+
+    monkeypatch.setattr(doctor_module.hardware, "ask_module", ask)
+    code, found = examine(tmp_path / "none")
+    part = "environments" if module == "swarm.tasks.installed" else "torch" if error is SLOW else "machine"
+    also = {"model": "skipped"} if part == "torch" else {}
+    assert found == {"home": "skipped", "clock": "skipped", "reachability": "warn", part: verdict, **also}
+    assert code == (0 if verdict == "warn" else 11)
 
 
 def test_a_family_that_is_refused_here_is_not_listed_as_usable(
