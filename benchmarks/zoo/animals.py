@@ -184,6 +184,11 @@ class Animal:
         return folder
 
 
+def characters() -> PreTrainedTokenizerFast:
+    """Return a tokenizer of characters without a template."""
+    return _dressed(TOKENIZERS["characters"](), None, Body())
+
+
 def animals() -> list[Animal]:
     """Every tokenizer with every template, each with one of the bodies in turn."""
     pairs = [(tokenizer, template) for tokenizer in TOKENIZERS for template in TEMPLATES]

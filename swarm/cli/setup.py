@@ -36,6 +36,7 @@ def init(
     """
     from swarm.config.manifest_lookup import absolute, find_manifest
     from swarm.doctor.driver import first_card
+    from swarm.policy.fit.unusable import refuse_unusable
 
     changes: dict[str, str | tuple[str, ...]] = {}
     if invite is not None:
@@ -50,6 +51,8 @@ def init(
     if not (invite or manifest or model or profile or home.node_toml.exists()) and (card := first_card()):
         profile = "gpu"
         click.echo(f"profile  gpu, for {card}; swarmd init --profile default keeps to the embedded model")
+    if model:
+        refuse_unusable(model)
     if model and Path(model).is_dir():
         model = str(Path(model).absolute())
     options = {"policy.model": model, "node.profile": profile, "network.listen": listen}

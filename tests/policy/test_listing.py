@@ -104,7 +104,7 @@ def test_what_is_wrong_with_the_hub_is_said_with_its_remedy(cause, advice, monke
     def refuse(*_, **__):
         raise OSError("We couldn't") from cause
 
-    monkeypatch.setattr(model.AutoTokenizer, "from_pretrained", refuse)
+    monkeypatch.setattr(model.AutoConfig, "from_pretrained", refuse)
     with pytest.raises(PolicyError, match=f"cannot load the model some/model.*{advice}"):
         model.LanguageModel("some/model", revision="", device=torch.device("cpu"), dtype=torch.float32)
 

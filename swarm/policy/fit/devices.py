@@ -22,6 +22,7 @@ from swarm.errors import PolicyError
 from swarm.policy.fit.estimate import KINDS, Estimate, Shape, estimate
 from swarm.policy.fit.fitting import kind_of_training, model_shape, obstacle
 from swarm.policy.fit.memory import budget, machine_bytes
+from swarm.policy.fit.unusable import refusal, refusal_by_name
 from swarm.policy.model import packaged_smollm2 as smollm2
 from swarm.policy.model.hub import why_not
 from swarm.policy.model.model import device_for, device_of, dtype_of, source_of
@@ -112,6 +113,8 @@ def _whereabouts(config: PolicySection) -> dict[str, Any]:
         more = 0 if smollm2.is_unpacked() else smollm2.UNPACKED_BYTES
         return {"here": True, "download": more, "cache": str(smollm2.cache_folder())}
     source = source_of(config)
+    if not isinstance(source, Path) and (why := refusal_by_name(config.model)):
+        raise PolicyError(why)
     if isinstance(source, Path):
         return {"here": True, "download": 0, "cache": str(source)}
     return {**_at_hub(source, config.revision), "cache": HF_HUB_CACHE}
@@ -125,6 +128,8 @@ def _at_hub(name: str, revision: str) -> dict[str, Any]:
         info = HfApi().model_info(name, revision=revision or None, files_metadata=True, timeout=ASKED_WITHIN_S)
     except Exception as error:  # noqa: BLE001 - among others its HTTP library's own errors, whichever library it is
         raise PolicyError(f"the model {name} is not on this machine, and the hub does not give it: {why_not(error)}") from None
+    if why := refusal(name, info.config or {}):
+        raise PolicyError(why)
     sizes = [file.size or 0 for file in info.siblings or () if file.rfilename.endswith(".safetensors")]
     if not sizes:
         raise PolicyError(f"the model {name} has no weights as safetensors, and pickled ones can run code; choose another")

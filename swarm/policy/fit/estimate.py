@@ -29,7 +29,11 @@ ROWS, ROW_TOKENS = 8, 1024
 SLICE = 256  # tokens whose logits are made at once, with the largest vocabularies
 PROCESS = 0.6 * GIB
 # Feed-forward blocks of two matrices; all others have a gate, which makes three.
-UNGATED = frozenset({"bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "opt", "phi", "starcoder2"})
+UNGATED = frozenset({
+    "bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "mpt", "opt", "phi", "starcoder2", "xglm",
+})  # fmt: skip
+# Models that tie their embeddings where config.json does not say.
+TIED = frozenset({"bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "mpt", "opt", "xglm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +112,20 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     """Read the shape from a model's config.json. Raises `KeyError` with the key that it lacks."""
     text = {**config, **(config.get("text_config") or {})}
     hidden = int(_first(text, "hidden_size", "n_embd", "d_model"))
-    heads = int(_first(text, "num_attention_heads", "n_head", "num_heads"))
+    heads = int(_first(text, "num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"))
     head = int(text.get("head_dim") or hidden // heads)
-    inner = text.get("moe_intermediate_size") or text.get("intermediate_size") or text.get("n_inner") or 4 * hidden
+    names = ("moe_intermediate_size", "intermediate_size", "n_inner", "ffn_dim")
+    inner = next((text[name] for name in names if text.get(name)), text.get("expansion_ratio", 4) * hidden)
+    inner = max(inner) if isinstance(inner, list | tuple) else inner  # of layers of unequal width the widest
     experts = text.get("num_local_experts") or text.get("num_experts") or text.get("n_routed_experts") or 1
     return Shape(
-        layers=int(_first(text, "num_hidden_layers", "n_layer", "num_layers")),
+        layers=int(_first(text, "num_hidden_layers", "n_layer", "num_layers", "n_layers")),
         hidden=hidden,
         inner=int(inner) * int(experts),
         queries=heads * head,
         cached=int(text.get("num_key_value_heads") or heads) * head,
         vocabulary=int(_first(text, "vocab_size")),
-        tied=bool(text.get("tie_word_embeddings", text.get("model_type") == "gpt2")),
+        tied=bool(text.get("tie_word_embeddings", text.get("model_type") in TIED)),
         gated=text.get("model_type") not in UNGATED,
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
 from swarm.config.schema import PolicySection
@@ -18,6 +19,7 @@ from swarm.errors import PolicyError
 from swarm.policy.fit.catalogue import SMOLLM2_SHAPE
 from swarm.policy.fit.estimate import KINDS, Shape, estimate, shape_of
 from swarm.policy.fit.memory import budget
+from swarm.policy.fit.unusable import refusal
 from swarm.policy.model.adapter import AdapterSpec
 from swarm.policy.model.hub import why_not
 from swarm.policy.model.model import device_for, dtype_of, source_of
@@ -76,9 +78,11 @@ def model_shape(config: PolicySection) -> Shape:
         return SMOLLM2_SHAPE  # its config.json is there only after the package has been unpacked
     source = source_of(config)
     try:
-        found = AutoConfig.from_pretrained(source, revision=config.revision or None, trust_remote_code=False)
-        return shape_of(found.to_dict())
-    except (OSError, ValueError) as error:
+        found = AutoConfig.from_pretrained(source, revision=config.revision or None, trust_remote_code=False).to_dict()
+        if why := refusal(config.model, found):
+            raise PolicyError(why)
+        return shape_of(found)
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise PolicyError(f"cannot load the model {source}: {why_not(error)}") from None
     except KeyError as error:
         raise PolicyError(

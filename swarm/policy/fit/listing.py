@@ -18,6 +18,7 @@ from swarm.policy.fit.catalogue import EMBEDDED_LICENCE, KNOWN
 from swarm.policy.fit.estimate import KINDS, Shape, estimate, shape_of
 from swarm.policy.fit.fitting import obstacle
 from swarm.policy.fit.memory import budget
+from swarm.policy.fit.unusable import refusal
 from swarm.policy.model.model import EMBEDDED, device_for, dtype_of
 from swarm.policy.model.packaged_smollm2 import NAME as SMOLLM2
 from swarm.policy.model.packaged_smollm2 import is_installed
@@ -29,7 +30,8 @@ class Choice:
     asked).
 
     `needs` are bytes per way of training: none (all weights), lora, qlora. `fits` is the first of
-    these that fits, or None; `why_not` says what the others lack.
+    these that fits, or None; `why_not` says what the others lack. A model of which no policy can be
+    made has 0 parameters, and the reason in `why_not`.
     """
 
     model: str
@@ -61,7 +63,9 @@ def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path
     dtype = dtype_of(config.dtype, device)
     memory = budget(device, config.memory)
 
-    def choice(model: str, where: str, licence: str, shape: Shape) -> Choice:
+    def choice(model: str, where: str, licence: str, shape: Shape | str) -> Choice:
+        if isinstance(shape, str):
+            return Choice(model, where, licence, 0, dict.fromkeys(KINDS, 0), None, dict.fromkeys(KINDS, shape))
         needs = {kind: estimate(shape, kind, item=dtype.itemsize, rank=config.lora_rank).total for kind in KINDS}
         small = {kind: "too little memory" if needs[kind] > memory else "" for kind in KINDS}
         why_not = {kind: reason for kind in KINDS if (reason := obstacle(kind, device.type) or small[kind])}
@@ -79,18 +83,19 @@ def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path
     return Listing(str(device), str(dtype).removeprefix("torch."), memory, tuple(choices))
 
 
-def _folders(paths: Sequence[Path]) -> Iterator[tuple[Path, Shape]]:
+def _folders(paths: Sequence[Path]) -> Iterator[tuple[Path, Shape | str]]:
     for path in dict.fromkeys(each.expanduser() for each in paths):
-        if (path / "config.json").is_file() and (shape := _described(path)):
+        if (path / "config.json").is_file() and (shape := _described(path, str(path))):
             yield path, shape
 
 
-def _cached(cache: Path) -> Iterator[tuple[str, Shape]]:
+def _cached(cache: Path) -> Iterator[tuple[str, Shape | str]]:
     """Yield the causal models in the hub's cache whose weights have been fetched."""
     for folder in sorted(cache.glob("models--*--*")):
         for snapshot in sorted(folder.glob("snapshots/*")):
-            if any(snapshot.glob("*.safetensors")) and (shape := _described(snapshot)):
-                yield folder.name.removeprefix("models--").replace("--", "/"), shape
+            name = folder.name.removeprefix("models--").replace("--", "/")
+            if any(snapshot.glob("*.safetensors")) and (shape := _described(snapshot, name)):
+                yield name, shape
                 break
 
 
@@ -98,10 +103,11 @@ def _read(folder: Path) -> Shape:
     return shape_of(json.loads((folder / "config.json").read_bytes()))
 
 
-def _described(folder: Path) -> Shape | None:
-    """Read the shape from a model folder's config.json; None if it is unreadable or no language
-    model's."""
+def _described(folder: Path, name: str) -> Shape | str:
+    """Read the shape from a model folder's config.json, or why no policy can be made of it; "" if
+    it is unreadable or no language model's."""
     try:
-        return _read(folder)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        described = json.loads((folder / "config.json").read_bytes())
+        return refusal(name, described) or shape_of(described)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""

@@ -59,6 +59,8 @@ class Adapter:
         targets: Any = recipe.targets
         if targets != "all-linear":
             targets = [name.strip() for name in targets.split(",")]
+        elif any(".experts." in name and weight.dim() == 3 for name, weight in model.named_parameters()):
+            targets = _beside_experts(model)
         config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=targets, task_type="CAUSAL_LM")
         model.requires_grad_(False)
         try:
@@ -132,6 +134,17 @@ class Adapter:
                 yield f"{layer_name}.weight", (whole + layer.get_delta_weight("default").float()).to(self._model.dtype).detach()
             elif part == "bias":
                 yield f"{layer_name}.bias", tensor.detach()
+
+
+def _beside_experts(model: Any) -> list[str]:
+    """Return the linear layers that get an adapter where all experts share one matrix: attention's.
+
+    peft takes the names of experts' layers for parts of that matrix, which it could not merge.
+    """
+    experts = ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    head = model.get_output_embeddings()
+    return [name for name in linear if not name.endswith(experts) and model.get_submodule(name) is not head]
 
 
 def four_bits(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

@@ -17,16 +17,18 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from swarm.config.schema import PolicySection
 from swarm.config.template_arguments import template_arguments
 from swarm.errors import HomeError, PolicyError
+from swarm.policy.fit.unusable import TEXT_INSIDE, refusal
 from swarm.policy.model.adapter import Adapter, AdapterSpec, four_bits
 from swarm.policy.model.hub import why_not
 from swarm.policy.model.packaged_smollm2 import NAME as SMOLLM2
@@ -34,6 +36,12 @@ from swarm.policy.model.packaged_smollm2 import smollm2_folder
 from swarm.policy.model.tokenization import Tokenization
 from swarm.records import Prompt
 
+# Where a wrapper's checkpoint has its text model, in older and newer ones.
+TEXT_WEIGHTS = {
+    r"^model\.language_model\.": "model.",
+    r"^language_model\.model\.": "model.",
+    r"^language_model\.lm_head": "lm_head",
+}
 EMBEDDED = Path(__file__).parent.parent / "embedded"
 # Weights on a GPU are copied into main memory by this much at a time as they are saved.
 SHARD = "512MB"
@@ -60,12 +68,19 @@ class LanguageModel:
         weights: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}  # pickles can run code
         weights |= four_bits(device, dtype) if quantised else {}
         try:
+            config = AutoConfig.from_pretrained(source, **where)
+            if why := refusal(str(source), config.to_dict()):
+                raise PolicyError(why)
             self.tokenizer = AutoTokenizer.from_pretrained(source, **where)
+            if config.model_type in TEXT_INSIDE:
+                weights |= {"config": config.get_text_config(decoder=True), "key_mapping": TEXT_WEIGHTS}
             model, info = AutoModelForCausalLM.from_pretrained(source, **where, **weights)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
             raise PolicyError(f"cannot load the model {source}: {why_not(error)}") from None
         if info["missing_keys"]:
             raise PolicyError(f"the model {source} lacks weights: {', '.join(sorted(info['missing_keys'])[:3])}; fetch it again")
+        if config.model_type in TEXT_INSIDE:
+            model._weight_conversions = None  # it is saved as the text model that it is now
         self.model = (model if quantised else model.to(device)).eval()
         self.device = device
         self.dtype = dtype
@@ -78,7 +93,9 @@ class LanguageModel:
         self._tokenization = Tokenization(self.tokenizer, _ends(model), model.get_input_embeddings().num_embeddings, template)
         self.stop_ids = self._tokenization.stop_ids
         self.pad_id = self._tokenization.pad_id
-        self.max_length: int = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", 1 << 30)
+        text = model.config.get_text_config(decoder=True)
+        lengths = (getattr(text, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+        self.max_length: int = next((length for length in lengths if length), 1 << 30)
         # What is trained: all weights, or those of an adapter.
         self.parameters: list[tuple[str, torch.nn.Parameter]] = sorted(model.named_parameters(), key=lambda item: item[0])
         self.size: int = sum(parameter.numel() for _, parameter in self.parameters)
