@@ -9,6 +9,7 @@ import click
 from swarm.cli.client import ask
 from swarm.cli.output import print_json
 from swarm.cli.shared_options import home_option, json_option
+from swarm.config.profiles import PROFILES
 from swarm.errors import ConfigError, NetworkError, NotRunningError
 from swarm.home import Home, write_atomically
 
@@ -16,14 +17,18 @@ from swarm.home import Home, write_atomically
 @click.command()
 @home_option
 @click.argument("invite_or_address", metavar="INVITE|MULTIADDR")
-def join(home: Home, invite_or_address: str) -> None:
+@click.option("--model", metavar="MODEL", help="Change the base model, where the swarm's tasks want another.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="Change the starting point for all other settings.")
+def join(home: Home, invite_or_address: str, model: str | None, profile: str | None) -> None:
     """Join a swarm by an invite or by a peer's address.
 
     An address is a multiaddr with /p2p/<peer id> of a node whose swarm has the same rules.
 
-    Only the manifest and bootstrap keys of node.toml change; comments and all other lines stay.
+    Only the manifest and bootstrap keys of node.toml change, and what the options name; comments
+    and all other lines stay.
     """
     from swarm import identity
+    from swarm.cli.choosing import examine, keep, rules_of
     from swarm.config.load import check_text, load
     from swarm.config.manifest_lookup import find_manifest
     from swarm.config.toml import edit
@@ -41,10 +46,14 @@ def join(home: Home, invite_or_address: str) -> None:
             changes["swarm.bootstrap"] = _with(now.bootstrap, tuple(changes["swarm.bootstrap"]))
     if own_id in "".join(changes["swarm.bootstrap"]):
         raise ConfigError("that is this node itself; take the invite or address of another node")
-    text = home.node_toml.read_text(encoding="utf-8") if home.node_toml.exists() else ""
-    text = edit(text, changes, str(home.node_toml))
-    check_text(text, str(home.node_toml))
+    changes |= {name: value for name, value in {"policy.model": model, "node.profile": profile}.items() if value}
+    before = home.node_toml.read_text(encoding="utf-8") if home.node_toml.exists() else ""
+    text = edit(before, changes, str(home.node_toml))
+    config = check_text(text, str(home.node_toml))
+    rules, told = rules_of(config.swarm.manifest, config.swarm.bootstrap, home)
+    examine(config, rules)
     write_atomically(home.node_toml.resolve(), text.encode(), mode=0o644)
+    keep(told, home)
     for name, value in changes.items():
         click.echo(f"{name} = {value if isinstance(value, str) else ', '.join(value)}")
     if home.holder() is not None:

@@ -19,10 +19,13 @@ def config() -> None:
 @set_option
 def check(home: Home, overrides: dict[str, str]) -> None:
     """Check node.toml, the environment and --set without starting anything; the exit code tells."""
+    from swarm.cli.choosing import examine
     from swarm.config.load import load
     from swarm.config.manifest_lookup import find_manifest
 
-    manifest = find_manifest(load(home.path, overrides).swarm.manifest, home)
+    settings = load(home.path, overrides)
+    manifest = find_manifest(settings.swarm.manifest, home)
+    examine(settings, manifest)
     click.echo("the settings are right" + ("" if manifest else "; the manifest will be fetched from a bootstrap peer"))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
+from protocols.manifest import Manifest
 from swarm.cli.output import print_fields, print_json
 from swarm.cli.shared_options import home_option, json_option
 from swarm.config.profiles import PROFILES
@@ -31,14 +34,13 @@ def init(
 ) -> None:
     """Make a home: a new identity and a node.toml. Existing files are never changed.
 
-    Where nothing is chosen and an NVIDIA GPU of 8 GB or more answers, the profile is gpu: a real
-    language model.
+    Where nothing is chosen, the swarm's tasks and an NVIDIA GPU of 8 GB or more decide: the profile
+    gpu with the model for that card, or the embedded model.
     """
-    from swarm.config.manifest_lookup import absolute, find_manifest
-    from swarm.doctor.driver import first_card
-    from swarm.policy.fit.unusable import refuse_unusable
+    from swarm.cli.choosing import keep, of_this_machine, rules_of
+    from swarm.config.manifest_lookup import absolute
 
-    changes: dict[str, str | tuple[str, ...]] = {}
+    changes: dict[str, Any] = {}
     if invite is not None:
         from swarm.cli.membership import read_invite
 
@@ -46,37 +48,41 @@ def init(
             raise click.UsageError("an invite names the swarm's rules; leave --manifest out")
         changes |= read_invite(invite)
     if manifest:
-        changes["swarm.manifest"] = manifest = absolute(manifest)
-        find_manifest(manifest, home)
-    if not (invite or manifest or model or profile or home.node_toml.exists()) and (card := first_card()):
-        profile = "gpu"
-        click.echo(f"profile  gpu, for {card}; swarmd init --profile default keeps to the embedded model")
-    if model:
-        refuse_unusable(model)
+        changes["swarm.manifest"] = absolute(manifest)
     if model and Path(model).is_dir():
         model = str(Path(model).absolute())
     options = {"policy.model": model, "node.profile": profile, "network.listen": listen}
     changes |= {name: value for name, value in options.items() if value}
-    create_home(home, changes)
+    given, begun = changes.get("swarm.manifest"), home.node_toml.exists()
+    rules, text = rules_of(given, changes.get("swarm.bootstrap", ()), home) if given and not begun else (None, "")
+    if not (model or profile or begun):
+        changes |= of_this_machine(rules)
+    create_home(home, changes, rules)
+    keep(text, home)
 
 
-def create_home(home: Home, changes: dict[str, str | tuple[str, ...]]) -> None:
+def create_home(home: Home, changes: Mapping[str, Any], rules: Manifest | None = None) -> None:
     """Make the missing files of a home and print them.
 
-    Raises `HomeError` when nothing is missing, or when `changes` would need an edit.
+    Raises `HomeError` when nothing is missing, or when `changes` would need an edit, and
+    `ConfigError` where they cannot work under the swarm's `rules`.
     """
     from swarm import identity
+    from swarm.cli.choosing import examine
     from swarm.config.load import check_text
+    from swarm.config.manifest_lookup import find_manifest
     from swarm.config.toml import edit
     from swarm.pool.store import log_table
 
     text = edit(_NODE_TOML, changes, str(home.node_toml))
-    check_text(text, str(home.node_toml))
+    config = check_text(text, str(home.node_toml))
     has_settings, has_key = home.node_toml.exists(), home.identity_key.exists()
     if has_settings and (has_key or changes):
         raise HomeError(
             f"{home.node_toml} exists and is left as it is; edit it, or use `swarmd join`, or name another --home for a new node"
         )
+    if not has_settings:
+        examine(config, rules or find_manifest(config.swarm.manifest, home))
     home.create()
     node = identity.load(home.identity_key) if has_key else identity.create(home.identity_key)
     if not has_key:

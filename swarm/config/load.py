@@ -78,9 +78,12 @@ def resolve(home: Path, overrides: Mapping[str, str] = MappingProxyType({}), env
     return _combine([*_from_toml(_read(path), str(path)), *_from_environment(environ), *_from_command_line(overrides)])
 
 
-def check_text(text: str, source: str) -> None:
-    """Raise `ConfigError` unless `text` is a good node.toml; the message calls it `source`."""
-    _combine(_from_toml(text, source))
+def check_text(text: str, source: str) -> Config:
+    """Return the configuration that a node.toml of this text alone gives.
+
+    Raises `ConfigError`, which calls the text `source`.
+    """
+    return _combine(_from_toml(text, source)).config
 
 
 def _combine(sources: Iterable[tuple[str, Setting]]) -> Resolved:

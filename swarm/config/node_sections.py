@@ -13,8 +13,8 @@ class NodeSection:
 
     profile: str = setting(
         "default",
-        "Starting point for all other settings: default, laptop (leaves the machine to its user), server (many peers, much disk) or gpu. gpu trains a real language model on a CUDA card.",
-        Allowed(choices=("default", "laptop", "server", "gpu")),
+        "Starting point for all other settings: default, laptop (leaves the machine to its user), server (many peers, much disk), gpu or smollm2. gpu trains a real language model on a CUDA card, smollm2 a small one on a CPU.",
+        Allowed(choices=("default", "laptop", "server", "gpu", "smollm2")),
         owner=True,
     )
     rounds: int = setting(0, "Rounds after which the node stops by itself; 0 never stops.", Allowed(minimum=0))

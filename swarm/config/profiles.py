@@ -29,12 +29,45 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "scoring.workers": 4,
     },
     # A real language model on a CUDA card: a missing card is an error, not a slow run on the CPU.
+    # Eight questions a round keep a card busy, and a step of 64 answers is the least that published
+    # runs take.
     "gpu": {
         "swarm.manifest": "reasoning",
         "policy.model": "Qwen/Qwen2.5-0.5B-Instruct",
         "policy.device": "cuda",
+        "training.local": 8,
+        "training.groups_per_update": 8,
         "training.max_versions_behind": 1,
         "scoring.workers": 4,
         "checkpoint.every_rounds": 50,
     },
+    # SmolLM2-135M on a CPU, as docs/smollm2.md measured it.
+    "smollm2": {
+        "swarm.manifest": "words",
+        "policy.model": "smollm2",
+        "policy.adapter": "lora",
+        "policy.lora_rank": 8,
+        "policy.examples": 5,
+        "training.external": 4,
+        "training.learning_rate": 5e-4,
+        "training.groups_per_update": 0,
+        "tasks.choices": 1,
+    },
 }
+
+
+def for_card(mib: int) -> Mapping[str, Any]:
+    """Return the settings for a card of `mib` MiB beside the profile "gpu": the largest model that
+    trains there without being short of memory."""
+    model, questions = next((model, questions) for least, model, questions in CARDS if mib >= least)
+    return {"policy.model": model, "training.local": questions}
+
+
+# Least MiB of a card, which reports a little less than it is sold by; model; questions per round.
+CARDS = (
+    (22_000, "HuggingFaceTB/SmolLM3-3B", 16),
+    (15_000, "Qwen/Qwen2.5-1.5B-Instruct", 16),
+    (11_000, "Qwen/Qwen2.5-1.5B-Instruct", 8),
+    (7_500, "Qwen/Qwen2.5-0.5B-Instruct", 8),
+)
+LEAST_CARD_MIB = CARDS[-1][0]

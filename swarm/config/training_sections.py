@@ -29,7 +29,7 @@ class TrainingSection:
     )
     learning_rate: float = setting(
         1e-4,
-        "Step size of AdamW; at 4e-4 the embedded model soon unlearns again. 0, the default of all other models, takes 1e-6 for all weights and 1e-5 for an adapter.",
+        "Step size of AdamW; at 4e-4 the embedded model soon unlearns again. 0, the default of all other models, takes 1e-6 for all weights and 5e-5 for an adapter.",
         Allowed(minimum=0),
     )
     warmup_steps: int = setting(5, "Updates over which the learning rate rises from 0 to its value.", Allowed(minimum=0))

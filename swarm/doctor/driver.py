@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-from swarm.doctor.cards import ASK_DRIVER, gpus
+from swarm.config.profiles import LEAST_CARD_MIB
+from swarm.doctor.cards import ASK_DRIVER, Gpu, gpus
 
 ANSWERS_WITHIN_S = 10.0  # without its persistence daemon the driver wakes every card first
-LEAST_CARD_MIB = 7500  # cards of 8 GB report a little less
 
 
 def ask_driver() -> str | None:
@@ -24,10 +24,10 @@ def ask_driver() -> str | None:
     return done.stdout.decode(errors="replace")
 
 
-def first_card() -> str:
-    """Return the first NVIDIA GPU that is large enough for the profile "gpu", by name; else ""."""
+def first_card() -> Gpu | None:
+    """Return the first NVIDIA GPU that is large enough for the profile "gpu"."""
     try:
         answer = ask_driver()
     except TimeoutError:
-        return ""
-    return next((card.name for card in gpus(answer or "") if card.total >= LEAST_CARD_MIB), "")
+        return None
+    return next((card for card in gpus(answer or "") if card.total >= LEAST_CARD_MIB), None)

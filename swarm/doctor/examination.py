@@ -29,6 +29,7 @@ from swarm.home import Home
 from swarm.learner.machine import hidden, list_gpu_processes
 from swarm.policy import checkpoint
 from swarm.roles.proposer import chosen_rules
+from swarm.roles.suitable import doubts, why_not
 
 WITHIN_S = 24.0  # and a little more for the daemon's answer: half a minute in all
 LESS_TO_DO = "try again when the machine has less to do"
@@ -57,19 +58,28 @@ def run_doctor(home: Home, overrides: Mapping[str, str], ask: Callable[[str], An
     if patient.running:
         with suppress(SwarmdError):  # the daemon has only begun, or hangs
             patient.seen = Seen.of(ask("status"), ask("peers"))
-    first = [_settings(patient, overrides)]
+    first = _settings(patient, overrides)
     return [*first, *trio.run(_examine, patient)]
 
 
-def _settings(patient: Patient, overrides: Mapping[str, str]) -> Finding:
+def _settings(patient: Patient, overrides: Mapping[str, str]) -> list[Finding]:
     try:
         patient.config = load(patient.home.path, overrides)
         patient.manifest = find_manifest(patient.config.swarm.manifest, patient.home)
     except SwarmdError as error:
-        return fail("settings", str(error), "mend it in node.toml; `swarmd config check` tells when it is right")
+        return [fail("settings", str(error), "mend it in node.toml; `swarmd config check` tells when it is right")]
     if patient.manifest is None:
-        return ok("settings", "right; the swarm's manifest will be fetched from a bootstrap peer")
-    return ok("settings", f"right; the swarm is {patient.manifest.name}")
+        return [ok("settings", "right; the swarm's manifest will be fetched from a bootstrap peer")]
+    if why := why_not(patient.config, patient.manifest):
+        return [fail("settings", *_remedy(why))]
+    right = ok("settings", f"right; the swarm is {patient.manifest.name}")
+    return [right, *(warn("model and swarm", *_remedy(doubt)) for doubt in doubts(patient.config, patient.manifest))]
+
+
+def _remedy(sentence: str) -> tuple[str, str]:
+    """Part a sentence into its fault and its remedy."""
+    fault, _, remedy = sentence.partition("; ")
+    return fault, remedy
 
 
 async def _examine(patient: Patient) -> list[Finding]:

@@ -8,22 +8,20 @@ from collections.abc import Sequence
 
 import trio
 
-from protocols.limits import MAX_MANIFEST_BYTES
 from protocols.manifest import Manifest, topic_of
-from protocols.reasons import ProtocolError
 from swarm import identity
 from swarm.clock import WallClock
 from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import Config
 from swarm.context import Context
-from swarm.errors import ConfigError, NetworkError, SwarmdError
+from swarm.errors import ConfigError, SwarmdError
 from swarm.events import Event, EventLog, PartRestarted, RoundFinished, TooLong
-from swarm.exchange.answering import MANIFEST_PROTOCOL
 from swarm.home import Home, write_atomically
 from swarm.identity import Identity
 from swarm.learner.guest import said
 from swarm.net.network import OpenNetwork, deaf
 from swarm.node.control import serve_control
+from swarm.node.fetching import ask_for_manifest
 from swarm.node.joining import network_opener
 from swarm.node.node import Node
 from swarm.node.opening import open_node
@@ -108,25 +106,17 @@ async def _watch_signals(scope: trio.CancelScope, nodes: Sequence[Node]) -> None
 
 async def _fetch_manifest(home: Home, config: Config, open_network: OpenNetwork) -> Manifest:
     """Ask the bootstrap peers for the manifest with the swarm's id, and keep it in the home."""
-    wanted = bytes.fromhex(config.swarm.manifest)
     if not config.swarm.bootstrap:
         raise ConfigError(
             "the swarm's manifest is not here and swarm.bootstrap names no peer to ask for it; join with an invite: swarmd join"
         )
     async with open_network(deaf(topic_of(config.swarm.manifest))) as network:
         while True:
-            for address in config.swarm.bootstrap:
-                try:
-                    peer = await network.dial(address)
-                    text = (await network.request(peer, MANIFEST_PROTOCOL, wanted, MAX_MANIFEST_BYTES)).decode()
-                    manifest = Manifest.from_toml(text)
-                except (NetworkError, ProtocolError, UnicodeDecodeError) as error:
-                    logger.warning("no manifest from %s yet: %s", address, error)
-                    continue
-                if manifest.id == wanted:
-                    write_atomically(home.manifest, text.encode())
-                    return manifest
-                logger.warning("%s answered with another swarm's manifest", address)
+            async for address, found in ask_for_manifest(network, config.swarm.manifest, config.swarm.bootstrap):
+                if isinstance(found, str):
+                    write_atomically(home.manifest, found.encode())
+                    return Manifest.from_toml(found)
+                logger.warning("no manifest from %s yet: %s", address, found)
             await trio.sleep(ASK_AGAIN_S)
 
 

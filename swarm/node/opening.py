@@ -29,7 +29,8 @@ from swarm.pool.standing.peer_scores import PeerScores
 from swarm.pool.store import proof_table, standing_table
 from swarm.roles.proposer import Proposer, chosen_rules
 from swarm.roles.roles import Roles
-from swarm.roles.view import rendering_of, view_of
+from swarm.roles.suitable import why_not
+from swarm.roles.view import view_of
 from swarm.supervisor import supervise
 from swarm.tasks.scoring import LIMIT_S, Scorer
 
@@ -39,7 +40,8 @@ async def open_node(context: Context, open_network: OpenNetwork) -> AsyncIterato
     """Yield a node on the network, not learning yet (`Node.learn`). Raises the error of a part that
     fails to open."""
     home, config, manifest, clock = context.home, context.config, context.manifest, context.clock
-    _check_rules(manifest, config)
+    if why := why_not(config, manifest):
+        raise ConfigError(why)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(Pool(home.pool, config.pool, clock))
         await pool.run(lambda store: store.belong_to(manifest.id))
@@ -89,21 +91,6 @@ async def _open_standing(config: Config, pool: Pool) -> PeerScores:
     standing.restore(await pool.run(standing_table.load))
     standing.convict(await pool.run(proof_table.equivocators))
     return standing
-
-
-def _check_rules(manifest: Manifest, config: Config) -> None:
-    """Raise `ConfigError` for settings under which every peer would refuse this node's shares."""
-    size = config.generation.num_generations
-    if not manifest.min_group_size <= size <= manifest.max_group_size:
-        raise ConfigError(
-            f"generation.num_generations is {size}, but the swarm {manifest.name} takes groups of {manifest.min_group_size} to "
-            f"{manifest.max_group_size} completions"
-        )
-    rendering = rendering_of(config, manifest)
-    if rendering not in manifest.renderings:
-        raise ConfigError(
-            f"policy.rendering is {rendering}, but the swarm {manifest.name} shows its tasks as {', '.join(manifest.renderings)}"
-        )
 
 
 async def _check_environments(manifest: Manifest, config: Config, scorer: Scorer) -> None:

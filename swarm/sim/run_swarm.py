@@ -15,7 +15,7 @@ from swarm.clock import Clock, VirtualClock, WallClock
 from swarm.home import Home
 from swarm.identity import Identity
 from swarm.roles.held_out_accuracy import held_out_set
-from swarm.roles.view import rendering_of
+from swarm.roles.suitable import rendering_of
 from swarm.sim.attacks.attacking_peer import Attackers, AttackPlan
 from swarm.sim.life import live
 from swarm.sim.networks import Networks

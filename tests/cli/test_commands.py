@@ -29,7 +29,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable in [name for name in os.environ if name.startswith("SWARMD_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("SWARMD_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("swarm.doctor.driver.first_card", lambda: "")  # whatever this machine has
+    monkeypatch.setattr("swarm.doctor.driver.first_card", lambda: None)  # whatever this machine has
+    monkeypatch.setattr("swarm.node.fetching.fetch_manifest_once", lambda swarm_id, addresses: None)  # nobody is there
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
 

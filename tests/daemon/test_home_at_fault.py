@@ -14,9 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from disk import Disk
 from processes import LOOPBACK, WITHIN_S, Daemon, free_port, the_sentence
 
+from protocols.manifest import Manifest
 from swarm.config.manifest_lookup import find_manifest
 from swarm.errors import ConfigError, HomeError, IdentityError, NetworkError, NotRunningError
 from swarm.policy import checkpoint
+
+MANIFESTS = Path(__file__).parents[2] / "swarm" / "manifests"
 
 # Free for the pool and too little for a checkpoint, which is about 4 MB.
 TOO_LITTLE = 1_500_000
@@ -170,3 +173,19 @@ def test_a_swarm_whose_rules_nobody_can_give(tmp_path: Path, daemon: Callable[..
     code, sentence = refused_start(node)
     assert code == ConfigError.exit_code
     assert "swarmd join" in sentence
+
+
+def test_who_is_invited_learns_the_rules_before_the_model_is_chosen(tmp_path: Path, daemon: Callable[..., Daemon]) -> None:
+    """A swarm of somebody's own, which no built-in manifest describes."""
+    founder, node = daemon(tmp_path / "founder"), daemon(tmp_path / "home")
+    rules = tmp_path / "own.toml"
+    rules.write_text((MANIFESTS / "embedded.toml").read_text().replace('"embedded"', '"own"'))
+    founder.ok("init", "--listen", LOOPBACK, "--manifest", str(rules))
+    founder.running()
+    invite = founder.json("invite")["invite"]
+    said = node.command("init", "--model", "some/model", "--invite", invite)
+    assert said.returncode == 0, said.stderr
+    assert "the swarm own shows tasks in the short form" in said.stderr
+    kept, ours = (Manifest.from_toml(path.read_text()) for path in (node.home.manifest, rules))
+    assert kept == ours
+    founder.ok("stop")

@@ -55,6 +55,7 @@ def one_round(worker: Worker, seed: int) -> dict[str, Any]:
             "foreign": False,
             "token_ids": [ids for _, ids in samples],
             "min_probability": 0.0,
+            "max_tokens": 0,
         }
         for prompt, samples in zip(prompts, worker.generate(body)["groups"], strict=True)
     ]
@@ -88,7 +89,7 @@ def test_only_a_float32_adapter_is_trained(model_folder, dtype):
     assert sum(weight.numel() for _, weight in worker._policy.parameters) < worker._policy.size / 5
 
 
-@pytest.mark.parametrize(("adapter", "rate"), [("none", 1e-6), ("lora", 1e-5)])
+@pytest.mark.parametrize(("adapter", "rate"), [("none", 1e-6), ("lora", 5e-5)])
 def test_without_a_rate_the_kind_of_training_has_its_own(model_folder, adapter, rate):
     worker = opened(model_folder, adapter=adapter, rate=0.0)
     before = [weight.detach().clone() for _, weight in worker._policy.parameters]

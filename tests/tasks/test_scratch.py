@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from swarm.config.manifest_lookup import built_in
 from swarm.config.schema import Config
-from swarm.roles.view import rendering_of
+from swarm.roles.suitable import rendering_of
 from swarm.tasks.compact import COMPACT, without_scratch
 from swarm.tasks.environment import Problem
 from swarm.tasks.held_out import walk

@@ -34,6 +34,7 @@ KNOWN = (
     Known("HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", SMOLLM2_SHAPE),
     Known("HuggingFaceTB/SmolLM2-360M-Instruct", "Apache-2.0", _shape(32, 960, 2560, (15, 5, 64), 49152)),
     Known("HuggingFaceTB/SmolLM2-1.7B-Instruct", "Apache-2.0", _shape(24, 2048, 8192, (32, 32, 64), 49152)),
+    Known("HuggingFaceTB/SmolLM3-3B", "Apache-2.0", _shape(36, 2048, 11008, (16, 4, 128), 128256)),
     Known("Qwen/Qwen2.5-0.5B-Instruct", "Apache-2.0", _shape(24, 896, 4864, (14, 2, 64), 151936)),
     Known("Qwen/Qwen2.5-1.5B-Instruct", "Apache-2.0", _shape(28, 1536, 8960, (12, 2, 128), 151936)),
     Known("Qwen/Qwen2.5-3B-Instruct", "Qwen Research", _shape(36, 2048, 11008, (16, 2, 128), 151936)),

@@ -1,0 +1,74 @@
+"""Chooses and examines the model of a home once its swarm's rules are known, for `init` and
+`join`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from protocols.manifest import Manifest
+from swarm.config.schema import Config
+from swarm.errors import ConfigError
+from swarm.home import Home, write_atomically
+
+
+def rules_of(reference: str, bootstrap: Sequence[str], home: Home) -> tuple[Manifest | None, str]:
+    """Return the manifest that the setting `swarm.manifest` means, and its text where a member had
+    to be asked for it; None where nobody answers."""
+    from swarm.config.manifest_lookup import find_manifest
+
+    manifest = find_manifest(reference, home)
+    if manifest is not None or not bootstrap:
+        return manifest, ""
+    from swarm.node.fetching import ANSWERED_WITHIN_S, fetch_manifest_once
+
+    click.echo(f"asking the swarm for its rules, for up to {ANSWERED_WITHIN_S:g} s", err=True)
+    text = fetch_manifest_once(reference, bootstrap)
+    if text is None:
+        click.echo("nobody answers yet; whether the model suits the swarm's tasks is said at the start", err=True)
+        return None, ""
+    return Manifest.from_toml(text), text
+
+
+def keep(text: str, home: Home) -> None:
+    """Keep a manifest that a member gave, for the start."""
+    if text:
+        write_atomically(home.manifest, text.encode())
+
+
+def of_this_machine(manifest: Manifest | None) -> Mapping[str, Any]:
+    """Return the settings that suit this machine and the swarm's tasks: with a card, and unless the
+    tasks are the embedded model's, the profile "gpu" and the model for this card."""
+    from swarm.config.profiles import for_card
+    from swarm.doctor.driver import first_card
+
+    if manifest is not None and "prose" not in manifest.renderings:
+        return {}
+    card = first_card()
+    if card is None:
+        return {}
+    chosen = for_card(card.total)
+    click.echo(
+        f"profile  gpu, for {card.name}: {chosen['policy.model']}; swarmd init --profile default keeps to the embedded model"
+    )
+    return {"node.profile": "gpu", **chosen}
+
+
+def examine(config: Config, manifest: Manifest | None) -> None:
+    """Warn of what will work badly in the swarm.
+
+    Raises `ConfigError` for what cannot work there, and `PolicyError` for a model of which no
+    policy can be made.
+    """
+    from swarm.policy.fit.unusable import refuse_unusable
+    from swarm.roles.suitable import doubts, why_not
+
+    refuse_unusable(config.policy.model)
+    if manifest is None:
+        return
+    if why := why_not(config, manifest):
+        raise ConfigError(why)
+    for doubt in doubts(config, manifest):
+        click.echo(f"warning: {doubt}", err=True)
