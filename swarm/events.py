@@ -92,6 +92,17 @@ class TooLong:
 
 
 @dataclass(frozen=True, slots=True)
+class MostlyCut:
+    """Most of a round's own answers, the `share`, were cut at the cap of tokens. Said once, and
+    again only after it was better."""
+
+    peer_id: str
+    round: int
+    share: float
+    cap: int
+
+
+@dataclass(frozen=True, slots=True)
 class PartRestarted:
     """The supervisor restarted a part of the node after `error`."""
 
@@ -108,7 +119,7 @@ class NodeStopped:
     round: int
 
 
-Event = NodeStarted | RoundFinished | Refused | Checkpointed | RolledBack | TooLong | PartRestarted | NodeStopped
+Event = NodeStarted | RoundFinished | Refused | Checkpointed | RolledBack | TooLong | MostlyCut | PartRestarted | NodeStopped
 Listener = Callable[[Event], None]
 
 

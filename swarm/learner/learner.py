@@ -18,9 +18,10 @@ import trio
 
 from protocols.peer_id import peer_id, public_key
 from swarm.context import Context
-from swarm.events import Checkpointed, RolledBack, RoundFinished, TooLong
+from swarm.events import Checkpointed, MostlyCut, RolledBack, RoundFinished, TooLong
 from swarm.learner.activity import Activity
 from swarm.learner.company import Company
+from swarm.learner.cut_answers import CutAnswers
 from swarm.learner.device_turns import DeviceTurns
 from swarm.learner.freshness import Freshness
 from swarm.learner.guest import Guest
@@ -61,6 +62,7 @@ class Learner:
         self.sampling = Sampling(context, pool, standing, roles, self.activity)
         self.freshness = Freshness(config.sampling, self.sampling, company, self.activity)
         self.reward_mean: float | None = None
+        self.cut = CutAnswers()
         self._too_long: set[str] = set()
         self._guard = RegressionGuard(roles.scorer, context.manifest, config.defences.canary_tasks, _secret_seed(context))
         self._pool = pool
@@ -126,6 +128,9 @@ class Learner:
         )
         self.sampling.split.measured(finished.seconds, batch.own, finished.trained_foreign)
         self.context.emit(finished)
+        if self.cut.observe(own):
+            share, cap = self.cut.share or 0.0, self.roles.view.max_tokens
+            self.context.emit(MostlyCut(self.context.identity.peer_id, self.round, share, cap))
         self._guard.trained({"": _learned(batch, report).get(self.context.key, 0.0), **finished.weight_from})
         await self._credit(batch, report)
         self.round += 1

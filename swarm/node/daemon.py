@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 import trio
 
@@ -15,7 +16,7 @@ from swarm.config.manifest_lookup import find_manifest
 from swarm.config.schema import Config
 from swarm.context import Context
 from swarm.errors import ConfigError, SwarmdError
-from swarm.events import Event, EventLog, PartRestarted, RoundFinished, TooLong
+from swarm.events import Event, EventLog, MostlyCut, PartRestarted, RoundFinished, TooLong
 from swarm.home import Home, write_atomically
 from swarm.identity import Identity
 from swarm.learner.guest import said
@@ -72,7 +73,7 @@ async def _main(home: Home, config: Config, who: Identity) -> bool:
         if manifest is None:
             manifest = await _fetch_manifest(home, config, open_network)
         context = Context(home, who, config, manifest, clock, (EventLog(home.events), _log_event))
-        if config.policy.model != "embedded":
+        if _at_hub(config.policy.model):
             logger.info("opening %s; files missing on this machine are fetched now, which may take minutes", config.policy.model)
         async with open_node(context, open_network) as node:
             node_here.append(node)
@@ -120,6 +121,10 @@ async def _fetch_manifest(home: Home, config: Config, open_network: OpenNetwork)
             await trio.sleep(ASK_AGAIN_S)
 
 
+def _at_hub(model: str) -> bool:
+    return model not in ("embedded", "smollm2") and not Path(model).expanduser().is_dir()
+
+
 def _log_event(event: Event) -> None:
     if isinstance(event, RoundFinished):
         logger.info(
@@ -136,6 +141,14 @@ def _log_event(event: Event) -> None:
             "tasks.environments, or take a model of more positions",
             event.environment,
             event.environment,
+        )
+    elif isinstance(event, MostlyCut):
+        logger.warning(
+            "%.0f %% of the answers of round %d were cut at %d tokens; raise generation.max_completion_length where the swarm "
+            "allows it, keep the model from reasoning by policy.template_arguments, or take one that answers shorter",
+            100 * event.share,
+            event.round,
+            event.cap,
         )
     elif isinstance(event, PartRestarted):
         logger.warning("%s begins again after: %s", event.part, event.error)

@@ -37,6 +37,7 @@ async def status(node: Node) -> dict[str, Any]:
         "round": learner.round,
         "peers": exchange.connected(),
         "reward_mean": learner.reward_mean,
+        "cut_share": learner.cut.share,
         "groups_proposed": learner.totals["groups_proposed"],
         "tasks_passed_over": learner.totals["tasks_passed_over"],
         "groups_informative": learner.totals["groups_informative"],
