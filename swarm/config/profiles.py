@@ -48,10 +48,9 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "policy.adapter": "lora",
         "policy.lora_rank": 8,
         "policy.examples": 5,
+        "training.local": 4,
         "training.external": 4,
         "training.learning_rate": 5e-4,
-        "training.groups_per_update": 0,
-        "tasks.choices": 1,
     },
 }
 

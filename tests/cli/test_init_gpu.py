@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from swarm.policy.fit.catalogue import KNOWN
 from swarm.policy.fit.estimate import estimate
 from swarm.roles.suitable import EMBEDDED_POSITIONS, doubts, why_not
 
+ROOT = Path(__file__).parents[2]
 RTX = "NVIDIA GeForce RTX 3060, 550.54.14, 8.6, 12288, 11802"
 
 
@@ -138,3 +140,9 @@ def test_the_embedded_models_positions_are_known_here() -> None:
     from swarm.policy.model.model import EMBEDDED
 
     assert f'"max_position_embeddings": {EMBEDDED_POSITIONS}' in (EMBEDDED / "config.json").read_text()
+
+
+def test_the_settings_page_says_what_each_card_gets() -> None:
+    rows = re.findall(r"\| (\d+) GB \| (\S+) \| LoRA \| (\d+) \|", (ROOT / "docs" / "settings.md").read_text())
+    expected = [(model.partition("/")[2], questions) for _, model, questions in reversed(CARDS)]
+    assert [(model, int(questions)) for _, model, questions in rows] == expected
