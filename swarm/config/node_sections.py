@@ -62,7 +62,7 @@ class CheckpointSection:
         20, "Rounds between checkpoints at least; the first one of a run waits for nothing else.", Allowed(minimum=1)
     )
     every_minutes: float = setting(
-        10.0,
+        20.0,
         "Minutes between checkpoints at least; a kill loses as much training, and so does a return to the checkpoint before. Fewer wear the disk: a checkpoint of 0.5 billion weights has 6 GB. The default of all but the embedded model is 30.",
         Allowed(minimum=0),
     )

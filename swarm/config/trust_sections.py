@@ -61,7 +61,7 @@ class PoolSection:
         owner=True,
     )
     commit_every_s: float = setting(
-        30.0,
+        60.0,
         "Seconds of changes that are written at once; 0 writes each at once, ten times as much in all. A kill loses that much of what peers have sent, and they send it again; nothing of the own log.",
         Allowed(minimum=0, maximum=3600),
     )

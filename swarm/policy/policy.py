@@ -17,7 +17,7 @@ from swarm.child import Child
 from swarm.clock import Clock
 from swarm.config.schema import Config
 from swarm.errors import ChildFailed, HomeError, PolicyError
-from swarm.policy.second import Second
+from swarm.policy.second import Second, places_for
 from swarm.records import Prompt, Sample, TrainingGroup, TrainReport, as_text
 
 # What a virtual clock charges, in seconds per token: a fixed part, and a part per weight. Of the
@@ -61,8 +61,8 @@ class Policy:
     """The node's own policy. Use as an async context manager; one request is in flight at a time.
 
     Where `policy.generation_device` names a second device, a second process generates there. Then
-    `generate` and `log_likelihoods` go on while the first process trains or saves; `handover` is
-    the file through which weights reach it. Every method may raise `ChildDied`, after which only
+    `generate` and `log_likelihoods` go on while the first process trains or saves; weights reach
+    it through a file, in main memory or else `handover`. Every method may raise `ChildDied`, after which only
     `restart` helps, and `PolicyError`, which says what to do.
     """
 
@@ -77,8 +77,8 @@ class Policy:
             "training": asdict(config.training),
         }
         self._clock = clock
-        self._handover = handover if config.policy.generation_device else None
-        self._second = None if self._handover is None else Second(config.policy, self._sections, self._handover, clock)
+        self._places = places_for(handover) if handover and config.policy.generation_device else []
+        self._second = Second(config.policy, self._sections, self._places, clock) if self._places else None
         self._checkpoint = checkpoint
         self._child = self._new_child()
         self._tag: PolicyTag | None = None
@@ -173,6 +173,8 @@ class Policy:
         weight = TRAIN_COST + TRAIN_COST_PER_WEIGHT * self._parameters
         answer = await self._request("train", [_fields(group) for group in groups], cost=weight * sum(lengths))
         self._tag = PolicyTag(*answer.pop("tag"))
+        if (handed := answer.pop("handover")) and self._second is not None:
+            self._second.handed = Path(handed)
         report = TrainReport(tag=self._tag, plausible=tuple(answer.pop("plausible")), **answer)
         self._count(
             trained_tokens=report.tokens, train_seconds=report.seconds, updates=report.updates, skipped_steps=report.skipped
@@ -251,7 +253,7 @@ class Policy:
             **self._sections,
             "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "trained": self._trained,
-            "handover": None if self._handover is None else str(self._handover),
+            "handover": list(map(str, self._places)),
         }
         return Child("swarm.policy.policy_worker:main", arguments, self._clock, niceness=self._config.niceness)
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from swarm.policy.engine.choose import ends_of, open_engine
 from swarm.policy.engine.likelihood import log_likelihoods
 from swarm.policy.engine.room import fits
 from swarm.policy.fit.fitting import RATES, kind_of_training, recomputes
-from swarm.policy.fit.memory import Memory
+from swarm.policy.fit.memory import Memory, machine_bytes
 from swarm.policy.model.adapter import AdapterSpec
+from swarm.policy.model.merging import Merging
 from swarm.policy.model.model import LanguageModel, device_for, load, load_base
 from swarm.policy.model.tensor_file import write_tensors
 from swarm.policy.public_name import public_name
@@ -53,16 +54,18 @@ def main(arguments: Mapping[str, Any]) -> Mapping[str, Callable[[Any], Any]]:
     policy, generation, training   sections of settings, as mappings
     checkpoint                     a path, or None for the base model
     trained                        whether the policy will be trained
-    handover                       a file for the weights after every update, or None
+    handover                       files for the weights after every update, the best place first
     """
     config = PolicySection(**arguments["policy"])
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its thread pool would fight the other processes for the cores
+    # Passes of ever other sizes would cut a full card's memory into pieces too small for the next.
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     disable_progress_bar()
     set_verbosity_error()
     warnings.simplefilter("ignore", FutureWarning)  # of libraries about each other
     torch.set_num_threads(config.threads)
     generation, training = GenerationSection(**arguments["generation"]), TrainingSection(**arguments["training"])
-    worker = Worker(config, generation, training, handover=arguments.get("handover"))
+    worker = Worker(config, generation, training, handover=arguments.get("handover", ()))
     worker.open(arguments["checkpoint"], trained=arguments.get("trained", True))
     return {
         "hello": worker.hello,
@@ -84,12 +87,12 @@ class Worker:
     """
 
     def __init__(
-        self, config: PolicySection, generation: GenerationSection, training: TrainingSection, *, handover: str | None = None
+        self, config: PolicySection, generation: GenerationSection, training: TrainingSection, *, handover: Sequence[str] = ()
     ) -> None:
         self._config = config
         self._generation = generation
         self._training = training
-        self._handover = None if handover is None else Path(handover)
+        self._handover = list(map(Path, handover))
 
     def open(self, path: str | None, *, trained: bool = True) -> None:
         """Load the base model or a checkpoint; the optimizer's state only where the policy will be
@@ -127,6 +130,7 @@ class Worker:
             self._restore_optimizer(Path(path) / checkpoint.OPTIMIZER, meta["step"])
         self._memory = Memory(self._policy, self._config.memory, trained=trained)
         self._engine = open_engine(self._policy, self._generation, self._memory)
+        self._merging = Merging(self._policy, 0 if self._generation.engine == "vllm" else machine_bytes())  # vLLM merges itself
         self._ends = ends_of(self._policy, self._generation)
         reference = self._load_reference() if self._training.beta > 0 else None
         self._trainer = Trainer(
@@ -162,13 +166,14 @@ class Worker:
 
     def _sampled(self, asked: list[Prompt], prompts: list[list[int]], body: Mapping[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
-        groups = self._engine.sample(
-            prompts,
-            num_generations=body["num_generations"],
-            max_tokens=body["max_completion_length"],
-            temperature=body["temperature"],
-            seed=body["seed"],
-        )
+        with self._merging.merged():
+            groups = self._engine.sample(
+                prompts,
+                num_generations=body["num_generations"],
+                max_tokens=body["max_completion_length"],
+                temperature=body["temperature"],
+                seed=body["seed"],
+            )
         owners = [prompt for prompt, group in zip(asked, groups, strict=True) for _ in group]
         texts = iter(self._policy.decode_completions(owners, [each.token_ids for group in groups for each in group]))
         rows = [
@@ -197,14 +202,27 @@ class Worker:
         figures = train(self._trainer, [_training_group(fields) for fields in body])
         if sum(weight.numel() for _, weight in self._policy.parameters) < DIGEST_EVERY_STEP_BELOW:
             self._digest = self._policy.digest()
-        if self._handover is not None:
-            self._policy.write_trained(self._handover, {"digest": self._digest.hex(), "steps": str(self._optimizer.steps)})
+        handed = self._hand_over() if self._handover else None
         return {
             "tag": self._tag(),
+            "handover": handed,
             **asdict(figures),
             "out_of_memory": self._memory.take_shortages(),
             "seconds": time.perf_counter() - started,
         }
+
+    def _hand_over(self) -> str:
+        """Write the weights for the second process; return where they are."""
+        meta = {"digest": self._digest.hex(), "steps": str(self._optimizer.steps)}
+        while True:
+            try:
+                self._policy.write_trained(self._handover[0], meta)
+            except HomeError:
+                if len(self._handover) == 1:
+                    raise
+                self._handover.pop(0)  # too little room there, now as later
+            else:
+                return str(self._handover[0])
 
     def take(self, path: str) -> int:
         """Load the weights that another process handed over; return their step."""

@@ -21,7 +21,7 @@ from swarm.config.schema import GenerationSection, PolicySection
 from swarm.errors import PolicyError
 from swarm.policy.fit.estimate import KINDS, Estimate, Shape, estimate
 from swarm.policy.fit.fitting import kind_of_training, model_shape, obstacle
-from swarm.policy.fit.memory import budget, machine_bytes
+from swarm.policy.fit.memory import machine_bytes, room
 from swarm.policy.fit.unusable import refusal, refusal_by_name
 from swarm.policy.model import packaged_smollm2 as smollm2
 from swarm.policy.model.hub import why_not
@@ -102,7 +102,7 @@ def _generating(training: Estimate, *, apart: bool, whole: int) -> int:
 def _place(device: torch.device, needs: int, share: float) -> dict[str, Any]:
     cuda = device.type == "cuda"
     most = torch.cuda.mem_get_info(device)[1] if cuda else machine_bytes()
-    return {"device": str(device), "needs": needs, "room": budget(device, share), "most": most}
+    return {"device": str(device), "needs": needs, "room": room(device, share), "most": most}
 
 
 def _whereabouts(config: PolicySection) -> dict[str, Any]:

@@ -4,8 +4,9 @@
     training   12 bytes for each trained weight: gradient, AdamW's two moments, and the other half
                of a bfloat16 weight; in an adapter 16, since its own weights are float32
     working    the larger of two: one forward and backward pass over `PASS_TOKENS` tokens with
-               gradient checkpointing; keys and values of `ROWS` completions of `ROW_TOKENS` tokens
-               with their prompts. More memory only makes it faster, as policy.memory allows.
+               gradient checkpointing, and the head's gradient as it is added up; keys and values
+               of `ROWS` completions of `ROW_TOKENS` tokens with their prompts. More memory only
+               makes it faster, as policy.memory allows.
     process    the libraries and, on a GPU, its context
 
 It assumes a decoder of equal layers with gated or plain feed-forward blocks, attention that never
@@ -75,14 +76,23 @@ class Shape:
         attention = 4 * self.hidden + 2 * self.queries + 2 * self.cached
         return self.layers * rank * (attention + (3 if self.gated else 2) * (self.hidden + self.inner))
 
-    def pass_bytes(self, item: int, *, recompute: bool) -> int:
+    def pass_bytes(self, item: int, *, recompute: bool, adapter: bool = False) -> int:
         """Bytes that a training pass keeps for each token, with values of `item` bytes.
 
         With `recompute` (gradient checkpointing) each layer keeps its input, and one layer at a
-        time everything.
+        time everything. An `adapter` keeps a float32 copy of every linear layer's input, where the
+        frozen layer keeps none.
         """
         layer = (16 * self.hidden + 4 * self.inner) * item
+        if adapter:
+            apart = self.queries + self.inner  # inputs of one linear layer; all others are shared
+            layer += (4 * self.hidden + (self.hidden if self.gated else 0) + apart) * 4 - (2 * self.hidden + apart) * item
         return layer + self.layers * self.hidden * item if recompute else layer * self.layers
+
+    def head_bytes(self, item: int) -> int:
+        """Bytes of the head's gradient while it is added up in float32, beside the one that is
+        kept."""
+        return self.vocabulary * self.hidden * (4 + item)
 
     def scored_bytes(self, item: int) -> int:
         """Bytes of one token in a pass without a gradient."""
@@ -135,7 +145,8 @@ def estimate(shape: Shape, kind: str, *, item: int, rank: int, recompute: bool =
     count = shape.weights
     kept = shape.embeddings * item + (count - shape.embeddings) * (FOUR_BITS if kind == "qlora" else item)
     trained = count * TRAINED_BYTES if kind == "none" else shape.adapter(rank) * ADAPTER_BYTES
-    passes = PASS_TOKENS * shape.pass_bytes(item, recompute=recompute) + 3 * SLICE * shape.vocabulary * 4
+    passes = PASS_TOKENS * shape.pass_bytes(item, recompute=recompute, adapter=kind != "none") + 3 * SLICE * shape.vocabulary * 4
+    passes += shape.head_bytes(item) if kind == "none" else 0
     cache = ROWS * ROW_TOKENS * shape.cache_bytes(item)
     return Estimate(int(kept), int(trained), max(passes, cache), int(PROCESS))
 

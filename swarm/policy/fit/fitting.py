@@ -18,7 +18,7 @@ from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
 from swarm.policy.fit.catalogue import SMOLLM2_SHAPE
 from swarm.policy.fit.estimate import KINDS, Shape, estimate, shape_of
-from swarm.policy.fit.memory import budget
+from swarm.policy.fit.memory import room
 from swarm.policy.fit.unusable import refusal
 from swarm.policy.model.adapter import AdapterSpec
 from swarm.policy.model.hub import why_not
@@ -45,9 +45,9 @@ def kind_of_training(config: PolicySection) -> str:
     device = device_for(config)
     four_bits = device.type == "cuda" and find_spec("bitsandbytes") is not None
     kinds = KINDS if four_bits else KINDS[:-1]
-    shape, room = model_shape(config), budget(device, config.memory)
+    shape, most = model_shape(config), room(device, config.memory)
     item = dtype_of(config.dtype, device).itemsize
-    return next((kind for kind in kinds if estimate(shape, kind, item=item, rank=config.lora_rank).total <= room), kinds[-1])
+    return next((kind for kind in kinds if estimate(shape, kind, item=item, rank=config.lora_rank).total <= most), kinds[-1])
 
 
 def obstacle(way: str, device: str) -> str:
@@ -69,7 +69,7 @@ def recomputes(config: PolicySection, recipe: AdapterSpec) -> bool:
     device = device_for(config)
     item = dtype_of(config.dtype, device).itemsize
     plain = estimate(model_shape(config), recipe.kind, item=item, rank=recipe.rank, recompute=False)
-    return plain.total > budget(device, config.memory)
+    return plain.total > room(device, config.memory)
 
 
 def model_shape(config: PolicySection) -> Shape:

@@ -17,7 +17,7 @@ from swarm.config.schema import PolicySection
 from swarm.policy.fit.catalogue import EMBEDDED_LICENCE, KNOWN
 from swarm.policy.fit.estimate import KINDS, Shape, estimate, shape_of
 from swarm.policy.fit.fitting import obstacle
-from swarm.policy.fit.memory import budget
+from swarm.policy.fit.memory import room
 from swarm.policy.fit.unusable import refusal
 from swarm.policy.model.model import EMBEDDED, device_for, dtype_of
 from swarm.policy.model.packaged_smollm2 import NAME as SMOLLM2
@@ -61,7 +61,7 @@ def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path
     """
     device = device_for(config)
     dtype = dtype_of(config.dtype, device)
-    memory = budget(device, config.memory)
+    memory = room(device, config.memory)
 
     def choice(model: str, where: str, licence: str, shape: Shape | str) -> Choice:
         if isinstance(shape, str):

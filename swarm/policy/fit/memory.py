@@ -23,6 +23,7 @@ import torch
 from swarm.errors import PolicyError
 from swarm.policy.fit.estimate import GIB, TRAINED_BYTES, Shape, shape_of
 from swarm.policy.fit.limit import Limit
+from swarm.policy.model.logprobs import worth_slicing
 from swarm.policy.model.model import LanguageModel
 
 # Rows sampled at once: more need memory and gain nothing, since the arithmetic is busy by then.
@@ -35,6 +36,8 @@ PASS_TOKENS, PASS_TOKENS_CUDA = 16_384, 32_768
 # The part that estimates leave free for fragments, the libraries' workspaces and one slice of
 # logits.
 MARGIN = 0.1
+# A process's context on a GPU.
+CONTEXT = int(0.4 * GIB)
 
 
 class Memory:
@@ -46,6 +49,7 @@ class Memory:
     def __init__(self, language_model: LanguageModel, share: float, *, trained: bool = True) -> None:
         self._device = language_model.device
         spare = budget(language_model.device, share) - resident_bytes(language_model, trained=trained)
+        spare -= head_bytes(language_model) if trained else 0
         self._free = spare * (1 - MARGIN)  # bytes for what comes and goes
         self._slot_bytes, self._place_bytes = slot_bytes(language_model)
         self._token_bytes = token_bytes(language_model)
@@ -202,6 +206,15 @@ def budget(device: torch.device, share: float) -> int:
     return int(total * share) if share <= 1 else int(share * GIB)
 
 
+def room(device: torch.device, share: float) -> int:
+    """Return the bytes that a whole estimate has to fit into.
+
+    An estimate counts the process with its context. What is free on a GPU is counted beside a
+    context that is there already.
+    """
+    return budget(device, share) + (CONTEXT if device.type == "cuda" and share == 0 else 0)
+
+
 def machine_bytes() -> int:
     """Return the bytes of the machine's memory, or of a container's limit; 8 GiB where the system
     does not say."""
@@ -234,7 +247,16 @@ def slot_bytes(language_model: LanguageModel) -> tuple[int, int]:
 
 def token_bytes(language_model: LanguageModel) -> int:
     """Bytes that a training pass keeps for each token, roughly."""
-    return _shape(language_model).pass_bytes(language_model.dtype.itemsize, recompute=checkpoints_layers(language_model))
+    recompute, adapter = checkpoints_layers(language_model), language_model.adapter is not None
+    return _shape(language_model).pass_bytes(language_model.dtype.itemsize, recompute=recompute, adapter=adapter)
+
+
+def head_bytes(language_model: LanguageModel) -> int:
+    """Bytes of the head's gradient as it is added up; 0 where the head is not trained, or its table
+    of logits is small."""
+    shape = _shape(language_model)
+    trained = language_model.model.get_output_embeddings().weight.requires_grad
+    return shape.head_bytes(language_model.dtype.itemsize) if trained and worth_slicing(PASS_TOKENS, shape.vocabulary) else 0
 
 
 def scored_bytes(language_model: LanguageModel) -> int:

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
@@ -33,6 +32,7 @@ from swarm.policy.model.adapter import Adapter, AdapterSpec, four_bits
 from swarm.policy.model.hub import why_not
 from swarm.policy.model.packaged_smollm2 import NAME as SMOLLM2
 from swarm.policy.model.packaged_smollm2 import smollm2_folder
+from swarm.policy.model.tensor_file import write_tensors
 from swarm.policy.model.tokenization import Tokenization
 from swarm.records import Prompt
 
@@ -208,9 +208,10 @@ class LanguageModel:
         """
         beside = path.with_name(f".{path.name}")
         try:
-            save_file({name: weight.detach().cpu().contiguous() for name, weight in self.parameters}, beside, meta)
+            write_tensors(beside, dict(self.parameters), meta)
             beside.replace(path)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
+            beside.unlink(missing_ok=True)
             raise HomeError(
                 f"cannot hand the weights over in {path}: {error}; free space, or clear policy.generation_device"
             ) from None

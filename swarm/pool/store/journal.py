@@ -1,6 +1,6 @@
 """Own envelopes that the store's file does not hold yet.
 
-The store collects half a minute of changes and writes them at once, since each write costs whole
+The store collects a minute of changes and writes them at once, since each write costs whole
 pages: 140 kB a round, for 7 kB of text. An own envelope cannot wait so long before it is published.
 So it is appended here first, flushed to the disk, and taken up by the store that finds it after a
 kill. Once the store has written it, the journal is empty again.

@@ -3,7 +3,7 @@
 Write-ahead logging keeps the file whole through a kill at any instruction. Appending to the own log
 is flushed to the disk before the envelope is published (journal.py): a node that forgot an envelope
 it has sent would sign another one with the same sequence number, which is a proof of cheating. The
-rest is written every half minute (`pool.commit_every_s`), which saves nine tenths of the writes. A
+rest is written every minute (`pool.commit_every_s`), which saves nine tenths of the writes. A
 kill loses that much of it, and it is received again. Every row has a digest (tables.py) and every
 page a sum (page_sums.py), so that `swarmd audit` finds any byte that has changed.
 """
