@@ -61,9 +61,9 @@ class Policy:
     """The node's own policy. Use as an async context manager; one request is in flight at a time.
 
     Where `policy.generation_device` names a second device, a second process generates there. Then
-    `generate` and `log_likelihoods` go on while the first process trains or saves; weights reach
-    it through a file, in main memory or else `handover`. Every method may raise `ChildDied`, after which only
-    `restart` helps, and `PolicyError`, which says what to do.
+    `generate` and `log_likelihoods` go on while the first process trains or saves; weights reach it
+    through a file, in main memory or else `handover`. Every method may raise `ChildDied`, after
+    which only `restart` helps, and `PolicyError`, which says what to do.
     """
 
     def __init__(

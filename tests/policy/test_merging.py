@@ -1,4 +1,4 @@
-"""An adapter merged for sampling: the same likelihoods, and afterwards the same base, bit for bit."""
+"""An adapter merged for sampling: the same likelihoods, and afterwards the same base exactly."""
 
 from __future__ import annotations
 
