@@ -27,6 +27,7 @@ PUBLISHED = {
     "Llama-3.2-1B-Instruct": 1236e6,
     "Llama-3.2-3B-Instruct": 3213e6,
     "gemma-3-1b-it": 1000e6,
+    "SmolLM3-3B": 3075e6,
 }
 
 
