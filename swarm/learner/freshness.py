@@ -94,7 +94,7 @@ class Freshness:
     def _wanted(self) -> int:
         """J in groups, also where the sampler counts completions, or the number that may be hoped
         for."""
-        groups = math.ceil(self._sampling.split.external / self._sampling.completions_per_group)
+        groups = math.ceil(self._sampling.external / self._sampling.completions_per_group)
         return int(min(groups, self._hoped))
 
     def _anybody(self) -> bool:

@@ -41,6 +41,11 @@ class Sampling:
         self.alone = False
         self._since_ms = 0
 
+    @property
+    def external(self) -> int:
+        """Foreign groups or completions that a round draws now (J)."""
+        return 0 if self.alone else self.split.external
+
     def set_aside(self) -> None:
         """Draw none of the foreign groups received until now: one of them may have done harm."""
         self._since_ms = self._context.now_ms()
@@ -49,7 +54,7 @@ class Sampling:
         """Draw from this round's own groups and the pool's foreign ones; count one use of each
         foreign group drawn."""
         config, sampler = self._context.config, self._sampler
-        budget = Budget(config.training.local, self.split.external, config.generation.num_generations)
+        budget = Budget(config.training.local, self.external, config.generation.num_generations)
         found, skill = await self.candidates() if budget.external else [], self._skill()
         signers = {each.signer for each in found}
         quotas = quotas_of(self._standing, signers, config.defences, self._context.now_ms())
@@ -72,8 +77,6 @@ class Sampling:
 
     async def candidates(self) -> list[Candidate]:
         """Return the foreign groups that may be drawn now."""
-        if self.alone:
-            return []
         settings, now_ms = self._context.config.sampling, self._context.now_ms()
         established = self._standing.established_signers(now_ms)
         eligible = Eligible(

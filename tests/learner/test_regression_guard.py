@@ -230,8 +230,9 @@ def test_what_was_in_the_pool_is_suspected_before_the_checkpoint(tmp_path: Path)
                 return ["?"] * len(prompts) if led_astray else await answer(prompts, **settings)
 
             async def watched(own, round, random):
-                drawn.append((len(await learner.sampling.candidates()), learner.sampling.alone))
-                return await draw(own, round, random)
+                batch = await draw(own, round, random)
+                drawn.append((len(batch.groups) - batch.own, learner.sampling.external == 0))
+                return batch
 
             learner.policy.answer, learner.sampling.draw = spoiled, watched
             old = scored(b"o" * 32, 0, environment="reasoning_gym/ab", received_ms=node.context.now_ms())
