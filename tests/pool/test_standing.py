@@ -97,7 +97,7 @@ def test_nobody_is_established_while_the_node_is_young() -> None:
 def test_those_who_taught_nearly_everything_are_established() -> None:
     standing, now_ms = grown_up()
     assert standing.established_signers(now_ms) == frozenset(OLD)
-    assert standing.weight(OLD[0], now_ms) > 0.95
+    assert standing.weight(OLD[0], now_ms) > 0.85
     assert standing.weight(NEW, now_ms) == STRANGER
     assert [standing.describe(each, now_ms).standing for each in (OLD[0], NEW)] == ["established", "unknown"]
 
@@ -227,10 +227,10 @@ def test_a_signer_that_turned_is_drawn_less_within_rounds() -> None:
     standing = PeerScores()
     for minute in range(120):
         standing.trained({NEW: 0.1}, NOW_MS + minute * MINUTE_MS, {NEW: [1.0] * 5})
-    assert standing.weight(NEW, NOW_MS + 120 * MINUTE_MS) > 0.95
-    for minute in range(120, 130):
+    assert standing.weight(NEW, NOW_MS + 120 * MINUTE_MS) > 0.85
+    for minute in range(120, 125):
         standing.trained({NEW: 0.1}, NOW_MS + minute * MINUTE_MS, {NEW: [0.0] * 5})
-    assert standing.weight(NEW, NOW_MS + 130 * MINUTE_MS) < 0.25
+    assert standing.weight(NEW, NOW_MS + 125 * MINUTE_MS) < 0.25
 
 
 def test_a_flood_is_cut_off_at_once() -> None:
@@ -304,7 +304,7 @@ def test_what_was_left_out_earns_nothing_and_is_drawn_less():
     once.trained({NEW: 0.5}, NOW_MS, {NEW: [0.0]})
     assert LEAST_WEIGHT < once.weight(NEW, NOW_MS) < STRANGER, "one group says little"
     once.trained({NEW: 0.5}, NOW_MS, {NEW: [1.0] * 40})
-    assert once.weight(NEW, NOW_MS) > 0.9, "a policy changes its mind"
+    assert once.weight(NEW, NOW_MS) > 0.85, "a policy changes its mind"
 
 
 def test_a_crowd_that_displaces_itself_leaves_no_more_to_write_than_one_call_takes(monkeypatch: pytest.MonkeyPatch) -> None:

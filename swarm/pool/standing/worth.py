@@ -21,7 +21,7 @@ from __future__ import annotations
 PRIOR_DRAWN, PRIOR_LEARNED = 2.0, 0.5
 LEAST_WEIGHT = 0.05
 # About as many groups of a signer are remembered: one that has turned is found out within rounds.
-LATELY_DRAWN = 30.0
+LATELY_DRAWN = 12.0
 
 
 def worth_weight(drawn: float, learned: float) -> float:
