@@ -24,8 +24,8 @@ class PolicySection:
     )
     dtype: str = setting(
         "auto",
-        "Number format of weights and compute: auto (bfloat16 on a GPU that has it, else float32), float32, bfloat16.",
-        Allowed(choices=("auto", "float32", "bfloat16")),
+        "Number format of weights and compute: auto, float32, bfloat16, float16. auto takes bfloat16 on a GPU that has it; on others float16 beneath an adapter, and float32 where all weights are trained.",
+        Allowed(choices=("auto", "float32", "bfloat16", "float16")),
     )
     adapter: str = setting(
         "auto",

@@ -35,9 +35,10 @@ from swarm.policy.fit.fitting import RATES, kind_of_training, recomputes
 from swarm.policy.fit.memory import Memory, machine_bytes
 from swarm.policy.model.adapter import AdapterSpec
 from swarm.policy.model.merging import Merging
-from swarm.policy.model.model import LanguageModel, device_for, load, load_base
+from swarm.policy.model.model import LanguageModel, device_for, dtype_of, load, load_base
 from swarm.policy.model.tensor_file import write_tensors
 from swarm.policy.public_name import public_name
+from swarm.policy.update.loss_scale import LossScale
 from swarm.policy.update.optimizer import Optimizer
 from swarm.policy.update.rounds import train
 from swarm.policy.update.trainer import Trainer
@@ -105,6 +106,7 @@ class Worker:
             # beside a daemon.
             as_it_is = "none" if self._config.adapter == "auto" else self._config.adapter
             self._recipe = AdapterSpec.of(self._config, kind_of_training(self._config) if trained else as_it_is)
+            self._settle_dtype(device, trained=trained)
             self._policy = load_base(self._config, quantised=self._recipe.kind == "qlora")
             self._base_digest = self._policy.digest().hex()
             self._base_dtype: torch.dtype | None = self._policy.dtype
@@ -115,6 +117,7 @@ class Worker:
             self._check_base(meta, path)
             self._recipe = self._recorded_recipe(meta, path)
             self._base_digest, self._base_dtype = meta["base_digest"], _dtype(meta.get("base_dtype"))
+            self._settle_dtype(device, trained=trained)
             self._policy = self._continued(Path(path) / checkpoint.MODEL)
         if trained and recomputes(self._config, self._recipe):
             self._policy.recompute()
@@ -134,9 +137,24 @@ class Worker:
         self._ends = ends_of(self._policy, self._generation)
         reference = self._load_reference() if self._training.beta > 0 else None
         self._trainer = Trainer(
-            self._policy, self._optimizer, self._training, self._memory, reference, self._generation.temperature
+            self._policy,
+            self._optimizer,
+            self._training,
+            self._memory,
+            reference,
+            self._generation.temperature,
+            LossScale(self._policy.dtype),
         )
         self._digest = self._policy.digest()
+
+    def _settle_dtype(self, device: torch.device, *, trained: bool) -> None:
+        """Write the type of the weights into the settings, now that it is known what is trained."""
+        dtype = dtype_of(self._config.dtype, device, self._recipe.kind)
+        if trained and dtype == torch.float16 and self._recipe.kind == "none":
+            raise PolicyError(
+                "policy.dtype = float16 loses the small steps of training all weights; set it to auto, or policy.adapter = lora"
+            )
+        self._config = replace(self._config, dtype=str(dtype).removeprefix("torch."))
 
     def hello(self, _: Any) -> dict[str, Any]:
         """Return what the handle needs: the tag, the number of weights and the kind of adapter."""

@@ -27,7 +27,7 @@ def test_the_configured_card_is_the_current_one_before_anything_is_loaded(monkey
     monkeypatch.setattr(worker_module, "load_base", load)
     monkeypatch.setattr(torch.cuda, "set_device", done.append)
     with pytest.raises(PolicyError):
-        Worker(PolicySection(model="embedded", device="cuda:1"), GenerationSection(), TrainingSection()).open(None)
+        Worker(PolicySection(model="embedded", device="cuda:1", dtype="float32"), GenerationSection(), TrainingSection()).open(None)
     assert done == [torch.device("cuda:1"), "load"]
 
 

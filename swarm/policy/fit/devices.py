@@ -62,13 +62,14 @@ def model_facts(config: PolicySection, generation: GenerationSection) -> dict[st
         whereabouts = _whereabouts(config)
         device, kind = device_for(config), kind_of_training(config)
         second = device_of(config.generation_device) if config.generation_device else device
-        shape, item, vllm = model_shape(config), dtype_of(config.dtype, device).itemsize, generation.engine == "vllm"
+        shape, vllm = model_shape(config), generation.engine == "vllm"
+        items = {each: dtype_of(config.dtype, device, each).itemsize for each in KINDS}
     except PolicyError as error:
         return {"error": str(error)}
-    ways = {each: estimate(shape, each, item=item, rank=config.lora_rank) for each in KINDS}
+    ways = {each: estimate(shape, each, item=items[each], rank=config.lora_rank) for each in KINDS}
     needs = {str(device): ways[kind].total}
     needs[str(second)] = needs.get(str(second), 0) + _generating(
-        ways[kind], apart=bool(config.generation_device), whole=shape.weights * item if vllm else 0
+        ways[kind], apart=bool(config.generation_device), whole=shape.weights * items[kind] if vllm else 0
     )
     places = [_place(torch.device(name), each, config.memory) for name, each in needs.items()]
     blocked = {each: obstacle(each, device.type) for each in KINDS}

@@ -46,8 +46,10 @@ def kind_of_training(config: PolicySection) -> str:
     four_bits = device.type == "cuda" and find_spec("bitsandbytes") is not None
     kinds = KINDS if four_bits else KINDS[:-1]
     shape, most = model_shape(config), room(device, config.memory)
-    item = dtype_of(config.dtype, device).itemsize
-    return next((kind for kind in kinds if estimate(shape, kind, item=item, rank=config.lora_rank).total <= most), kinds[-1])
+    needs = {
+        kind: estimate(shape, kind, item=dtype_of(config.dtype, device, kind).itemsize, rank=config.lora_rank) for kind in kinds
+    }
+    return next((kind for kind in kinds if needs[kind].total <= most), kinds[-1])
 
 
 def obstacle(way: str, device: str) -> str:
@@ -67,7 +69,7 @@ def recomputes(config: PolicySection, recipe: AdapterSpec) -> bool:
     if config.model == "embedded":
         return False
     device = device_for(config)
-    item = dtype_of(config.dtype, device).itemsize
+    item = dtype_of(config.dtype, device, recipe.kind).itemsize
     plain = estimate(model_shape(config), recipe.kind, item=item, rank=recipe.rank, recompute=False)
     return plain.total > room(device, config.memory)
 

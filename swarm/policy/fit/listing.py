@@ -66,7 +66,8 @@ def list_models(config: PolicySection, folders: Sequence[Path] = (), cache: Path
     def choice(model: str, where: str, licence: str, shape: Shape | str) -> Choice:
         if isinstance(shape, str):
             return Choice(model, where, licence, 0, dict.fromkeys(KINDS, 0), None, dict.fromkeys(KINDS, shape))
-        needs = {kind: estimate(shape, kind, item=dtype.itemsize, rank=config.lora_rank).total for kind in KINDS}
+        items = {kind: dtype_of(config.dtype, device, kind).itemsize for kind in KINDS}
+        needs = {kind: estimate(shape, kind, item=items[kind], rank=config.lora_rank).total for kind in KINDS}
         small = {kind: "too little memory" if needs[kind] > memory else "" for kind in KINDS}
         why_not = {kind: reason for kind in KINDS if (reason := obstacle(kind, device.type) or small[kind])}
         fits = next((kind for kind in KINDS if kind not in why_not), None)

@@ -289,13 +289,17 @@ def device_of(name: str) -> torch.device:
         ) from None
 
 
-def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """Return the type that the setting `policy.dtype` means on this device."""
+def dtype_of(name: str, device: torch.device, kind: str = "none") -> torch.dtype:
+    """Return the type of the weights that the setting `policy.dtype` means on this device.
+
+    A card without bfloat16 keeps a frozen base, that of an adapter by `kind`, in float16.
+    """
     if name == "auto":
-        name = "bfloat16" if device.type == "cuda" and _has_bfloat16(device) else "float32"
-    types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        narrow = "bfloat16" if device.type == "cuda" and _has_bfloat16(device) else "float32"
+        name = "float16" if device.type == "cuda" and narrow == "float32" and kind != "none" else narrow
+    types = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if name not in types:
-        raise PolicyError(f"policy.dtype = {name!r} is unknown; use auto, float32 or bfloat16")
+        raise PolicyError(f"policy.dtype = {name!r} is unknown; use auto, float32, bfloat16 or float16")
     return types[name]
 
 

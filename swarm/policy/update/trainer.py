@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarm.config.schema import TrainingSection
 from swarm.policy.fit.memory import Memory
 from swarm.policy.model.model import LanguageModel
+from swarm.policy.update.loss_scale import LossScale
 from swarm.policy.update.optimizer import Optimizer
 
 
@@ -24,3 +25,4 @@ class Trainer:
     memory: Memory
     reference: LanguageModel | None = None
     temperature: float = 1.0
+    loss_scale: LossScale = field(default_factory=LossScale)

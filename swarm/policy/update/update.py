@@ -77,14 +77,16 @@ def update(trainer: Trainer, batch: Batch) -> UpdateFigures:
         first = part.first
         loss, clipped, kl = token_losses(logprobs, first.old, first.base, micro.advantages, settings)  # each [B, T]
         total = (loss * micro.scale * first.trained).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        (total * trainer.loss_scale.value).backward()  # type: ignore[no-untyped-call]
         return torch.stack([total.detach(), (clipped * micro.mask).sum(), (kl * micro.mask).sum()]).float().cpu()
 
     for _ in range(passes):
         parts, sums = in_smaller_parts(trainer, parts, backward)
+        trainer.loss_scale.undo(weight for _, weight in trainer.policy.parameters)
         total_loss, clipped_tokens, kl_sum = sums.tolist()
         total_loss *= _undiluted(trainer, parts)
         norm = step(trainer) if sums.isfinite().all() else None
+        trainer.loss_scale.stepped(finite=norm is not None)
         if norm is not None:
             applied.append((total_loss, norm, clipped_tokens / batch.tokens, kl_sum / batch.tokens))
     trainer.optimizer.clear()
