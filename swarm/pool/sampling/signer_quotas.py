@@ -71,21 +71,23 @@ class SignerQuotas:
 
     def places(self, places: int) -> int:
         """Return how many of the foreign places any signer may have."""
+        if self.signer_share >= 1:
+            return places
         equal = 1 / max(self.heard, 1)
-        return (
-            max(1, round(places * max(min(self.signer_share, EQUAL_PARTS * equal), equal))) if self.signer_share < 1 else places
-        )
+        return max(1, round(places * max(min(self.signer_share, EQUAL_PARTS * equal), equal)))
 
-    def places_of(self, signer: bytes, places: int) -> int:
-        """Return how many of the foreign places this signer may have."""
-        best = max(self.weights.values(), default=0.0)
-        worth = self.weights.get(signer, best) / best if best else 1.0
-        return max(1, round(self.places(places) * min(worth / ENOUGH_WORTH, 1.0))) if self.signer_share < 1 else places
+    def places_by_signer(self, signers: Collection[bytes], places: int) -> dict[bytes, int]:
+        """Return how many of the foreign places each of these signers may have."""
+        most, best = self.places(places), max(self.weights.values(), default=0.0)
+        if self.signer_share >= 1 or not best:
+            return dict.fromkeys(signers, most)
+        worth = {signer: self.weights.get(signer, best) / best for signer in signers}
+        return {signer: max(1, round(most * min(part / ENOUGH_WORTH, 1.0))) for signer, part in worth.items()}
 
     def places_of_one_kind(self, places: int, environments: int) -> int:
-        """Return how many of them one signer may have in one of so many environments."""
-        equal = self.places(places) / max(environments, 1)
-        return max(1, math.ceil(EQUAL_PARTS * equal)) if self.signer_share < 1 else places
+        """Return how many of its places a signer may have in one of so many environments."""
+        most = self.places(places)
+        return max(1, math.ceil(EQUAL_PARTS * most / max(environments, 1))) if self.signer_share < 1 else most
 
     def newcomer(self, signer: bytes) -> bool:
         """Whether the signer is among those who share the newcomers' part."""
@@ -115,7 +117,7 @@ def quotas_of(standing: PeerScores, signers: Collection[bytes], settings: Defenc
 
 def within(ordered: Sequence[Candidate], places: int, quotas: SignerQuotas, *, something_own: bool) -> list[Candidate]:
     """The first `places` of the sampler's order that keep to the quotas."""
-    each = {signer: quotas.places_of(signer, places) for signer in {candidate.signer for candidate in ordered}}
+    each = quotas.places_by_signer({candidate.signer for candidate in ordered}, places)
     of_one_kind = quotas.places_of_one_kind(places, len({candidate.environment for candidate in ordered}))
     newcomers = max(1, math.floor(places * quotas.newcomer_share))
     chosen: list[Candidate] = []
