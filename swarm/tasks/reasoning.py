@@ -54,15 +54,15 @@ class ReasoningGym:
 
     def levels(self, name: str) -> int:
         """Return the number of levels."""
-        return len(_levels(name))
+        return len(configurations(name))
 
     def build(self, name: str, seed: int, level: int) -> Problem:
         """Return the dataset's item 0 under this seed, in all renderings.
 
         `answer` is "" for the few datasets that give no answer.
         """
-        if not 0 <= level < len(_levels(name)):
-            raise EnvironmentRefused(f"reasoning_gym/{name} has levels 0 to {len(_levels(name)) - 1}, not {level}")
+        if not 0 <= level < len(configurations(name)):
+            raise EnvironmentRefused(f"reasoning_gym/{name} has levels 0 to {len(configurations(name)) - 1}, not {level}")
         return _build(name, seed, level)
 
     def score(self, name: str, problem: Problem, rendering: str, completion: str) -> float:
@@ -83,7 +83,7 @@ def _names() -> frozenset[str]:
 
 
 @cache
-def _levels(name: str) -> tuple[dict[str, Any], ...]:
+def configurations(name: str) -> tuple[dict[str, Any], ...]:
     """Return the configuration of each of a dataset's levels."""
     if name not in _names():
         raise EnvironmentRefused(f"reasoning_gym/{name}: {REFUSED.get(name, 'no such dataset')}")
@@ -93,22 +93,22 @@ def _levels(name: str) -> tuple[dict[str, Any], ...]:
         return ({},)
     curriculum = create_curriculum(name)
     deepest = max(len(attribute.levels) for attribute in curriculum.attributes.values())
-    configurations = []
+    found = []
     for level in USABLE_LEVELS.get(name, range(deepest)):
         curriculum.set_global_level(level)  # clamps each attribute to its own deepest level
-        configurations.append(dict(vars(curriculum.generate_configuration())))
-    return tuple(configurations)
+        found.append(dict(vars(curriculum.generate_configuration())))
+    return tuple(found)
 
 
 @lru_cache(maxsize=128)
 def _dataset(name: str, level: int) -> Any:
-    return create_dataset(name, **(_levels(name)[level] | {"seed": 0, "size": 1}))
+    return create_dataset(name, **(configurations(name)[level] | {"seed": 0, "size": 1}))
 
 
 def make_datasets() -> None:
     """Make and keep the datasets of the compact tasks."""
     for name in COMPACT:
-        for level in range(len(_levels(name))):
+        for level in range(len(configurations(name))):
             _dataset(name, level)
 
 
@@ -118,7 +118,7 @@ def _build(name: str, seed: int, level: int) -> Problem:
     try:
         with localcontext(Context()):  # one dataset sets the precision of decimals, another depends on it
             if name in _SEEDED_ONCE:
-                dataset = create_dataset(name, **(_levels(name)[level] | {"seed": small_seed, "size": 1}))
+                dataset = create_dataset(name, **(configurations(name)[level] | {"seed": small_seed, "size": 1}))
             else:
                 dataset = _dataset(name, level)
                 dataset.seed = dataset.config.seed = small_seed

@@ -22,7 +22,7 @@ from reasoning_gym.games.rush_hour import Board
 from swarm.errors import EnvironmentRefused
 from swarm.tasks.environment import Unbuildable, find, load_environments
 from swarm.tasks.held_out import walk
-from swarm.tasks.reasoning import ReasoningGym, _build, _levels
+from swarm.tasks.reasoning import ReasoningGym, _build, configurations
 from swarm.tasks.refused import REFUSED, USABLE_LEVELS
 from swarm.tasks.rewards.judged import JUDGED
 from swarm.tasks.rewards.own_answers import own_answer
@@ -96,7 +96,7 @@ def test_a_reseeded_dataset_gives_what_a_new_one_gives(name):
         assert built.setdefault(seed, problem) == problem
     for seed, problem in built.items():
         with localcontext(Context()):
-            item = create_dataset(name, **(_levels(name)[level] | {"seed": seed >> 32, "size": 1}))[0]
+            item = create_dataset(name, **(configurations(name)[level] | {"seed": seed >> 32, "size": 1}))[0]
         assert problem.question == item["question"]
         assert problem.answer == own_answer(name, item)
 

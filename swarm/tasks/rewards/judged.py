@@ -49,6 +49,12 @@ class Judged:
     ask: str = ""
 
 
+def table() -> str:
+    """Return the table of all datasets for docs/rewards.md."""
+    lines = ["| dataset | right answers | what is right |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| `{name}` | {kind.answers} | {kind.right} |" for name, kind in sorted(JUDGED.items()))])
+
+
 def is_right(name: str, answer: str, item: Item) -> bool:
     """Whether `answer` to an item of dataset `name` is right, in whatever notation."""
     own = item["answer"] or ""
