@@ -71,7 +71,7 @@ def circuit(item: Item) -> str:
 
     def term(text: str) -> int:
         sign = next((each for each in "&↑↓⊕+" if each in text), "&")
-        return joined(sign, [data["assignments"][name[0]] ^ name.endswith("'") for name in text.split(sign)])
+        return joined(sign, [data["assignments"][name.rstrip("'")] ^ name.endswith("'") for name in text.split(sign)])
 
     final = {"AND": "&", "OR": "+", "XOR": "⊕", "NAND": "↑", "NOR": "↓"}[data["final_gate"]]
     return str(joined(final, [term(text) for text in data["term_strings"]]))

@@ -154,7 +154,7 @@ def tower_of_hanoi(reading: str, item: Item) -> bool:
             target.append(source.pop())
             yield pegs[data["target_peg"]] == whole
 
-    return len(lines) <= MAX_MOVES and _solves(play())
+    return len(lines) <= MAX_MOVES + data["solution_length"] and _solves(play())
 
 
 def rubiks_cube(reading: str, item: Item) -> bool:
