@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 # What takes half an hour and more, one after the other; the matrix of attacks takes hours, and goes on where it was stopped.
 SOAKS := crash soak attacks cost.beside cost.disk
 modules = $(filter-out __init__ make_% %_attacker smollm2 $(SOAKS:cost.%=%),$(basename $(notdir $(wildcard $(1)/*.py))))
-BENCHMARKS := $(call modules,benchmarks) $(addprefix cost.,$(call modules,benchmarks/cost)) zoo
+BENCHMARKS := $(call modules,benchmarks) $(addprefix cost.,$(call modules,benchmarks/cost)) zoo zoo.architectures
 
 .PHONY: help sim test lint format bench soak docs clean
 

@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 from huggingface_hub import errors
 from tiny_models import write_model
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from swarm.cli.main import main
 from swarm.config.schema import PolicySection
@@ -127,13 +128,17 @@ def test_smollm2_says_what_to_install(tmp_path, monkeypatch):
         smollm2.smollm2_folder(tmp_path)
 
 
-def test_smollm2_is_read_once_and_is_plain_then(tmp_path, monkeypatch):
+def test_smollm2_is_read_once_and_is_plain_then(tmp_path, monkeypatch, capfd):
     """With a tiny model in the same format: what is kept can be loaded like any other, and has the
     file's numbers."""
     gguf = pytest.importorskip("gguf", reason="reading GGUF needs gguf: pip install 'swarmd[smollm2]'")
     weights = _write_gguf(gguf, tmp_path / smollm2.FILE)
     monkeypatch.setattr(smollm2, "_weights", lambda: tmp_path / smollm2.FILE)
+    capfd.readouterr()
+    disable_progress_bar()
     folder = smollm2.smollm2_folder(tmp_path / "cache")
+    enable_progress_bar()
+    assert capfd.readouterr().err == "", "no progress bar in the log"
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
     loaded = model.LanguageModel(folder, revision="", device=torch.device("cpu"), dtype=torch.float32)
     assert torch.equal(loaded.model.get_input_embeddings().weight, torch.tensor(weights))

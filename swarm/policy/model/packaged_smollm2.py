@@ -10,8 +10,10 @@ within the rounding of the 4 bits.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -93,8 +95,9 @@ def _installed() -> Path:
 def _read(path: Path) -> tuple[Any, Any]:
     """Read model and tokenizer of a GGUF file, as a plain model without quantisation."""
     where = {"gguf_file": path.name, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
-    read = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
+    with redirect_stderr(io.StringIO()):  # its progress bar heeds no setting, and would fill the log
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
+        read = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
     config = type(read.config).from_dict({k: v for k, v in read.config.to_dict().items() if k != "quantization_config"})
     config.name_or_path = ""
     plain = type(read)(config)
