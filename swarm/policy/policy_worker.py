@@ -121,6 +121,8 @@ class Worker:
             self._policy = self._continued(Path(path) / checkpoint.MODEL)
         if trained and recomputes(self._config, self._recipe):
             self._policy.recompute()
+        if self._policy.device.type == "cuda" and self._policy.dtype != torch.float32:
+            torch.set_float32_matmul_precision("high")  # an adapter's products, which are finer than its base all the same
         # Bit-exact resuming needs it; on a GPU some operations have no deterministic form and would
         # be refused.
         torch.use_deterministic_algorithms(self._policy.device.type == "cpu")

@@ -11,7 +11,7 @@ from tiny_models import write_model
 from swarm.config.schema import GenerationSection, PolicySection, TrainingSection
 from swarm.errors import PolicyError
 from swarm.policy import policy_worker as worker_module
-from swarm.policy.fit.memory import Memory
+from swarm.policy.fit.memory import BESIDE, Memory
 from swarm.policy.model.model import device_for, dtype_of, load_base
 from swarm.policy.policy_worker import Worker
 
@@ -69,7 +69,9 @@ def test_what_generation_keeps_training_does_not_have(tmp_path):
     assert whole - memory.micro_batch_tokens() == pytest.approx(2**28 / memory._token_bytes, abs=1)
     memory.fewer_slots(4)
     assert memory.micro_batch_tokens() == whole, "after a shortage nothing is kept"
-    assert not memory.holds(2**30)
+    assert memory.holds(2**30), "a good pass fits beside it"
+    assert memory.micro_batch_tokens() > BESIDE
+    assert not memory.holds(2**31)
     assert memory.micro_batch_tokens() == whole
 
 

@@ -33,6 +33,8 @@ MAX_ROWS = 1024
 SCORED_ROWS, SCORED_TOKENS = 64, 16_384
 # Tokens of a training pass at most, padding included.
 PASS_TOKENS, PASS_TOKENS_CUDA = 16_384, 32_768
+# Tokens of a training pass with room for which nothing is thrown away that sampling needs again.
+BESIDE = 8192
 # The part that estimates leave free for fragments, the libraries' workspaces and one slice of
 # logits.
 MARGIN = 0.1
@@ -86,8 +88,8 @@ class Memory:
 
     def holds(self, size: int) -> bool:
         """Whether `size` bytes may stay allocated between two calls of sampling; training then has
-        that much less."""
-        self._kept = size if size <= self._free // 4 else 0
+        that much less, and must have room for a good pass."""
+        self._kept = size if size <= max(self._free // 4, self._free - BESIDE * self._token_bytes) else 0
         return self._kept == size
 
     def micro_batch_tokens(self) -> int:
