@@ -52,9 +52,10 @@ def doubts(config: Config, manifest: Manifest) -> Iterator[str]:
     """Say what will work badly, with the remedy."""
     rendering, model = rendering_of(config, manifest), config.policy.model
     if model != "embedded" and rendering != "prose" and not config.policy.examples:
+        shown = "take --profile smollm2, which shows it examples" if model == "smollm2" else "set policy.examples to 5"
         yield (
             f"the swarm {manifest.name} shows tasks in the short form that the embedded model was taught, which {model} has not "
-            "seen; set policy.examples to 5, or take --profile default --model embedded"
+            f"seen; {shown}, or take --profile default --model embedded"
         )
 
 
