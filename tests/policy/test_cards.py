@@ -26,8 +26,9 @@ def test_the_configured_card_is_the_current_one_before_anything_is_loaded(monkey
     monkeypatch.setattr(worker_module, "device_for", lambda config: torch.device(config.device))
     monkeypatch.setattr(worker_module, "load_base", load)
     monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    config = PolicySection(model="embedded", device="cuda:1", dtype="float32")
     with pytest.raises(PolicyError):
-        Worker(PolicySection(model="embedded", device="cuda:1", dtype="float32"), GenerationSection(), TrainingSection()).open(None)
+        Worker(config, GenerationSection(), TrainingSection()).open(None)
     assert done == [torch.device("cuda:1"), "load"]
 
 
