@@ -42,7 +42,8 @@ def of_this_machine(manifest: Manifest | None) -> Mapping[str, Any]:
     """Return the settings that suit this machine and the swarm's tasks: with a card, and unless the
     tasks are the embedded model's, the profile "gpu" and the model for this card."""
     from swarm.config.profiles import for_card
-    from swarm.doctor.driver import first_card
+    from swarm.doctor.cards import GET_TORCH
+    from swarm.doctor.driver import first_card, torch_lacks_cuda
 
     if manifest is not None and "prose" not in manifest.renderings:
         return {}
@@ -53,6 +54,8 @@ def of_this_machine(manifest: Manifest | None) -> Mapping[str, Any]:
     click.echo(
         f"profile  gpu, for {card.name}: {chosen['policy.model']}; swarmd init --profile default keeps to the embedded model"
     )
+    if torch_lacks_cuda():
+        click.echo(f"warning: torch is here without CUDA; before the start {GET_TORCH}", err=True)
     return {"node.profile": "gpu", **chosen}
 
 

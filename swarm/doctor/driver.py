@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from importlib.util import find_spec
+from pathlib import Path
 
 from swarm.config.profiles import LEAST_CARD_MIB
 from swarm.doctor.cards import ASK_DRIVER, Gpu, gpus
@@ -31,3 +34,15 @@ def first_card() -> Gpu | None:
     except TimeoutError:
         return None
     return next((card for card in gpus(answer or "") if card.total >= LEAST_CARD_MIB), None)
+
+
+def torch_lacks_cuda() -> bool:
+    """Whether the installed torch was built without CUDA, told without importing it."""
+    package = find_spec("torch")
+    if package is None or package.origin is None:
+        return False
+    try:
+        said = Path(package.origin).with_name("version.py").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"^cuda\b.*= None$", said, re.MULTILINE) is not None

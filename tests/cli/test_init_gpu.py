@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 from drivers import nvidia_smi
 
@@ -61,6 +62,11 @@ def test_a_machine_with_a_card_trains_a_language_model(tmp_path: Path, driver: P
 def test_what_was_asked_for_is_made(tmp_path: Path, driver: Path, options: tuple[str, str]) -> None:
     assert "gpu" not in init(tmp_path / "home", *options)
     assert resolve(tmp_path / "home", {}, {}).config.policy.model == "embedded"
+
+
+def test_a_torch_without_cuda_is_told_before_the_first_start(tmp_path: Path, driver: Path) -> None:
+    done = CliRunner().invoke(main, ["init", "--home", str(tmp_path / "home")])
+    assert ("without CUDA" in done.stderr) == (torch.version.cuda is None)
 
 
 @pytest.mark.parametrize("script", ["exit 9", f"echo '{RTX.replace('12288', '4096')}'"], ids=["no driver", "a small card"])
