@@ -42,7 +42,7 @@ def lived(path: Path, spare: int | None) -> tuple[list[Event], dict[str, Any]]:
 
 
 def test_it_finishes_its_rounds_in_smaller_parts(tmp_path: Path) -> None:
-    events, shown = lived(tmp_path / "short", 20 << 20)
+    events, shown = lived(tmp_path / "short", 8 << 20)
     others, plain = lived(tmp_path / "plain", None)
     assert shown["policy"]["out_of_memory"] > 0 == plain["policy"]["out_of_memory"]
     assert not [event for event in events if isinstance(event, PartRestarted)]
