@@ -92,9 +92,13 @@ class Curriculum:
         return (promises + PRIOR * UNKNOWN) / (groups + PRIOR)
 
     def hear(self, groups: Iterable[ScoredGroup]) -> None:
-        """Take in admitted foreign groups; they count from the next `observe` on."""
+        """Take in admitted foreign groups; they count from the next `observe` on.
+
+        An honest node shares no groups whose rewards are all equal, and whoever does is not to say
+        that an arm is hopeless.
+        """
         for group in groups:
-            if arm_of(group.task) in self._arms:
+            if group.informative and arm_of(group.task) in self._arms:
                 _count(self._heard.setdefault(group.signer, {}), arm_of(group.task), promise(group), 1.0)
 
     def observe(self, groups: Sequence[ScoredGroup]) -> None:

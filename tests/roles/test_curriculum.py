@@ -122,6 +122,17 @@ def test_whoever_sends_more_says_no_more(own: int) -> None:
     assert [each for row in one.state() for each in row[3:]] == pytest.approx([each for row in many.state() for each in row[3:]])
 
 
+@pytest.mark.parametrize("rewards", [SOLVED, HOPELESS])
+def test_nobody_else_says_that_an_arm_teaches_nothing(rewards: tuple[float, ...]) -> None:
+    """No honest node shares such a group; wrong answers claimed wrong are admitted all the same."""
+    curriculum, deaf = (observed(Curriculum(ARMS, adaptive=True), dict.fromkeys(ARMS, HALF), times=2) for _ in range(2))
+    for _ in range(5):
+        curriculum.hear([group(ARMS[3], rewards, bytes([peer]) * 32) for peer in range(1, 8)])
+        for each in (curriculum, deaf):
+            each.observe([group(ARMS[0], HALF)])
+    assert curriculum.state() == deaf.state()
+
+
 def test_a_crowd_counts_no_more_than_the_node_itself() -> None:
     curriculum = observed(Curriculum(ARMS, adaptive=True), {ARMS[0]: HALF}, times=1)
     before = {(name, level): groups for name, level, _, _, groups in curriculum.state()}
