@@ -181,6 +181,17 @@ def test_who_teaches_little_of_what_is_drawn_has_few_places() -> None:
     assert set(Counter(each.signer for each in within(pool, 30, strangers, something_own=True)).values()) == {10}
 
 
+def test_what_the_gone_left_behind_fills_no_batch(standing: PeerScores) -> None:
+    for minute in range(10):
+        for signer in OLD[3:]:
+            standing.proposed(signer, 2, 1, END_MS + minute * MINUTE_MS)
+    pool = [candidate(key, OLD[key % 6]) for key in range(300)]
+    quotas = quotas_of(standing, set(OLD[:6]), DefencesSection(), END_MS + 10 * MINUTE_MS)
+    chosen = Counter(each.signer for each in within(pool, 30, quotas, something_own=True))
+    assert [chosen[signer] for signer in OLD[:3]] == [1, 1, 1]
+    assert min(chosen[signer] for signer in OLD[3:6]) >= 9
+
+
 def test_who_is_there_counts_among_those_who_share_and_a_crowd_does_not(standing: PeerScores) -> None:
     assert quotas_of(standing, {OLD[0]}, DefencesSection(), END_MS).heard == 8
     assert quotas_of(standing, set(CROWD), DefencesSection(), END_MS).heard == 8, "or a crowd would leave the old a place each"

@@ -11,7 +11,8 @@ Applied between a sampler's order and its draw:
    empty. Equal parts are counted among the established signers, or else a crowd would shrink them.
    Of its places no signer gets more than twice an equal part in any one environment: where others
    have little new, it would fill the rest of the batch with one thing. And who has less than half
-   the weight of the best has fewer places in proportion: most of them would be left out.
+   the weight of the best has fewer places in proportion: most of them would be left out. Who is
+   gone has one: what it left behind is to fill no batches.
 4. Newcomers, that is everybody but the established signers, get at most a tenth of the batch's
    weight together (`defences.newcomer_share`). Places are too coarse for that: a batch of eight
    groups has no tenth. So they get one place in ten, at least one, and what is drawn for them is
@@ -41,7 +42,7 @@ class SignerQuotas:
     """The bounds of one draw.
 
     `weights` are those of signers, 1 where missing. `established` are the established signers,
-    empty where newcomers are not held back.
+    empty where newcomers are not held back. `gone` are those who are not heard any more.
 
     `heard` is how many signers there are to share the foreign places. With a `signer_share` of 1
     numbers are no matter: neither is a signer's part bounded, nor its groups' chance.
@@ -49,6 +50,7 @@ class SignerQuotas:
 
     weights: Mapping[bytes, float] = field(default_factory=dict)
     established: frozenset[bytes] = frozenset()
+    gone: frozenset[bytes] = frozenset()
     heard: int = 0
     signer_share: float = 1.0
     newcomer_share: float = 1.0
@@ -82,7 +84,10 @@ class SignerQuotas:
         if self.signer_share >= 1 or not best:
             return dict.fromkeys(signers, most)
         worth = {signer: self.weights.get(signer, best) / best for signer in signers}
-        return {signer: max(1, round(most * min(part / ENOUGH_WORTH, 1.0))) for signer, part in worth.items()}
+        return {
+            signer: 1 if signer in self.gone else max(1, round(most * min(part / ENOUGH_WORTH, 1.0)))
+            for signer, part in worth.items()
+        }
 
     def places_of_one_kind(self, places: int, environments: int) -> int:
         """Return how many of its places a signer may have in one of so many environments."""
@@ -109,6 +114,7 @@ def quotas_of(standing: PeerScores, signers: Collection[bytes], settings: Defenc
     return SignerQuotas(
         weights={signer: standing.weight(signer, now_ms) for signer in signers},
         established=established,
+        gone=frozenset(signer for signer in signers if standing.gone(signer, now_ms)),
         heard=len(established) or max(len(signers), standing.present(now_ms)),
         signer_share=settings.signer_share,
         newcomer_share=settings.newcomer_share,

@@ -169,6 +169,11 @@ class PeerScores:
         """Return the number of signers that are not gone."""
         return sum(record.present(now_ms, self._listening_ms or 0) for record in self._records.values())
 
+    def gone(self, signer: bytes, now_ms: int) -> bool:
+        """Return whether the signer was heard, and is not any more."""
+        record = self._records.get(signer)
+        return record is not None and not record.present(now_ms, self._listening_ms or 0)
+
     def _listens(self, now_ms: int) -> None:
         if self._listening_ms is None:
             self._listening_ms = now_ms
