@@ -73,5 +73,22 @@ def examine(config: Config, manifest: Manifest | None) -> None:
         return
     if why := why_not(config, manifest):
         raise ConfigError(why)
+    _check_tasks(manifest)
     for doubt in doubts(config, manifest):
         click.echo(f"warning: {doubt}", err=True)
+
+
+def _check_tasks(manifest: Manifest) -> None:
+    """Raise `ConfigError` where a swarm's tasks cannot be asked or judged with what is installed
+    here. swarmd's own swarms can: nothing is loaded for them."""
+    from swarm.config.manifest_lookup import built_in
+
+    if manifest in built_in().values():
+        return
+    from swarm.doctor.hardware import ask_module_once
+
+    answer, words = ask_module_once("swarm.tasks.playable", manifest.to_toml())
+    if answer is None:
+        click.echo(f"warning: whether the swarm's tasks can be played here was not told: {words}; the start says it", err=True)
+    elif answer["refused"]:
+        raise ConfigError(f"the swarm {manifest.name} cannot be joined here: {answer['refused']}")

@@ -19,7 +19,7 @@ from swarm import identity
 from swarm.audit.home_audit import audit
 from swarm.clock import WallClock
 from swarm.config.load import load
-from swarm.config.manifest_lookup import find_manifest
+from swarm.config.manifest_lookup import built_in, find_manifest
 from swarm.config.schema import Config
 from swarm.doctor import cards, connectivity, driver, hardware, model_fit
 from swarm.doctor.finding import Finding, fail, ok, skipped, warn
@@ -221,4 +221,8 @@ async def _environments(patient: Patient) -> list[Finding]:
     for family in sorted({family for family, _ in wanted} & set(refused)):
         fix = "join a swarm without it, with `swarmd join`, or run the node where it can be used"
         found.append(fail("environments", f"the swarm needs {family}: {refused[family]}", fix))
+    if patient.manifest is not None and patient.manifest not in built_in().values() and len(found) == 1:
+        played, words = await hardware.ask_module("swarm.tasks.playable", patient.manifest.to_toml())
+        if why := words if played is None else played["refused"]:
+            found.append(fail("environments", f"the swarm's tasks cannot be played here: {why}", "mend what it says"))
     return found

@@ -36,6 +36,14 @@ async def ask_module(module: str, question: Any = None) -> tuple[dict[str, Any] 
     return json.loads(done.stdout.splitlines()[-1]), ""
 
 
+def ask_module_once(module: str, question: Any = None) -> tuple[dict[str, Any] | None, str]:
+    """Do the same outside of trio; a module that takes too long has failed."""
+    try:
+        return trio.run(ask_module, module, question)
+    except trio.TooSlowError:
+        return None, f"no answer within {ANSWERS_WITHIN_S:g} s"
+
+
 def memory(*, running: bool) -> Finding:
     """Judge whether the main memory is enough for the node besides its policy."""
     free, total = psutil.virtual_memory().available, psutil.virtual_memory().total

@@ -14,7 +14,7 @@ from swarm.cli.main import main
 from swarm.config.explain import OWNERS
 from swarm.config.load import FIELDS
 from swarm.config.manifest_lookup import built_in
-from swarm.errors import NotRunningError, SwarmdError
+from swarm.errors import ConfigError, NotRunningError, SwarmdError
 from swarm.home import Home
 from swarm.identity import create
 from swarm.identity import load as load_identity
@@ -334,3 +334,26 @@ def test_errors_of_a_nursery_become_one_sentence(path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("swarm.identity.load", buggy)
     assert isinstance(swarmd("id").exception, ExceptionGroup), "a bug is never hidden behind a foreseen error"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "says"),
+    [
+        ("max = 2 } }", "max = 99 } }", "level"),
+        ('["compact"]', '["compact", "sonnet"]', "sonnet"),
+        ("reasoning_gym/ab", "reasoning_gym/nothing", "nothing"),
+        ("0.1.25+3", "0.1.25+2", "0.1.25+2"),
+    ],
+    ids=["a level", "a rendering", "an environment", "a version"],
+)
+def test_a_swarm_whose_tasks_cannot_be_played_is_refused(path: Path, was: str, now: str, says: str) -> None:
+    rules = path.parent / "own.toml"
+    text = built_in()["embedded"].to_toml().replace('name = "embedded"', 'name = "own"')
+    assert was in text
+    rules.write_text(text.replace(was, now, 1))
+    assert says in fails(ConfigError.exit_code, "init", "--manifest", str(rules))
+    assert not path.exists()
+    ok("init")
+    with (path / "node.toml").open("a") as file:
+        file.write(f'[swarm]\nmanifest = "{rules}"\n')
+    assert says in fails(ConfigError.exit_code, "config", "check")

@@ -161,6 +161,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     versions = {rule.name.partition("/")[0]: rule.version for rule in built_in()["embedded"].environments}
     answers: dict[str, Any] = {
         "swarm.tasks.installed": {"versions": versions, "refused": {}},
+        "swarm.tasks.playable": {"refused": ""},
         "swarm.policy.fit.devices": {"torch": CPU, "model": FACTS},
     }
 
@@ -275,3 +276,12 @@ def test_a_family_that_is_refused_here_is_not_listed_as_usable(
         assert shown.exit_code == code, shown.output
         assert sentence in shown.output
         assert f"code {version}" not in shown.output
+
+
+def test_a_swarm_whose_tasks_cannot_be_played(tmp_path: Path, quick: dict[str, Any]) -> None:
+    rules = tmp_path / "own.toml"
+    rules.write_text(built_in()["embedded"].to_toml().replace('name = "embedded"', 'name = "own"'))
+    here = ("--set", f"swarm.manifest={rules}")
+    assert "environments" not in examine(tmp_path / "none", *here)[1]
+    quick["swarm.tasks.playable"] = {"refused": "it has no rendering 'sonnet'"}
+    assert examine(tmp_path / "none", *here)[1]["environments"] == "fail"
