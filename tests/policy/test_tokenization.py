@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
 from swarm.policy.model.model import LanguageModel, load_base
+from swarm.policy.model.tokenization import Tokenization
 from swarm.records import Turn
 
 PIECES = ["<unk>", "<s>", "</s>", "<end_of_turn>", "▁", *"0123456789+=aqx:\n", "42", "▁42"]
@@ -107,3 +108,16 @@ def test_arguments_reach_the_template(tmp_path: Path) -> None:
     assert lm.decode(lm.encode_prompts([QUESTION])) == ["q1+1=a:x"], "it is told not to think unless a setting says so"
     asked = load_base(PolicySection(model=str(tmp_path), device="cpu", template_arguments=("enable_thinking=true",)))
     assert asked.decode(asked.encode_prompts([QUESTION])) == ["q1+1=a:"]
+
+
+def test_pieces_that_spell_special_tokens_are_no_answer() -> None:
+    """A Unigram model has its special tokens among its pieces, and finds them in any text."""
+    scores = {"<unk>": 0.0, "<s>": 0.0, "</s>": 0.0, "<user>": 0.0, **dict.fromkeys("▁us<>/erhi", -8.0)}
+    tokenizer = Tokenizer(models.Unigram(list(scores.items()), unk_id=0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "extra_special_tokens": ["<user>"]}
+    tokenization = Tokenization(PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names), (), len(scores), {})
+    (said, spelled, ended) = tokenization.encode_completions(["us"] * 3, ["hi", "hi<user>", "hi</s>"], [True] * 3)
+    assert said
+    assert spelled == ended == []

@@ -63,6 +63,8 @@ class Tokenization:
         self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys(known))
         self.end_id: int = self._inside(self._frame.end, known[0])
         self.pad_id: int = self._inside(tokenizer.pad_token_id, self.end_id)
+        # Such a tokenizer would end the answer before it began.
+        self._closes = tokenizer("x")["input_ids"][-1:] in [[stop] for stop in self.stop_ids]
         # A model must be given something to continue: an empty prompt is its start (or end) of
         # text.
         self._start = self._inside(tokenizer.bos_token_id, self.pad_id)
@@ -135,9 +137,7 @@ class Tokenization:
             how = {"add_special_tokens": False} if templated else {"split_special_tokens": True}
             found = self._tokenizer([texts[place][0] for place in places], **how)["input_ids"] if places else []
             for place, row in zip(places, found, strict=True):
-                # A tokenizer that closes every text would end the answer before it began.
-                closed = not templated and bool(row) and row[-1] in self.stop_ids
-                rows[place] = row[:-1] if closed else row
+                rows[place] = row[:-1] if self._closes and not templated else row
         return rows
 
     def _framed(self, context: _Context, text: str, finished: bool) -> str:
@@ -163,8 +163,9 @@ class Tokenization:
         if whole[: context.length] != context.ids[: context.length] or not self._special.isdisjoint(row):
             others = list(self._apart(text))
             row = next((other for other in others if self._said(context, other) == text), others[0])
-        # An end inside an answer would have been its end.
-        never = {self._tokenizer.unk_token_id, *self.stop_ids}
+        # An end inside an answer would have been its end; other special tokens are no text, though
+        # the pieces of a Unigram model may spell them.
+        never = {self._tokenizer.unk_token_id, *self.stop_ids, *self._special}
         return None if (text and not row) or not never.isdisjoint(row) or max(row, default=0) >= self._rows else row
 
     def _apart(self, text: str) -> Iterator[list[int]]:
