@@ -84,6 +84,10 @@ def test_other_forms() -> None:
         ("9 pears", "How many apples are left?", "9 pears"),
         ("9 are left", "How many apples are left?", "9 are left"),
         ("9%", "How many apples are left?", "9%"),
+        ("9%", "50% of 18 balls are red. How many red balls are there?", "9%"),
+        ("9%", "He pays 9 of 100. What percentage is that?", "9"),
+        ("$9", "An apple is $1. How many apples does he get?", "$9"),
+        ("$9", "An apple is $1. How much are 9 of them?", "9"),
     ],
 )
 def test_a_unit_is_what_the_question_counts(text: str, question: str, number: str) -> None:
@@ -92,7 +96,9 @@ def test_a_unit_is_what_the_question_counts(text: str, question: str, number: st
 
 def test_decoration_is_taken_off_as_a_whole_only() -> None:
     assert list(readings("**$\\boxed{9}$**.")) == ["**$\\boxed{9}$**.", "**$\\boxed{9}$**", "$\\boxed{9}$", "\\boxed{9}", "9"]
-    for text in ("$9$ or $8$", "9 = 9", "**9** 8", "\\boxed{9} \\boxed{8}", "`9` `8`"):
+    for text in ('"9"', "'9'", "“9”", "*9*", "__9__", "\\textbf{9}", "\\mbox{9}", "$\\displaystyle 9$"):
+        assert list(readings(text))[-1] == "9"
+    for text in ('"9" "8"', "*9* *8*", "$9$ or $8$", "9 = 9", "**9** 8", "\\boxed{9} \\boxed{8}", "`9` `8`"):
         assert "9" not in list(readings(text))
 
 

@@ -25,8 +25,14 @@ _DECORATION = [
         r"\$([^$]*)\$",
         r"\\\((.*)\\\)",
         r"\\\[(.*)\\\]",
-        r"\\(?:boxed|text|mathrm|mathbf)\s*\{(.*)\}",
+        r"\\(?:boxed|fbox|mbox|text|textbf|mathrm|mathbf)\s*\{(.*)\}",
+        r"\\displaystyle\b(.*)",
         r"\*\*(.*)\*\*",
+        r"\*([^*]+)\*",
+        r"__([^_]+)__",
+        r"\"([^\"]+)\"",
+        r"'([^']+)'",
+        r"“([^“”]+)”",
         r"=(?!=)(.*)",
         r"(.*[^.])\.",
     )
@@ -51,7 +57,7 @@ def extract_answer(completion: str) -> str | None:
 def readings(answer: str) -> Iterator[str]:
     """Yield the answer, then without each layer of decoration around it, from the outermost.
 
-    `$ $`, `\\boxed{}`, `** **`, backticks, a leading "=" and a full stop are decoration.
+    `$ $`, `\\boxed{}`, `** **`, quotes, backticks, a leading "=" and a full stop are decoration.
     """
     text = answer.strip()
     yield text

@@ -23,11 +23,13 @@ _SIGNS = {
     "^{\\circ}": ("°", "degree"),
     "$": ("$", "dollar"),
     "dollars": ("$", "dollar"),
-    "%": ("%", "percent"),
-    "\\%": ("%", "percent"),
-    "percent": ("%", "percent"),
+    # A share that is given makes no answer a share.
+    "%": ("what percent", "which percent", "the percent", "as a percent"),
+    "\\%": ("what percent", "which percent", "the percent", "as a percent"),
+    "percent": ("what percent", "which percent", "the percent", "as a percent"),
 }
 _COUNTED = re.compile(r"(?:how many|number of)\s+(?:\d+\s+)?([a-z]+)(?:\s+([a-z]+))?", re.IGNORECASE)
+_ASKS_A_COUNT = re.compile(r"how many (?!more dollars|dollars)", re.IGNORECASE)
 _MEASURED = re.compile(r"(.*?\d)\s*(°|\$|\\?%|\^\\circ|\^\{\\circ\}|\s[A-Za-z]+(?: [A-Za-z]+)?)", re.DOTALL)
 
 
@@ -52,7 +54,7 @@ def measured(judge: Judge) -> Judge:
 
 def without_unit(reading: str, question: str) -> str:
     """Return a number without its unit: a sign or word for what `question` is about."""
-    if reading.startswith("$") and "$" in question:
+    if reading.startswith("$") and "$" in question and _ASKS_A_COUNT.search(question) is None:
         reading = reading[1:]
     match = _MEASURED.fullmatch(reading)
     if match is None:
