@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -59,6 +63,29 @@ def of_this_machine(manifest: Manifest | None) -> Mapping[str, Any]:
     return {"node.profile": "gpu", **chosen}
 
 
+def _unplayable(config: Config, manifest: Manifest) -> str:
+    """Say why the tasks of this node cannot be asked here; "" if they can.
+
+    Tests play the built-in manifests. Another one is played in a process of its own, which loads
+    every environment.
+    """
+    from swarm.config.manifest_lookup import built_in
+
+    if manifest in built_in().values():
+        return ""
+    chosen = config.tasks.environments or [rule.name for rule in manifest.environments]
+    rules = tuple(rule for rule in manifest.environments if rule.name in chosen)
+    if not rules:
+        return ""  # the start names the wrong setting
+    question = json.dumps(replace(manifest, environments=rules).to_toml())
+    command = [sys.executable, "-m", "swarm.tasks.playable"]
+    done = subprocess.run(command, input=question, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    if done.returncode:
+        return f"the environments cannot be loaded; `swarmd doctor` says more: {done.stderr.strip().splitlines()[-1:]}"
+    why = json.loads(done.stdout)["refused"]
+    return f"the swarm {manifest.name} cannot be joined here: {why}" if why else ""
+
+
 def examine(config: Config, manifest: Manifest | None) -> None:
     """Warn of what will work badly in the swarm.
 
@@ -71,7 +98,7 @@ def examine(config: Config, manifest: Manifest | None) -> None:
     refuse_unusable(config.policy.model)
     if manifest is None:
         return
-    if why := why_not(config, manifest):
+    if why := why_not(config, manifest) or _unplayable(config, manifest):
         raise ConfigError(why)
     _check_tasks(manifest)
     for doubt in doubts(config, manifest):

@@ -69,6 +69,7 @@ def test_init_makes_a_home_and_says_what_comes_next(path: Path) -> None:
 def test_init_writes_what_differs_only(path: Path) -> None:
     (path.parent / "rules.toml").write_text(built_in()["embedded"].to_toml())
     (path.parent / "model").mkdir()
+    (path.parent / "model" / "config.json").write_text("{}")
     ok("init", "--manifest", "rules.toml", "--model", "model", "--profile", "laptop", "--listen", "/ip4/127.0.0.1/tcp/1")
     assert written(path) == {
         "swarm": {"manifest": str(path.parent / "rules.toml")},

@@ -45,6 +45,8 @@ _NAMES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(flan-)?t5\b|\b(m|co)?bart\b|\bbert\b|roberta|whisper|pegasus"), _ENCODES),
 )
 _INSTEAD = (("qwen", "Qwen/Qwen3-0.6B"), ("gemma", "google/gemma-3-1b-it"), ("llama", "meta-llama/Llama-3.2-1B-Instruct"))
+# An owner and a name, of letters that the hub allows; some old models have no owner.
+_HUB_NAME = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 # What `swarmd models` says of them all.
 REFUSED = (
     f"Qwen3.5, Qwen3-Next, Mamba, RWKV, LFM2 and other hybrids: each {_STATE}",
@@ -80,6 +82,12 @@ def refuse_unusable(model: str) -> None:
     """Raise `PolicyError` for a folder or a hub name that no policy can be made of; read nothing
     but a folder's config.json."""
     folder = Path(model).expanduser()
+    if folder.is_file():
+        raise PolicyError(f"{model} is a file; name the folder that holds it and a config.json")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise PolicyError(f"the folder {model} holds no config.json; name the folder of a Hugging Face model")
+    if not folder.is_dir() and _HUB_NAME.fullmatch(model) is None:
+        raise PolicyError(f"there is no folder {model}; name one, or a model of the hub such as Qwen/Qwen3-0.6B")
     try:
         why = refusal(model, json.loads((folder / "config.json").read_bytes())) if folder.is_dir() else refusal_by_name(model)
     except (OSError, ValueError, AttributeError):  # the start says what is wrong with it
