@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -63,29 +60,6 @@ def of_this_machine(manifest: Manifest | None) -> Mapping[str, Any]:
     return {"node.profile": "gpu", **chosen}
 
 
-def _unplayable(config: Config, manifest: Manifest) -> str:
-    """Say why the tasks of this node cannot be asked here; "" if they can.
-
-    Tests play the built-in manifests. Another one is played in a process of its own, which loads
-    every environment.
-    """
-    from swarm.config.manifest_lookup import built_in
-
-    if manifest in built_in().values():
-        return ""
-    chosen = config.tasks.environments or [rule.name for rule in manifest.environments]
-    rules = tuple(rule for rule in manifest.environments if rule.name in chosen)
-    if not rules:
-        return ""  # the start names the wrong setting
-    question = json.dumps(replace(manifest, environments=rules).to_toml())
-    command = [sys.executable, "-m", "swarm.tasks.playable"]
-    done = subprocess.run(command, input=question, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-    if done.returncode:
-        return f"the environments cannot be loaded; `swarmd doctor` says more: {done.stderr.strip().splitlines()[-1:]}"
-    why = json.loads(done.stdout)["refused"]
-    return f"the swarm {manifest.name} cannot be joined here: {why}" if why else ""
-
-
 def examine(config: Config, manifest: Manifest | None) -> None:
     """Warn of what will work badly in the swarm.
 
@@ -98,23 +72,25 @@ def examine(config: Config, manifest: Manifest | None) -> None:
     refuse_unusable(config.policy.model)
     if manifest is None:
         return
-    if why := why_not(config, manifest) or _unplayable(config, manifest):
+    if why := why_not(config, manifest):
         raise ConfigError(why)
-    _check_tasks(manifest)
+    _check_tasks(config, manifest)
     for doubt in doubts(config, manifest):
         click.echo(f"warning: {doubt}", err=True)
 
 
-def _check_tasks(manifest: Manifest) -> None:
-    """Raise `ConfigError` where a swarm's tasks cannot be asked or judged with what is installed
-    here. swarmd's own swarms can: nothing is loaded for them."""
+def _check_tasks(config: Config, manifest: Manifest) -> None:
+    """Raise `ConfigError` where the tasks of this node cannot be asked or judged with what is
+    installed here. swarmd's own swarms can, as tests show: nothing is loaded for them."""
     from swarm.config.manifest_lookup import built_in
 
     if manifest in built_in().values():
         return
     from swarm.doctor.hardware import ask_module_once
+    from swarm.roles.proposer import chosen_rules
 
-    answer, words = ask_module_once("swarm.tasks.playable", manifest.to_toml())
+    asked = replace(manifest, environments=tuple(chosen_rules(manifest, config.tasks)))
+    answer, words = ask_module_once("swarm.tasks.playable", asked.to_toml())
     if answer is None:
         click.echo(f"warning: whether the swarm's tasks can be played here was not told: {words}; the start says it", err=True)
     elif answer["refused"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -222,7 +222,9 @@ async def _environments(patient: Patient) -> list[Finding]:
         fix = "join a swarm without it, with `swarmd join`, or run the node where it can be used"
         found.append(fail("environments", f"the swarm needs {family}: {refused[family]}", fix))
     if patient.manifest is not None and patient.manifest not in built_in().values() and len(found) == 1:
-        played, words = await hardware.ask_module("swarm.tasks.playable", patient.manifest.to_toml())
+        played, words = await hardware.ask_module(
+            "swarm.tasks.playable", replace(patient.manifest, environments=tuple(rules)).to_toml()
+        )
         if why := words if played is None else played["refused"]:
             found.append(fail("environments", f"the swarm's tasks cannot be played here: {why}", "mend what it says"))
     return found
