@@ -252,10 +252,10 @@ def test_without_a_sandbox_nothing_is_built_or_scored(code: Code, monkeypatch: p
     with pytest.raises(EnvironmentRefused, match=r"on this darwin .*; choose a swarm without code tasks"):
         handlers["build"](body)
     with pytest.raises(EnvironmentRefused, match="which needs Linux"):
-        handlers["check"]({"environments": ["reasoning_gym/bf", "code/lists"], "limit_s": 60})
+        handlers["check"]({"rules": [["code/lists", Code.version, [["level", 0]]]], "renderings": ["prose"], "limit_s": 60})
     # The other families are there all the same.
-    assert handlers["check"]({"environments": ["reasoning_gym/bf"], "limit_s": 60}) is None
-    assert handlers["ready"](None)["reasoning_gym"]
+    rule = ["reasoning_gym/bf", handlers["ready"](None)["reasoning_gym"], [["level", 0]]]
+    assert handlers["check"]({"rules": [rule], "renderings": ["prose"], "limit_s": 60}) is None
 
 
 def test_the_built_in_manifest_names_every_kind_and_level():

@@ -16,8 +16,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hostile_programs
 import pytest
-from hostile_programs import ALL, WITHOUT_CONTROL, attack, interpreters
+from hostile_programs import ALL, WITHOUT_CONTROL, attack
 
 from swarm.errors import EnvironmentRefused
 from swarm.tasks.code.sandbox import Sandbox
@@ -33,8 +34,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+# Interpreters that tests of environments have begun in this process before.
+EARLIER: set[int] = set()
+
+
+def interpreters() -> set[int]:
+    """The interpreters of the sandbox under test."""
+    return hostile_programs.interpreters() - EARLIER
+
+
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
+    EARLIER.update(hostile_programs.interpreters())
     sandbox = Sandbox()
     yield sandbox
     sandbox.close()

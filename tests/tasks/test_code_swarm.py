@@ -2,6 +2,7 @@
 rebuilds, runs and admits."""
 
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from node_shapes import Medium, on_virtual_time
 from swarm_shapes import tasks_of
 
+import swarm
 from protocols.messages import Completion
 from swarm.config.manifest_lookup import built_in
 from swarm.node.node import Node
@@ -18,6 +20,8 @@ from swarm.tasks.code.family import Code
 from swarm.tasks.code.sandbox import Sandbox
 
 RULES = built_in()["code"]
+# Any language model: under its own name the embedded one is refused, since it cannot read prose.
+MODEL = str(Path(swarm.__file__).parent / "policy" / "embedded")
 WRONG = "```python\ndef solve(x):\n    while True: pass\n```"
 
 
@@ -44,7 +48,10 @@ async def seen(node: Node, signer: bytes, groups: int, refused: int) -> tuple[li
 @pytest.mark.skipif(RULES.environments[0].version != Code.version, reason="the manifest names another Python")
 def test_programs_are_shared_run_and_admitted_and_false_rewards_are_not(tmp_path):
     async def main(medium: Medium) -> None:
-        async with medium.node(0, rules=RULES) as one, medium.node(1, rules=RULES) as other:
+        async with (
+            medium.node(0, rules=RULES, policy_model=MODEL) as one,
+            medium.node(1, rules=RULES, policy_model=MODEL) as other,
+        ):
             signer = one.context.identity.public_key
             tasks = await tasks_of(one.learner.roles.proposer, 6, Random(1))
             assert {task.recipe.environment for task in tasks} <= {rule.name for rule in RULES.environments}
