@@ -119,6 +119,7 @@ class Worker:
             self._base_digest, self._base_dtype = meta["base_digest"], _dtype(meta.get("base_dtype"))
             self._settle_dtype(device, trained=trained)
             self._policy = self._continued(Path(path) / checkpoint.MODEL)
+        self._policy.end_by(self._generation.stop)
         if trained and recomputes(self._config, self._recipe):
             self._policy.recompute()
         if self._policy.device.type == "cuda" and self._policy.dtype != torch.float32:

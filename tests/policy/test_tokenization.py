@@ -121,3 +121,11 @@ def test_pieces_that_spell_special_tokens_are_no_answer() -> None:
     (said, spelled, ended) = tokenization.encode_completions(["us"] * 3, ["hi", "hi<user>", "hi</s>"], [True] * 3)
     assert said
     assert spelled == ended == []
+
+
+def test_a_policy_with_stop_strings_ends_by_them(tmp_path: Path) -> None:
+    lm = written(tmp_path)
+    lm.end_by(("+", "x="))
+    assert tokens(lm, "42", finished=True) == ["42", "+"], "on the wire it is cut off"
+    assert tokens(lm, "42") == ["42"]
+    assert tokens(lm, "42x=7+1", finished=True) == ["42", "x", "="], "this policy would have said no more"

@@ -160,6 +160,10 @@ class LanguageModel:
         states = decoder(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, **options)
         return states.last_hidden_state  # type: ignore[no-any-return]
 
+    def end_by(self, stop: Sequence[str]) -> None:
+        """Let answers end by these strings, where there are any, in place of the end of a turn."""
+        self._tokenization.end_by(stop)
+
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Return the token ids of each prompt: a text as it stands, a conversation through the chat
         template.

@@ -69,7 +69,12 @@ class Tokenization:
         # text.
         self._start = self._inside(tokenizer.bos_token_id, self.pad_id)
         self._special = frozenset(number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
+        self._stop: tuple[str, ...] = ()
         self._shown = self._white_space_shown() if self._template else ""
+
+    def end_by(self, stop: Sequence[str]) -> None:
+        """See `LanguageModel.end_by`."""
+        self._stop = tuple(text for text in stop if text)
 
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """See `LanguageModel.encode_prompts`."""
@@ -79,13 +84,14 @@ class Tokenization:
     def encode_completions(self, prompts: Sequence[Prompt], texts: Sequence[str], finished: Sequence[bool]) -> list[list[int]]:
         """See `LanguageModel.encode_completions`."""
         contexts = self._contexts(prompts)
+        ended = [self._ended(text, end) for text, end in zip(texts, finished, strict=True)]
         pairs = [
             (contexts[prompt], self._framed(contexts[prompt], text, end))
-            for prompt, text, end in zip(prompts, texts, finished, strict=True)
+            for prompt, (text, end) in zip(prompts, ended, strict=True)
         ]
         whole = self._encode([(context.text + text, context.templated) for context, text in pairs])
         rows = [self._behind(context, text, ids) for (context, text), ids in zip(pairs, whole, strict=True)]
-        return [[] if row is None else [*row, self.end_id] if end else row for row, end in zip(rows, finished, strict=True)]
+        return [[] if row is None else [*row, self.end_id] if end else row for row, (_, end) in zip(rows, ended, strict=True)]
 
     def decode_completions(self, prompts: Sequence[Prompt], rows: Sequence[Sequence[int]]) -> list[str]:
         """See `LanguageModel.decode_completions`."""
@@ -139,6 +145,16 @@ class Tokenization:
             for place, row in zip(places, found, strict=True):
                 rows[place] = row[:-1] if self._closes and not templated else row
         return rows
+
+    def _ended(self, text: str, finished: bool) -> tuple[str, bool]:
+        """Return a text as far as this policy would have written it, and whether the end of its
+        turn follows: none does behind a stop string, which a finished text on the wire has lost."""
+        if not self._stop:
+            return text, finished
+        first = min((place + len(stop) for stop in self._stop if (place := text.find(stop)) >= 0), default=None)
+        if first is not None:
+            return text[:first], False
+        return (text + self._stop[0], False) if finished else (text, False)
 
     def _framed(self, context: _Context, text: str, finished: bool) -> str:
         frame = self._frame if context.templated else Frame()
