@@ -4,11 +4,13 @@ formats of different models."""
 from __future__ import annotations
 
 import math
+import shutil
 
 import pytest
 import torch
 from tiny_models import BOS, EOS, write_model
 from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
 from swarm.config.schema import PolicySection
 from swarm.errors import PolicyError
@@ -145,11 +147,14 @@ def test_chat_template_wraps_the_prompt(model_folder):
     assert lm.decode([ids]) == ["<user|1+1=><assistant|"]
 
 
-def test_a_tokenizer_that_wraps_texts(model_folder):
-    lm = open_model(model_folder)
-    lm.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+def test_a_tokenizer_that_wraps_texts(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "wraps")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="<bos> $A <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)]
     )
+    tokenizer.save_pretrained(folder)
+    lm = open_model(folder)
     (ids,) = lm.encode_prompts(["1+1="])
     assert ids[0] == BOS
     assert EOS not in ids
