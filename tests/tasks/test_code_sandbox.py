@@ -252,8 +252,10 @@ def test_a_program_holds_two_descriptors(sandbox: Sandbox) -> None:
     while runs.is_alive() and time.monotonic() < deadline and "Seccomp:\t2" not in seen.get("status", ""):
         for child in Path(f"/proc/{interpreter}/task/{interpreter}/children").read_text().split():
             try:
+                # In this order: a program that is sealed when its status is read was so ever after.
+                status = Path(f"/proc/{child}/status").read_text()
                 links = {link.name: os.readlink(link) for link in Path(f"/proc/{child}/fd").iterdir()}
-                seen = links | {"status": Path(f"/proc/{child}/status").read_text()}
+                seen = links | {"status": status}
             except OSError:
                 continue
     runs.join()
