@@ -154,7 +154,7 @@ class Tokenization:
         first = min((place + len(stop) for stop in self._stop if (place := text.find(stop)) >= 0), default=None)
         if first is not None:
             return text[:first], False
-        return (text + self._stop[0], False) if finished else (text, False)
+        return text + (self._stop[0] if finished else ""), False
 
     def _framed(self, context: _Context, text: str, finished: bool) -> str:
         frame = self._frame if context.templated else Frame()
